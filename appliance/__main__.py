@@ -1,0 +1,1 @@
+"""`appliance`: parse, choose parts, start."""

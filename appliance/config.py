@@ -1,0 +1,258 @@
+"""Typed settings: one TOML file in the home, overridden by `APPLIANCE_<SECTION>_<FIELD>`.
+
+This module is the only reader of the environment. Every field carries its documentation, its unit where it has one,
+and a default; the help page `settings.md` and `appliance config schema` come from here. Unknown keys are refused with
+the nearest known name, so a typing error can never switch a protection off.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from appliance.errors import ConfigError
+from appliance.work import Autonomy
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GatewaySettings(Section):
+    """The door to the models."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=1, le=65535, description="TCP port")
+    request_timeout_seconds: float = Field(600.0, gt=0, description="longest time one answer may take, in seconds")
+    queue_seconds: float = Field(60.0, ge=0, description="how long a request waits for its model to be ready, in seconds")
+    retries: int = Field(2, ge=0, le=10, description="tries again with the same model before the next one is taken")
+    max_body_mb: int = Field(32, ge=1, description="largest request body, in MiB")
+
+
+class ConsoleSettings(Section):
+    """The operator's pages and JSON API."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8081, ge=1, le=65535, description="TCP port")
+    threads: int = Field(16, ge=2, description="requests answered at once, live streams included")
+
+
+class EnginesSettings(Section):
+    """The inference servers."""
+
+    threads: int = Field(0, ge=0, description="CPU threads for all engines together; 0 means all cores but none twice")
+    slots: int = Field(4, ge=1, description="requests one engine serves at once")
+    context_tokens: int = Field(4096, ge=128, description="context per request, in tokens, capped by the model's own")
+    start_seconds: float = Field(120.0, gt=0, description="how long a model may take to be ready, in seconds")
+    preload: list[str] = Field(default_factory=list, description="model ids loaded at start; others load on demand")
+    restart_limit: int = Field(5, ge=1, description="failed starts in a row before a model is parked as failed")
+
+
+class LineSettings(Section):
+    """The assembly line."""
+
+    workers: int = Field(2, ge=1, le=64, description="items worked on at once")
+    lease_seconds: float = Field(60.0, gt=1, description="time after which a silent worker's item is taken up again, in seconds")
+    crash_limit: int = Field(3, ge=1, description="workers an item may kill in one stage before it needs a person")
+    stage_retries: int = Field(5, ge=0, description="tries again when something a stage needs is away for a while")
+    attempts: int = Field(3, ge=1, description="builds before an item needs a person")
+    poll_seconds: float = Field(0.5, gt=0, description="pause between looks for new work, in seconds")
+    sync_seconds: float = Field(60.0, gt=0, description="pause between fetches of each mirror, in seconds")
+
+
+class AutonomySettings(Section):
+    """How far work may go without a person."""
+
+    cap: Autonomy = Field(Autonomy.HIGH, description="highest level on this box: off, low, medium or high")
+    max_files: int = Field(10, ge=1, description="files one change may touch without a person")
+    max_lines: int = Field(400, ge=1, description="lines one change may add and remove without a person")
+    protected_paths: list[str] = Field(
+        default_factory=lambda: [
+            ".github/**", ".gitlab-ci.yml", ".gitlab/**", ".gitea/**", ".forgejo/**", ".ci/**", "Jenkinsfile",
+            ".pre-commit-config.yaml", ".git*", "**/conftest.py", "conftest.py", "pytest.ini", "tox.ini", "noxfile.py",
+            "CODEOWNERS", "**/CODEOWNERS",
+        ],
+        description="glob patterns a change may never touch without a person",
+    )  # fmt: skip
+
+
+class RepairSettings(Section):
+    """Repair by search, without a model."""
+
+    cpu_seconds: float = Field(60.0, gt=0, description="CPU time for single edits, in seconds")
+    pair_seconds: float = Field(300.0, ge=0, description="further CPU time for pairs of edits, in seconds; 0 turns pairs off")
+    plausible: int = Field(12, ge=1, description="passing patches collected before they are compared")
+    processes: int = Field(0, ge=0, description="candidates validated at once; 0 means one per core")
+
+
+class ComputersSettings(Section):
+    """The sandboxes where droids and tests run."""
+
+    tier: Literal["auto", "A", "B"] = Field("auto", description="auto takes the best this machine offers")
+    seconds: float = Field(300.0, gt=0, description="wall time of one run of a repository's tests, in seconds")
+    memory_mb: int = Field(2048, ge=64, description="memory of one run, in MiB")
+    processes: int = Field(128, ge=4, description="processes and threads of one run")
+    disk_mb: int = Field(512, ge=16, description="disk space one run may write, in MiB")
+    output_kb: int = Field(4096, ge=16, description="output of one run that is kept, in KiB; more ends it")
+    python: str = Field("", description="Python that runs the repositories' tests; empty means the box's own")
+
+
+class MirrorSettings(Section):
+    """Git."""
+
+    timeout_seconds: float = Field(300.0, gt=0, description="longest time one fetch, clone or push may take, in seconds")
+    author_name: str = Field("Appliance", description="name on the box's commits")
+    author_email: str = Field("appliance@localhost", description="address on the box's commits")
+    push_retries: int = Field(5, ge=0, description="tries again, each from a fresh base, when a push is rejected")
+
+
+class LearningSettings(Section):
+    """The learning store."""
+
+    memory_mb: int = Field(1024, ge=64, description="memory DuckDB may use, in MiB")
+    batch_rows: int = Field(1000, ge=1, description="events taken over in one transaction")
+    poll_seconds: float = Field(1.0, gt=0, description="pause between looks at the ledger, in seconds")
+
+
+class Settings(Section):
+    """All settings of one box."""
+
+    gateway: GatewaySettings = GatewaySettings()
+    console: ConsoleSettings = ConsoleSettings()
+    engines: EnginesSettings = EnginesSettings()
+    line: LineSettings = LineSettings()
+    autonomy: AutonomySettings = AutonomySettings()
+    repair: RepairSettings = RepairSettings()
+    computers: ComputersSettings = ComputersSettings()
+    mirror: MirrorSettings = MirrorSettings()
+    learning: LearningSettings = LearningSettings()
+
+
+class Home:
+    """Where one box keeps everything. Knows names only: nothing is created here (see `appliance.cli.init`)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.settings_file = self.root / "appliance.toml"
+        self.secrets = self.root / "secrets"
+        self.ledger = self.root / "ledger.db"
+        self.learning = self.root / "learning.duckdb"
+        self.policy = self.root / "policy"
+        self.routes_file = self.policy / "routes.toml"
+        self.models = self.root / "models"
+        self.mirrors = self.root / "mirrors"
+        self.computers = self.root / "computers"
+        self.spool = self.root / "spool"
+        self.logs = self.root / "logs"
+        self.run = self.root / "run"
+        self.backups = self.root / "backups"
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Every folder a home has, `secrets` to be made 0700."""
+        return (
+            self.secrets, self.policy, self.models, self.mirrors, self.computers,
+            self.spool, self.logs, self.run, self.backups,
+        )  # fmt: skip
+
+    @classmethod
+    def from_environment(cls, option: str | None = None, environ: Mapping[str, str] = os.environ) -> Self:
+        """The home named by `--home`, else by APPLIANCE_HOME, else `./var`."""
+        return cls(Path(option or environ.get("APPLIANCE_HOME") or "var"))
+
+
+ENVIRONMENT_PREFIX = "APPLIANCE_"
+NOT_SETTINGS = frozenset({"APPLIANCE_HOME", "APPLIANCE_URL", "APPLIANCE_KEY", "APPLIANCE_CACHE"})
+"""Variables with our prefix that are not a setting: the home, clients' address and key, and the build cache."""
+
+
+def load(file: Path, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read settings from `file` (a missing file means defaults) and the environment.
+
+    Raises:
+        ConfigError: the file is not TOML, or a name or value cannot be accepted; all problems are named.
+    """
+    try:
+        raw = tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}", "mend the line named, or move the file away") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror}", "make it readable for this user") from error
+    for section, fields in _from_environment(environ).items():
+        raw.setdefault(section, {}).update(fields)
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        problems = "; ".join(_in_words(problem) for problem in error.errors())
+        raise ConfigError(f"settings are not valid: {problems}", f"mend {file}; `appliance config schema` lists all") from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for name, text in environ.items():
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in NOT_SETTINGS:
+            continue
+        section, _, field = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("_")
+        found.setdefault(section, {})[field] = _as_toml_value(text)
+    return found
+
+
+def _as_toml_value(text: str) -> Any:
+    """A list, number or boolean written as TOML; anything else is the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _in_words(problem: Any) -> str:
+    path = [str(part) for part in problem["loc"]]
+    if problem["type"] != "extra_forbidden":
+        return f"{'.'.join(path)}: {problem['msg']} (got {problem['input']!r})"
+    known = Settings.model_fields if len(path) == 1 else _fields_of(path[0])
+    near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.0)
+    return f"{'.'.join(path)}: unknown; the nearest known name is {near[0]!r}" if near else f"{'.'.join(path)}: unknown"
+
+
+def _fields_of(section: str) -> Mapping[str, Any]:
+    field = Settings.model_fields.get(section)
+    kind = field.annotation if field else None
+    return kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
+
+
+def documented() -> list[dict[str, str]]:
+    """Every setting as rows {name, default, description}, in the order of the file."""
+    rows = []
+    for section in Settings.model_fields:
+        for name, field in _fields_of(section).items():
+            default = field.get_default(call_default_factory=True)
+            rows.append({"name": f"{section}.{name}", "default": _toml(default), "description": field.description or ""})
+    return rows
+
+
+def render(settings: Settings) -> str:
+    """The settings as a commented TOML file."""
+    lines = ["# Settings of this box. Every line may be left out; `appliance config check` verifies the file.", ""]
+    for section in Settings.model_fields:
+        lines += [f"[{section}]"]
+        for name, field in _fields_of(section).items():
+            lines += [f"# {field.description}", f"{name} = {_toml(getattr(getattr(settings, section), name))}"]
+        lines += [""]
+    return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,62 @@
+"""Past-tense facts about the nouns: what the ledger appends, the console tails and the learning store reads.
+
+An event is `kind` (one of the names below), `subject` (the id of what it is about) and a JSON payload. Every stage's
+end is one fact with the same payload shape, so a reader need not know the stages to tell an item's story::
+
+    {stage, from, to, reason, by, wall_seconds, facts}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from appliance.work import Noun
+
+
+class Fact(StrEnum):
+    """Every kind of event there is."""
+
+    SIGNAL_RECEIVED = "SignalReceived"
+    ITEM_OPENED = "ItemOpened"
+    SIGNAL_TRIAGED = "SignalTriaged"
+    WORK_PLANNED = "WorkPlanned"
+    CHANGE_BUILT = "ChangeBuilt"
+    CHANGE_TESTED = "ChangeTested"
+    CHANGE_REVIEWED = "ChangeReviewed"
+    CHANGE_SECURED = "ChangeSecured"
+    CHANGE_SHIPPED = "ChangeShipped"
+    RELEASE_MONITORED = "ReleaseMonitored"
+    OUTCOME_LEARNED = "OutcomeLearned"
+    STAGE_ERRED = "StageErred"
+    WORKER_LOST = "WorkerLost"
+    COMMAND_GIVEN = "CommandGiven"
+    COMMAND_APPLIED = "CommandApplied"
+    REPOSITORY_ADDED = "RepositoryAdded"
+    REPOSITORY_REMOVED = "RepositoryRemoved"
+    REPOSITORY_SYNCED = "RepositorySynced"
+    BOX_STARTED = "BoxStarted"
+
+
+STAGE_FACTS: Mapping[str, Fact] = {
+    "signal": Fact.ITEM_OPENED,
+    "triage": Fact.SIGNAL_TRIAGED,
+    "plan": Fact.WORK_PLANNED,
+    "build": Fact.CHANGE_BUILT,
+    "test": Fact.CHANGE_TESTED,
+    "review": Fact.CHANGE_REVIEWED,
+    "secure": Fact.CHANGE_SECURED,
+    "ship": Fact.CHANGE_SHIPPED,
+    "monitor": Fact.RELEASE_MONITORED,
+    "learn": Fact.OUTCOME_LEARNED,
+}
+"""Which fact the end of each stage is recorded as (also when the stage decided to stop)."""
+
+
+class Event(Noun):
+    """A fact before it is appended; the ledger adds number, time and hashes."""
+
+    kind: Fact
+    subject: str
+    payload: Mapping[str, Any] = {}

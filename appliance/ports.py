@@ -1,0 +1,264 @@
+"""What the line needs from the outside, as Protocols. Adapters live in the rooms named below; stages see only these.
+
+==============  =======================================  ==================================
+port            real adapter                             fake (same contract suite)
+==============  =======================================  ==================================
+Clock           SystemClock (here)                       tests: SteppedClock
+Model           appliance.gateway_client.GatewayModel    tests: ScriptedModel
+Sandbox         appliance.computers (tiers A and B)      none: the real one runs everywhere
+Repository      appliance.mirror.Mirror                  none: real git everywhere
+Forge           appliance.mirror.forges.plain            none
+Scanner         appliance.line.scanners                  none
+==============  =======================================  ==================================
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import Field
+
+from appliance.work import Finding, Noun
+
+Progress = Callable[[str], None]
+"""Takes one short line for people about what is going on now."""
+
+
+class Clock(Protocol):
+    """Time. Wall time may jump either way; `monotonic` never goes back while the machine is up."""
+
+    def now(self) -> datetime: ...
+
+    def monotonic(self) -> float:
+        """Seconds since the machine started, suspension included (CLOCK_BOOTTIME)."""
+        ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class Completion(Noun):
+    """A model's answer."""
+
+    text: str
+    model: str = Field(description="id of the model that answered")
+    digest: str = Field("", description="sha256 of its weights, first 12 hex digits")
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    finish_reason: str = "stop"
+    seconds: float = 0.0
+
+
+class Route(Noun):
+    """The router's decision without a call."""
+
+    candidates: tuple[str, ...] = Field(description="model ids in order; `search` means repair without a model")
+    rule: str
+    reasons: tuple[str, ...] = ()
+
+
+class Model(Protocol):
+    """Models behind the gateway. Raises Unavailable when none answers, NotFound when no rule names an admitted one."""
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """One vector per text, each of unit length, all of one dimension."""
+        ...
+
+    def chat(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        task: str,
+        model: str = "auto",
+        max_tokens: int = 1024,
+        temperature: float = 0.0,
+        stop: Sequence[str] = (),
+        seed: int | None = None,
+    ) -> Completion: ...
+
+    def route(self, *, task: str, stage: str = "", language: str = "", prompt_tokens: int = 0, repo: str = "") -> Route: ...
+
+
+class Limits(Noun):
+    """What one sandboxed run may use. All are hard: reaching one ends the run."""
+
+    seconds: float = Field(120.0, description="wall time")
+    cpu_seconds: float = Field(120.0, description="CPU time of any one process")
+    memory_mb: int = Field(2048, description="MiB of memory for all processes together, the work folder included")
+    processes: int = Field(128, description="processes and threads")
+    disk_mb: int = Field(512, description="MiB the run may write")
+    output_kb: int = Field(4096, description="KiB of standard output and error kept; more ends the run")
+
+
+class Completed(Noun):
+    """How a sandboxed command ended."""
+
+    exit_code: int | None = Field(description="None when it was killed")
+    stdout: bytes = b""
+    stderr: bytes = b""
+    seconds: float = 0.0
+    limit: str = Field("", description="which limit ended it: time, memory, disk, processes, output; empty for none")
+    files: Mapping[str, bytes] = Field(default_factory=dict, description="what `fetch` asked for and the run left")
+
+
+class Session(Protocol):
+    """A long-lived process in the sandbox, spoken to over pipes, a line at a time."""
+
+    def send(self, line: bytes) -> None:
+        """Write one line (the newline is added). Raises Unavailable when the process is gone."""
+        ...
+
+    def receive(self, timeout: float) -> bytes | None:
+        """The next line without its newline; None after `timeout` seconds. Raises Unavailable at its end."""
+        ...
+
+    def close(self) -> None:
+        """Kill everything inside and free it. Safe to call twice."""
+        ...
+
+
+class Sandbox(Protocol):
+    """A place without network where untrusted code runs on a disposable copy of a folder."""
+
+    tier: str
+    """A or B (see appliance/computers)."""
+
+    def describe(self, limits: Limits) -> str:
+        """Tier and limits in one line, recorded with every run."""
+        ...
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        tree: Path,
+        limits: Limits,
+        env: Mapping[str, str] | None = None,
+        tools: Sequence[Path] = (),
+        stdin: bytes = b"",
+        fetch: Sequence[str] = (),
+    ) -> Completed:
+        """Run `argv` in a private, size-limited copy of `tree`, which is its working folder (`/work` inside).
+
+        `tools` are host folders to be seen read-only at the same path. `fetch` names files, relative to the working
+        folder, that come back in `Completed.files` (each at most 8 MiB). The host's `tree` never changes.
+        """
+        ...
+
+    def open(
+        self,
+        argv: Sequence[str],
+        *,
+        tree: Path,
+        limits: Limits,
+        env: Mapping[str, str] | None = None,
+        tools: Sequence[Path] = (),
+    ) -> Session: ...
+
+
+class Workspace(Protocol):
+    """A fresh clone of the server's repository, outside the sandbox, in which nothing of it is ever executed."""
+
+    tree: Path
+    base: str
+
+    def apply(self, diff: str) -> None:
+        """Apply a unified diff. Raises VerificationFailed, with nothing changed, when it does not fit or leaves the tree."""
+        ...
+
+    def commit(self, message: str, trailers: Sequence[tuple[str, str]]) -> str:
+        """Commit everything applied; returns the commit id."""
+        ...
+
+    def merge_onto(self, head: str, message: str, trailers: Sequence[tuple[str, str]]) -> str:
+        """Bring our commit onto a moved head: fast-forward where possible, else a merge commit. Returns the commit to
+        push. Raises Conflict when it does not merge cleanly."""
+        ...
+
+    def revert(self, commit: str, message: str, trailers: Sequence[tuple[str, str]]) -> str:
+        """Commit the inverse of `commit`; returns the new commit id."""
+        ...
+
+    def push(self, commit: str, branch: str) -> None:
+        """Push without force. Raises Conflict when the branch has moved, Unavailable when the server is away,
+        PolicyRefused when a hook or protection refuses."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Repository(Protocol):
+    """One mirrored repository of the internal git server. Git runs hardened: no hooks, no filters, no prompts."""
+
+    name: str
+    branch: str
+
+    def sync(self) -> str:
+        """Fetch; returns the default branch's commit on the server. Raises Unavailable (server away, refused) or
+        NotFound (empty, or no such branch)."""
+        ...
+
+    def head(self) -> str:
+        """The branch's commit as of the last sync."""
+        ...
+
+    def checkout(self, commit: str, into: Path) -> Path:
+        """A one-commit work tree without remotes in the new folder `into`; returns it."""
+        ...
+
+    def workspace(self, commit: str) -> Workspace:
+        """A fresh clone standing at `commit`, able to push."""
+        ...
+
+    def landed(self, item: str) -> str:
+        """The commit on the server's branch whose trailer `Factory-Item` names this item, or "". Looks at the server."""
+        ...
+
+    def changed_between(self, old: str, new: str) -> tuple[str, ...]:
+        """Paths that differ between two commits."""
+        ...
+
+
+class Forge(Protocol):
+    """The server's side of a change: propose it, and bring it in."""
+
+    kind: str
+
+    def propose(self, workspace: Workspace, commit: str, branch: str, title: str, story: str) -> str:
+        """Make the change visible on its own branch (and as a merge request where the forge has them). Idempotent by
+        branch name. Returns where people can look."""
+        ...
+
+    def land(self, workspace: Workspace, commit: str, target: str) -> None:
+        """Bring `commit` onto `target`. Raises as Workspace.push does."""
+        ...
+
+    def withdraw(self, workspace: Workspace, branch: str) -> None:
+        """Remove the change's own branch when it is no longer needed."""
+        ...
+
+
+class Scanner(Protocol):
+    """Finds weaknesses in files; without network."""
+
+    name: str
+
+    def scan(self, tree: Path, files: Sequence[str]) -> tuple[Finding, ...]:
+        """Findings in these files. Raises Unavailable when the tool did not run to its end: no result is not a pass."""
+        ...

@@ -1,0 +1,309 @@
+"""The nouns of the factory. All are frozen; a change makes a new one (`item.with_(state=…)`).
+
+A `Signal` is what the outside world says. Triage opens a `WorkItem` from it; stages add a `Plan`, `Attempt`s, a
+`Change`, `Verdict`s and at last a `Release`. Every noun turns into JSON and back (`model_dump(mode="json")`,
+`model_validate`), which is how the ledger keeps it. Times are UTC; durations are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Noun(BaseModel):
+    """Base of all nouns: frozen, and strict about unknown fields so that a typo cannot become data."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def with_(self, **changes: Any) -> Self:
+        """A copy with some fields changed, validated again (unlike pydantic's `model_copy`)."""
+        return type(self).model_validate({**dict(self), **changes})
+
+
+class State(StrEnum):
+    """Where a work item is. The first ten follow one another; the rest are exits."""
+
+    RECEIVED = "received"
+    TRIAGED = "triaged"
+    PLANNED = "planned"
+    BUILT = "built"
+    TESTED = "tested"
+    REVIEWED = "reviewed"
+    SECURED = "secured"
+    SHIPPED = "shipped"
+    MONITORED = "monitored"
+    CLOSED = "closed"
+    DUPLICATE = "duplicate"
+    NEEDS_HUMAN = "needs_human"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    ROLLED_BACK = "rolled_back"
+
+
+ENDED = frozenset(
+    {State.CLOSED, State.DUPLICATE, State.FAILED, State.REJECTED, State.CANCELLED, State.ROLLED_BACK}
+)
+"""States nothing leaves by itself. `needs_human` is a pause, not an end."""
+
+
+class Kind(StrEnum):
+    """What a signal asks for."""
+
+    BUG = "bug"
+    FEATURE = "feature"
+    INCIDENT = "incident"
+    FINDING = "finding"
+    FEEDBACK = "feedback"
+    REQUIREMENT = "requirement"
+
+
+class Autonomy(StrEnum):
+    """How far work may go without a person; see control/help/concepts.md."""
+
+    OFF = "off"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class Result(StrEnum):
+    """A gate's answer. Only PASS lets a change go on; INCONCLUSIVE is what missing evidence gives."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+def utcnow() -> datetime:
+    """Now, in UTC."""
+    return datetime.now(UTC)
+
+
+class Signal(Noun):
+    """One thing the outside world said, kept as it came."""
+
+    id: str
+    repo: str
+    title: str
+    body: str = ""
+    kind: Kind | None = Field(None, description="as the sender named it; None lets triage decide")
+    source: str = Field("cli", description="cli, console, monitor, hook:<name>")
+    created: datetime = Field(default_factory=utcnow)
+
+
+class NewTest(Noun):
+    """A reproduction test that the plan wrote from the report and that ships with the fix."""
+
+    path: str = Field(description="relative to the repository's root, POSIX")
+    content: str
+    origin: str = Field(description="which words of the report it comes from")
+
+
+class Suspect(Noun):
+    """A place in the code the plan thinks the fault may be in."""
+
+    path: str
+    line: int
+    function: str = ""
+    score: float = Field(description="0..1, higher is more suspicious")
+    why: str = ""
+
+
+class Plan(Noun):
+    """What will be done and how it will be known to be done."""
+
+    summary: str = ""
+    acceptance: tuple[str, ...] = Field((), description="test ids that must pass, as pytest names them")
+    files: tuple[str, ...] = ()
+    tests: tuple[NewTest, ...] = ()
+    suspects: tuple[Suspect, ...] = ()
+    baseline: Mapping[str, str] = Field(default_factory=dict, description="outcome of every test before the change")
+    base: str = Field("", description="commit the plan was made on")
+
+
+class Candidate(Noun):
+    """A change that passes every known test, with what speaks for it."""
+
+    diff: str = Field(description="unified diff against the plan's base")
+    files: Mapping[str, str] = Field(description="path → whole new content")
+    origin: str = Field(description="template name, or model id")
+    weight: float = 0.0
+    cluster: int = 0
+    why: str = ""
+    telling_input: str = Field("", description="an input on which it behaves otherwise than its rivals")
+
+
+class Attempt(Noun):
+    """One try at building the change."""
+
+    n: int
+    strategy: str = Field(description="search or droid")
+    model: str = ""
+    outcome: str = Field(description="plausible, none, ambiguous, refused, error")
+    wall_seconds: float = 0.0
+    tried: int = Field(0, description="candidates validated")
+    detail: str = ""
+    sandbox: str = Field("", description="tier and limits it ran under")
+    candidates: tuple[Candidate, ...] = ()
+
+
+class Change(Noun):
+    """The change on its way to the server."""
+
+    branch: str
+    commit: str = ""
+    base: str
+    diff: str
+    files: tuple[str, ...] = ()
+    insertions: int = 0
+    deletions: int = 0
+    message: str = ""
+    author_model: str = Field("", description="name:version for the Assisted-by trailer")
+
+
+class Verdict(Noun):
+    """A gate's answer with the evidence of the completed run that produced it."""
+
+    gate: str
+    verdict: Result
+    evidence: Mapping[str, Any] = Field(default_factory=dict)
+    model: str = ""
+    at: datetime = Field(default_factory=utcnow)
+
+
+class Finding(Noun):
+    """Something a scanner or reviewer holds against a change."""
+
+    rule: str
+    path: str
+    line: int
+    message: str
+    severity: str = "warning"
+    tool: str = ""
+
+
+class Release(Noun):
+    """A change on the server's branch."""
+
+    item: str
+    repo: str
+    branch: str
+    commit: str
+    previous: str
+    at: datetime = Field(default_factory=utcnow)
+    reverted_by: str = ""
+
+
+class Incident(Noun):
+    """Something that went wrong after a release."""
+
+    id: str
+    repo: str
+    release: str
+    what: str
+    at: datetime = Field(default_factory=utcnow)
+
+
+class Lesson(Noun):
+    """Something worth knowing next time, with where it comes from."""
+
+    id: str
+    text: str
+    scope: str
+    evidence: tuple[str, ...] = ()
+    at: datetime = Field(default_factory=utcnow)
+
+
+class TestReport(Noun):
+    """What one run of a repository's tests showed.
+
+    `outcomes` maps a test id to passed, failed, error, skipped, xfailed or xpassed. It is empty when the test command
+    is not pytest; then `exit_code` is the only evidence.
+    """
+
+    __test__ = False  # not a test class, whatever its name suggests to pytest
+
+    outcomes: Mapping[str, str] = Field(default_factory=dict)
+    messages: Mapping[str, str] = Field(default_factory=dict, description="failure text by test id, cut to 4 kB")
+    exit_code: int | None = None
+    timed_out: bool = False
+    limit: str = Field("", description="which limit ended the run, if one did: time, memory, disk, processes, output")
+    complete: bool = Field(False, description="the run reached its end and reported it")
+    wall_seconds: float = 0.0
+    output_tail: str = ""
+    sandbox: str = ""
+
+    def with_outcome(self, *names: str) -> tuple[str, ...]:
+        """Ids of the tests that ended with one of these outcomes, sorted."""
+        return tuple(sorted(t for t, outcome in self.outcomes.items() if outcome in names))
+
+    @property
+    def passed(self) -> tuple[str, ...]:
+        return self.with_outcome("passed")
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        return self.with_outcome("failed", "error")
+
+
+class Cost(Noun):
+    """What an item has used up so far."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    model_seconds: float = 0.0
+    wall_seconds: float = 0.0
+
+    def plus(self, **more: float) -> Cost:
+        return self.with_(**{name: getattr(self, name) + value for name, value in more.items()})
+
+
+class EffectiveAutonomy(Noun):
+    """The autonomy in force for one item, and which cap set it."""
+
+    effective: Autonomy = Autonomy.OFF
+    why: str = "nothing set: the most restrictive level"
+
+
+class WorkItem(Noun):
+    """One piece of work on its way along the line."""
+
+    id: str
+    repo: str
+    title: str
+    body: str = ""
+    state: State = State.RECEIVED
+    stage: str = Field("triage", description="the stage that will run next, or that stopped")
+    kind: Kind = Kind.BUG
+    severity: int = Field(3, ge=1, le=4, description="1 is worst")
+    signals: tuple[str, ...] = ()
+    duplicate_of: str = ""
+    plan: Plan | None = None
+    attempts: tuple[Attempt, ...] = ()
+    refused_diffs: tuple[str, ...] = Field((), description="SHA-256 of diffs that a later gate turned down")
+    change: Change | None = None
+    release: Release | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    autonomy: EffectiveAutonomy = EffectiveAutonomy()
+    approved_by: str = ""
+    answers: tuple[str, ...] = Field((), description="what people answered when the item asked")
+    waiting_for: str = Field("", description="what a person has to decide, in words")
+    lessons_used: tuple[str, ...] = ()
+    cost: Cost = Cost()
+    created: datetime = Field(default_factory=utcnow)
+    updated: datetime = Field(default_factory=utcnow)
+
+
+class Outcome(Noun):
+    """What a stage returns: the item as it is now, why, and who or what decided."""
+
+    item: WorkItem
+    reason: str = Field(description="one or two sentences for people")
+    by: str = Field("rule", description="rule, search, a model as id@digest, or person:<name>")
+    facts: Mapping[str, Any] = Field(default_factory=dict, description="figures and evidence worth keeping")
