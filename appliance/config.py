@@ -21,6 +21,8 @@ from appliance.work import Autonomy
 
 
 class Section(BaseModel):
+    """A group of settings."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -30,7 +32,7 @@ class GatewaySettings(Section):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=1, le=65535, description="TCP port")
     request_timeout_seconds: float = Field(600.0, gt=0, description="longest time one answer may take, in seconds")
-    queue_seconds: float = Field(60.0, ge=0, description="how long a request waits for its model to be ready, in seconds")
+    queue_seconds: float = Field(60.0, ge=0, description="longest wait for a model to be ready, in seconds")
     retries: int = Field(2, ge=0, le=10, description="tries again with the same model before the next one is taken")
     max_body_mb: int = Field(32, ge=1, description="largest request body, in MiB")
 
@@ -58,8 +60,10 @@ class LineSettings(Section):
     """The assembly line."""
 
     workers: int = Field(2, ge=1, le=64, description="items worked on at once")
-    lease_seconds: float = Field(60.0, gt=1, description="time after which a silent worker's item is taken up again, in seconds")
-    crash_limit: int = Field(3, ge=1, description="workers an item may kill in one stage before it needs a person")
+    lease_seconds: float = Field(
+        60.0, gt=1, description="silence after which a worker's item is free again, in seconds"
+    )
+    crash_limit: int = Field(3, ge=1, description="workers an item may kill in one stage before a person must look")
     stage_retries: int = Field(5, ge=0, description="tries again when something a stage needs is away for a while")
     attempts: int = Field(3, ge=1, description="builds before an item needs a person")
     poll_seconds: float = Field(0.5, gt=0, description="pause between looks for new work, in seconds")
@@ -86,7 +90,7 @@ class RepairSettings(Section):
     """Repair by search, without a model."""
 
     cpu_seconds: float = Field(60.0, gt=0, description="CPU time for single edits, in seconds")
-    pair_seconds: float = Field(300.0, ge=0, description="further CPU time for pairs of edits, in seconds; 0 turns pairs off")
+    pair_seconds: float = Field(300.0, ge=0, description="CPU time for pairs of edits, in seconds; 0 turns pairs off")
     plausible: int = Field(12, ge=1, description="passing patches collected before they are compared")
     processes: int = Field(0, ge=0, description="candidates validated at once; 0 means one per core")
 
@@ -106,7 +110,7 @@ class ComputersSettings(Section):
 class MirrorSettings(Section):
     """Git."""
 
-    timeout_seconds: float = Field(300.0, gt=0, description="longest time one fetch, clone or push may take, in seconds")
+    timeout_seconds: float = Field(300.0, gt=0, description="longest time of one fetch, clone or push, in seconds")
     author_name: str = Field("Appliance", description="name on the box's commits")
     author_email: str = Field("appliance@localhost", description="address on the box's commits")
     push_retries: int = Field(5, ge=0, description="tries again, each from a fresh base, when a push is rejected")
@@ -190,7 +194,9 @@ def load(file: Path, environ: Mapping[str, str] = os.environ) -> Settings:
         return Settings.model_validate(raw)
     except ValidationError as error:
         problems = "; ".join(_in_words(problem) for problem in error.errors())
-        raise ConfigError(f"settings are not valid: {problems}", f"mend {file}; `appliance config schema` lists all") from error
+        raise ConfigError(
+            f"settings are not valid: {problems}", f"mend {file}; `appliance config schema` lists all"
+        ) from error
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -232,7 +238,9 @@ def documented() -> list[dict[str, str]]:
     for section in Settings.model_fields:
         for name, field in _fields_of(section).items():
             default = field.get_default(call_default_factory=True)
-            rows.append({"name": f"{section}.{name}", "default": _toml(default), "description": field.description or ""})
+            rows.append(
+                {"name": f"{section}.{name}", "default": _toml(default), "description": field.description or ""}
+            )
     return rows
 
 

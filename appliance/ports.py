@@ -92,7 +92,9 @@ class Model(Protocol):
         seed: int | None = None,
     ) -> Completion: ...
 
-    def route(self, *, task: str, stage: str = "", language: str = "", prompt_tokens: int = 0, repo: str = "") -> Route: ...
+    def route(
+        self, *, task: str, stage: str = "", language: str = "", prompt_tokens: int = 0, repo: str = ""
+    ) -> Route: ...
 
 
 class Limits(Noun):
@@ -179,7 +181,8 @@ class Workspace(Protocol):
     base: str
 
     def apply(self, diff: str) -> None:
-        """Apply a unified diff. Raises VerificationFailed, with nothing changed, when it does not fit or leaves the tree."""
+        """Apply a unified diff. Raises VerificationFailed, with nothing changed, when it does not fit or leaves
+        the tree."""
         ...
 
     def commit(self, message: str, trailers: Sequence[tuple[str, str]]) -> str:
@@ -227,7 +230,7 @@ class Repository(Protocol):
         ...
 
     def landed(self, item: str) -> str:
-        """The commit on the server's branch whose trailer `Factory-Item` names this item, or "". Looks at the server."""
+        """The commit on the server's branch whose trailer `Factory-Item` names this item, or "". Asks the server."""
         ...
 
     def changed_between(self, old: str, new: str) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ class Autonomy(StrEnum):
 class Result(StrEnum):
     """A gate's answer. Only PASS lets a change go on; INCONCLUSIVE is what missing evidence gives."""
 
-    PASS = "PASS"
+    PASS = "PASS"  # noqa: S105 - a verdict, not a password
     FAIL = "FAIL"
     INCONCLUSIVE = "INCONCLUSIVE"
 
@@ -291,7 +291,7 @@ class WorkItem(Noun):
     release: Release | None = None
     verdicts: tuple[Verdict, ...] = ()
     autonomy: EffectiveAutonomy = EffectiveAutonomy()
-    approved_by: str = ""
+    approvals: Mapping[str, str] = Field(default_factory=dict, description="stage → the person who let it go on")
     answers: tuple[str, ...] = Field((), description="what people answered when the item asked")
     waiting_for: str = Field("", description="what a person has to decide, in words")
     lessons_used: tuple[str, ...] = ()

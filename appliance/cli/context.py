@@ -32,7 +32,9 @@ class Box:
     def require_home(self) -> None:
         """Raises NotFound when the home has not been set up."""
         if not self.home.settings_file.exists():
-            raise NotFound(f"there is no appliance in {self.home.root}", "run `appliance init`, or name the home with --home")
+            raise NotFound(
+                f"there is no appliance in {self.home.root}", "run `appliance init`, or name the home with --home"
+            )
 
     def emit(self, data: Any, text: str | Table | Callable[[], str] = "") -> None:
         """Print `data` as JSON with --json, else `text` (a string, a rich table, or a function making a string)."""

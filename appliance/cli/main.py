@@ -26,10 +26,10 @@ COMMANDS = {
 class Nouns(click.Group):
     """Loads a noun's module only when it is called, and gives every command --json, --home and --debug."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return [name for name in COMMANDS if name != "serve"]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"appliance.cli.{COMMANDS[cmd_name]}")
@@ -70,7 +70,7 @@ def hoist(arguments: Sequence[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit status (see interfaces: 0 done, 1 failed, 2 usage, 3 refused, 4 none, 5 unverified)."""
+    """Run one command. Returns the exit status: 0 done, 1 failed, 2 usage, 3 refused, 4 not found, 5 unverified."""
     words = hoist(sys.argv[1:] if arguments is None else arguments)
     try:
         result: Any = root.main(words, prog_name="appliance", standalone_mode=False)

@@ -1,0 +1,85 @@
+"""The tables. Migrations in `migrations/versions` make them; a test holds the two together."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", String(40), nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("subject", String(80), nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("prev", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Index("events_by_subject", "subject", "seq"),
+)
+
+signals = Table(
+    "signals",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("repo", String(64), nullable=False),
+    Column("item", String(40), nullable=False, server_default=""),
+    Column("body", Text, nullable=False),
+    Index("signals_by_item", "item"),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("number", Integer, nullable=False, unique=True),
+    Column("state", String(20), nullable=False),
+    Column("stage", String(20), nullable=False),
+    Column("repo", String(64), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("severity", Integer, nullable=False),
+    Column("created", String(40), nullable=False),
+    Column("updated", String(40), nullable=False),
+    Column("body", Text, nullable=False),
+    # the claim: `claim_no` grows with every claim and is the compare in compare-and-set
+    Column("claim_no", Integer, nullable=False, server_default="0"),
+    Column("worker", String(160), nullable=False, server_default=""),
+    Column("lease_boot", String(8), nullable=False, server_default=""),
+    Column("lease_until_monotonic", Float, nullable=False, server_default="0"),
+    Column("lease_from_wall", Float, nullable=False, server_default="0"),
+    Column("lease_until_wall", Float, nullable=False, server_default="0"),
+    Column("strikes", Integer, nullable=False, server_default="0"),
+    Column("retries", Integer, nullable=False, server_default="0"),
+    Column("not_before_wall", Float, nullable=False, server_default="0"),
+    Index("items_by_state", "state", "severity", "number"),
+    Index("items_by_repo", "repo", "number"),
+)
+
+repositories = Table(
+    "repositories",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("body", Text, nullable=False),
+)
+
+commands = Table(
+    "commands",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("item", String(40), nullable=False),
+    Column("verb", String(20), nullable=False),
+    Column("by", String(80), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("at", String(40), nullable=False),
+    Column("applied", Integer, nullable=False, server_default="0"),
+    Index("commands_open", "applied", "number"),
+)
+
+watermarks = Table(
+    "watermarks",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("seq", Integer, nullable=False),
+)
