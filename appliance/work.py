@@ -85,6 +85,17 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
+class TrackedRepository(Noun):
+    """A repository the box looks after, as `repo add` named it."""
+
+    name: str
+    url: str
+    branch: str
+    forge: str = "plain"
+    autonomy: Autonomy = Autonomy.LOW
+    test: str = Field("", description="command that runs its tests; empty means pytest")
+
+
 class Signal(Noun):
     """One thing the outside world said, kept as it came."""
 

@@ -4,6 +4,6 @@
 the proof that nothing was altered. Everything that changes state appends its event in the same transaction.
 """
 
-from appliance.ledger.store import Claim, Command, Ledger, RepositoryRow, open_ledger
+from appliance.ledger.store import Claim, Command, Ledger, open_ledger
 
-__all__ = ["Claim", "Command", "Ledger", "RepositoryRow", "open_ledger"]
+__all__ = ["Claim", "Command", "Ledger", "open_ledger"]

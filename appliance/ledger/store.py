@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +18,9 @@ from appliance.ledger.chain import GENESIS, Recorded, canonical, digest
 from appliance.ledger.claims import Claim, Claims
 from appliance.ledger.database import Database
 from appliance.ports import Clock, SystemClock
-from appliance.work import ENDED, Autonomy, Noun, Outcome, Signal, State, WorkItem
+from appliance.work import ENDED, Noun, Outcome, Signal, State, TrackedRepository, WorkItem
 
-__all__ = ["Claim", "Command", "Ledger", "RepositoryRow", "open_ledger"]
-
-
-class RepositoryRow(Noun):
-    """A repository the box looks after, as `repo add` named it."""
-
-    name: str
-    url: str
-    branch: str
-    forge: str = "plain"
-    autonomy: Autonomy = Autonomy.LOW
-    test: str = ""
+__all__ = ["Claim", "Command", "Ledger", "open_ledger"]
 
 
 class Command(Noun):
@@ -182,7 +170,7 @@ class Ledger:
             )
             connection.execute(update(schema.signals).where(schema.signals.c.id == signal_id).values(item=item.id))
             payload = {"stage": "signal", "from": "", "to": item.state, "reason": outcome.reason, "by": outcome.by,
-                       "wall_seconds": 0.0, "facts": {**outcome.facts, "signal": signal_id, "repo": item.repo}}  # fmt: skip
+                       "wall_seconds": 0.0, "facts": {**outcome.facts, "signal": signal_id}}  # fmt: skip
             self.append_in(connection, Event(kind=Fact.ITEM_OPENED, subject=item.id, payload=payload))
             return item
 
@@ -239,7 +227,7 @@ class Ledger:
 
     # --- repositories
 
-    def add_repository(self, repository: RepositoryRow) -> None:
+    def add_repository(self, repository: TrackedRepository) -> None:
         """Raises Conflict when the name is taken."""
         with self.database.writing() as connection:
             if connection.scalar(select(schema.repositories.c.name).filter_by(name=repository.name)):
@@ -263,19 +251,19 @@ class Ledger:
             connection.execute(delete(schema.repositories).where(schema.repositories.c.name == name))
             self.append_in(connection, Event(kind=Fact.REPOSITORY_REMOVED, subject=name))
 
-    def repository(self, name: str) -> RepositoryRow:
+    def repository(self, name: str) -> TrackedRepository:
         """Raises NotFound."""
         with self.database.reading() as connection:
             body = connection.scalar(select(schema.repositories.c.body).filter_by(name=name))
             if body is None:
                 raise NotFound(f"there is no repository {name!r}", self._known_repositories(connection))
-        return RepositoryRow.model_validate_json(body)
+        return TrackedRepository.model_validate_json(body)
 
-    def repositories(self) -> list[RepositoryRow]:
+    def repositories(self) -> list[TrackedRepository]:
         """All, by name."""
         with self.database.reading() as connection:
             bodies = connection.scalars(select(schema.repositories.c.body).order_by(schema.repositories.c.name))
-            return [RepositoryRow.model_validate_json(body) for body in bodies]
+            return [TrackedRepository.model_validate_json(body) for body in bodies]
 
     @staticmethod
     def _known_repositories(connection: Connection) -> str:
@@ -328,8 +316,3 @@ def open_ledger(home: Home | Path, clock: Clock | None = None) -> Ledger:
     database = Database(home.ledger if isinstance(home, Home) else home)
     database.migrate()
     return Ledger(database, clock)
-
-
-def parse_time(text: str) -> datetime:
-    """A time as events carry it."""
-    return datetime.fromisoformat(text)
