@@ -194,6 +194,10 @@ class Workspace(Protocol):
         push. Raises Conflict when it does not merge cleanly."""
         ...
 
+    def export(self, commit: str, into: Path) -> Path:
+        """A one-commit work tree without remotes of a commit of this clone, in the new folder `into`; returns it."""
+        ...
+
     def revert(self, commit: str, message: str, trailers: Sequence[tuple[str, str]]) -> str:
         """Commit the inverse of `commit`; returns the new commit id."""
         ...

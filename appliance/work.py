@@ -318,3 +318,4 @@ class Outcome(Noun):
     reason: str = Field(description="one or two sentences for people")
     by: str = Field("rule", description="rule, search, a model as id@digest, or person:<name>")
     facts: Mapping[str, Any] = Field(default_factory=dict, description="figures and evidence worth keeping")
+    signals: tuple[Signal, ...] = Field((), description="what the stage wants filed, in the same transaction")

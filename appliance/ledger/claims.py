@@ -80,6 +80,8 @@ class Claims:
         with self._ledger.database.writing() as connection:
             self._set(connection, claim, **self._content(item), **FREE, strikes=0, retries=0, not_before_wall=0.0)
             self._ledger.append_in(connection, Event(kind=STAGE_FACTS[stage], subject=item.id, payload=payload))
+            for signal in outcome.signals:
+                self._ledger.receive_in(connection, signal)
         return item
 
     def postpone(self, claim: Claim, stage: str, reason: str, seconds: float) -> None:

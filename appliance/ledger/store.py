@@ -123,19 +123,23 @@ class Ledger:
     def receive(self, signal: Signal) -> Signal:
         """Keep a signal (its `id` is given here: S-1, S-2 …). Raises NotFound for an unknown repository."""
         with self.database.writing() as connection:
-            if not connection.scalar(select(schema.repositories.c.name).filter_by(name=signal.repo)):
-                raise NotFound(f"there is no repository {signal.repo!r}", self._known_repositories(connection))
-            number = (connection.scalar(select(func.max(schema.signals.c.number))) or 0) + 1
-            kept = signal.with_(id=f"S-{number}", created=self.clock.now())
-            connection.execute(
-                insert(schema.signals).values(
-                    number=number, id=kept.id, repo=kept.repo, item="", body=kept.model_dump_json()
-                )
+            return self.receive_in(connection, signal)
+
+    def receive_in(self, connection: Connection, signal: Signal) -> Signal:
+        """Receive within a transaction that also changes state."""
+        if not connection.scalar(select(schema.repositories.c.name).filter_by(name=signal.repo)):
+            raise NotFound(f"there is no repository {signal.repo!r}", self._known_repositories(connection))
+        number = (connection.scalar(select(func.max(schema.signals.c.number))) or 0) + 1
+        kept = signal.with_(id=f"S-{number}", created=self.clock.now())
+        connection.execute(
+            insert(schema.signals).values(
+                number=number, id=kept.id, repo=kept.repo, item="", body=kept.model_dump_json()
             )
-            self.append_in(
-                connection, Event(kind=Fact.SIGNAL_RECEIVED, subject=kept.id, payload=kept.model_dump(mode="json"))
-            )
-            return kept
+        )
+        self.append_in(
+            connection, Event(kind=Fact.SIGNAL_RECEIVED, subject=kept.id, payload=kept.model_dump(mode="json"))
+        )
+        return kept
 
     def signal(self, id: str) -> tuple[Signal, str]:
         """A signal and the id of its item ("" before it is opened). Raises NotFound."""
