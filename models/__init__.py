@@ -1,0 +1,1 @@
+"""Which models the box has: reading formats, cards, the registry, import and verification, and the default embedder."""

@@ -1,0 +1,255 @@
+"""The registry: one folder per model, `<id>/card.json` beside its weights.
+
+A model appears by one rename of a finished folder and disappears by one rename, so a killed process leaves either the
+whole model or none. What is being made or removed lies in folders with a dot in front, is never listed, and is cleaned
+up by the next import once its maker is gone (each maker holds a lock on its own folder).
+"""
+
+from __future__ import annotations
+
+import difflib
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from appliance.errors import Conflict, NotFound, VerificationFailed
+from models.card import Card, checked_name
+from models.gguf import read_header
+
+CARD = "card.json"
+CHUNK = 64 * 1024 * 1024
+"""Bytes read at a time: large enough for the disk, small enough for progress."""
+
+BytesDone = Callable[[int, int], None]
+"""Told (bytes done, bytes in all) after every chunk."""
+
+
+def _quiet(done: int, total: int) -> None:
+    """Progress nobody asked for."""
+
+
+class Registry:
+    """The models of one box. Reading creates nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def list(self) -> tuple[Card, ...]:
+        """All whole models, by id. Folders whose card is broken are left out; see `problems`."""
+        return tuple(card for _, card in self._cards() if isinstance(card, Card))
+
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with folders that cannot be listed, one line each."""
+        return tuple(f"{name}: {card}" for name, card in self._cards() if not isinstance(card, Card))
+
+    def get(self, id: str) -> Card:
+        """The model with exactly this id. Raises NotFound, or VerificationFailed when its card is broken."""
+        if not (self.folder / id / CARD).is_file():
+            raise self._unknown(id)
+        return self._read(self.folder / id)
+
+    def find(self, name: str) -> Card:
+        """The model with this id or alias. Raises NotFound, naming near ones."""
+        for card in self.list():
+            if name == card.id or name in card.aliases:
+                return card
+        raise self._unknown(name)
+
+    def path(self, card: Card) -> Path:
+        """Where its weights are."""
+        return self.folder / card.id / card.file
+
+    def generation(self) -> str:
+        """Changes whenever a card was added, changed or removed; a stat per model, so cheap enough for every request."""
+        parts = []
+        for folder in self._folders():
+            try:
+                stat = (folder / CARD).stat()
+            except OSError:
+                continue
+            parts.append(f"{folder.name}:{stat.st_ino}:{stat.st_mtime_ns}")
+        return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+
+    def add(self, card: Card, staged: Path) -> Card:
+        """Take over the finished folder `staged` (made by `staging`) as this model.
+
+        Raises:
+            Conflict: its id or one of its aliases is taken.
+        """
+        _write_card(staged / CARD, card)
+        with self._locked():
+            self._check_names_free(card)
+            _sync_folder(staged)
+            staged.rename(self.folder / card.id)
+            _sync_folder(self.folder)
+        return card
+
+    def update(self, card: Card) -> Card:
+        """Replace the card of a model that is there. Raises NotFound, or Conflict when an alias is taken."""
+        with self._locked():
+            self.get(card.id)
+            self._check_names_free(card, but=card.id)
+            _write_card(self.folder / card.id / CARD, card)
+            _sync_folder(self.folder / card.id)
+        return card
+
+    def remove(self, id: str) -> None:
+        """Remove a model and its weights. Raises NotFound."""
+        doomed = self.folder / f".removing-{secrets.token_hex(4)}"
+        with self._locked():
+            if not (self.folder / checked_name(id)).is_dir():
+                raise self._unknown(id)
+            (self.folder / id).rename(doomed)
+            _sync_folder(self.folder)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def verify(self, id: str, progress: BytesDone = _quiet) -> Card:
+        """Check that the weights are the bytes the card names and that their header is sound.
+
+        Raises:
+            NotFound: no such model.
+            VerificationFailed: missing, other or unsound bytes.
+        """
+        card = self.get(id)
+        weights = self.path(card)
+        if not weights.is_file():
+            raise VerificationFailed(f"{id}: its weights {weights} are missing", _again(id))
+        if weights.stat().st_size != card.size_bytes:
+            size = weights.stat().st_size
+            raise VerificationFailed(f"{id}: the weights have {size} bytes, the card says {card.size_bytes}", _again(id))
+        found = sha256_of(weights, progress)
+        if found != card.sha256:
+            raise VerificationFailed(f"{id}: the weights have SHA-256 {found}, the card says {card.sha256}", _again(id))
+        read_header(weights)
+        return card
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """A private folder in which a model is put together; gone afterwards unless `add` took it over."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            self._clean_up()
+            folder = self.folder / f".importing-{secrets.token_hex(4)}"
+            folder.mkdir()
+            holder = os.open(folder, os.O_RDONLY)
+            fcntl.flock(holder, fcntl.LOCK_EX)
+        try:
+            yield folder
+        finally:
+            # Once added, the folder has another name and this one is no longer there.
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(holder)
+
+    def _clean_up(self) -> None:
+        """Remove what killed processes left behind."""
+        for left in [*self.folder.glob(".importing-*"), *self.folder.glob(".removing-*")]:
+            handle = os.open(left, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            else:
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(handle)
+
+    def _folders(self) -> list[Path]:
+        try:
+            entries = sorted(self.folder.iterdir())
+        except FileNotFoundError:
+            return []
+        return [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+
+    def _cards(self) -> Iterator[tuple[str, Card | str]]:
+        for folder in self._folders():
+            try:
+                yield folder.name, self._read(folder)
+            except NotFound:
+                continue  # removed between the look at the folder and the look into it
+            except VerificationFailed as error:
+                yield folder.name, error.message
+
+    def _read(self, folder: Path) -> Card:
+        hint = f"move {folder} away and import the model again"
+        try:
+            card = Card.model_validate_json((folder / CARD).read_bytes())
+        except ValidationError as error:
+            raise VerificationFailed(f"the card {folder / CARD} cannot be read: {error.errors()[0]['msg']}", hint) from error
+        except FileNotFoundError as error:
+            if folder.is_dir():
+                raise VerificationFailed(f"{folder} has no {CARD}", hint) from error
+            raise self._unknown(folder.name) from error
+        if card.id != folder.name or "/" in card.file:
+            raise VerificationFailed(f"the card {folder / CARD} names another model or place ({card.id}, {card.file})", hint)
+        return card
+
+    def _check_names_free(self, card: Card, but: str = "") -> None:
+        taken: dict[str, str] = {}
+        for other in self.list():
+            if other.id != but:
+                taken.update({name: other.id for name in (other.id, *other.aliases)})
+        if (self.folder / card.id).exists() and card.id != but:
+            taken.setdefault(card.id, card.id)
+        for name in (card.id, *card.aliases):
+            if name in taken:
+                raise Conflict(f"the name {name!r} belongs to the model {taken[name]}", "choose another with --id or --alias")
+
+    def _unknown(self, name: str) -> NotFound:
+        known = [n for card in self.list() for n in (card.id, *card.aliases)]
+        near = difflib.get_close_matches(name, known, n=3)
+        if near:
+            hint = f"did you mean {' or '.join(near)}?"
+        else:
+            hint = "`appliance model list` shows all; `appliance model import` adds one"
+        return NotFound(f"there is no model {name!r}", hint)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer at a time; held only for renames and cards, never while weights are copied."""
+        handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def sha256_of(path: Path, progress: BytesDone = _quiet) -> str:
+    """SHA-256 of a file, in chunks."""
+    digest = hashlib.sha256()
+    total, done = path.stat().st_size, 0
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+            done += len(chunk)
+            progress(done, total)
+    return digest.hexdigest()
+
+
+def _write_card(file: Path, card: Card) -> None:
+    new = file.with_name(f".{file.name}.new")
+    with new.open("w", encoding="utf-8") as stream:
+        stream.write(card.model_dump_json(indent=2) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    new.replace(file)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make renames in it survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _again(id: str) -> str:
+    return f"`appliance model remove {id}`, then import it again from its source"
