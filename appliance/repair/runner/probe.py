@@ -1,0 +1,157 @@
+"""What a candidate does with inputs the tests do not have.
+
+The tests run once more while calls into the repository are recorded; then the same functions are called again with
+varied arguments, and each call is answered with the shape of what came back. Candidates that answer alike behave
+alike. Everything is drawn with one seed, so that every candidate of one bug is asked the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import random
+import signal
+import sys
+import types
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from . import inputs, shape
+from .children import Reply, Tell, limit_cpu
+from .suite import Suite
+
+SAMPLES = 25
+"""Recorded calls kept for one function."""
+
+CALL_SECONDS = 0.1
+"""CPU time for one call."""
+
+CHUNK = 20
+
+
+class TooLong(BaseException):
+    """A call used up its time."""
+
+
+class Recorder:
+    """Keeps arguments of calls into the repository: those made from outside it, and those of the functions named."""
+
+    def __init__(self, root: str, code_files: set[str], targets: set[tuple[str, int]]) -> None:
+        self.root, self.code_files, self.targets = root, code_files, targets
+        self.calls: dict[types.CodeType, list[inputs.Arguments]] = {}
+
+    def trace(self, frame: types.FrameType, event: str, arg: Any) -> None:
+        """A global trace function: sees calls only."""
+        code = frame.f_code
+        if code.co_filename not in self.code_files or code.co_name.startswith("<"):
+            return
+        kept = self.calls.setdefault(code, [])
+        if len(kept) >= SAMPLES or not self._asked_for(frame):
+            return
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + _stars(code)]
+        try:
+            kept.append(inputs.copied({name: frame.f_locals[name] for name in names}))
+        except KeyError:
+            return  # an argument lives in a cell, or this is a generator going on
+
+    def _asked_for(self, frame: types.FrameType) -> bool:
+        code = frame.f_code
+        if (code.co_filename, code.co_firstlineno) in self.targets:
+            return True
+        caller = frame.f_back
+        return caller is None or caller.f_code.co_filename not in self.code_files
+
+
+def _stars(code: types.CodeType) -> int:
+    return bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
+
+
+def run(root: str, suite: Suite, tests: Sequence[str], request: dict[str, Any], tell: Tell) -> Reply:
+    """Record, vary, call, answer."""
+    code_files = {root + path for path in request["files"]}
+    targets = {(root + path, line) for path, line in request["targets"]}
+    recorder = Recorder(root, code_files, targets)
+    limit_cpu(request["record_cpu"])
+    sys.settrace(recorder.trace)
+    suite.run(tests, lambda index, outcome, spent, message: True)
+    sys.settrace(None)
+    limit_cpu(request["cpu"])
+    rng = random.Random(request["seed"])  # noqa: S311 -- the same inputs for every candidate, not a secret
+    functions = _functions(recorder)
+    share = max(5, request["count"] // max(1, len(functions)))
+    said: list[list[str]] = []
+    for label, function, seen in functions:
+        literals = request["literals"]
+        for arguments in [*map(inputs.copied, seen), *inputs.vary(seen, literals, rng, share)]:
+            said.append(_ask(label, function, arguments))
+            if len(said) >= CHUNK:
+                tell({"calls": said})
+                said = []
+    tell({"calls": said})
+    return {"status": "done"}
+
+
+def _functions(recorder: Recorder) -> list[tuple[str, types.FunctionType, list[inputs.Arguments]]]:
+    """Recorded functions that exist exactly once, in a fixed order."""
+    import gc
+
+    gc.unfreeze()
+    live: dict[types.CodeType, list[types.FunctionType]] = {}
+    for thing in gc.get_objects():
+        if isinstance(thing, types.FunctionType) and thing.__code__ in recorder.calls:
+            live.setdefault(thing.__code__, []).append(thing)
+    found = [
+        (code.co_qualname, live[code][0], seen)
+        for code, seen in recorder.calls.items()
+        if seen and len(live.get(code, ())) == 1
+    ]
+    return sorted(found, key=lambda entry: (entry[1].__module__ or "", entry[0]))
+
+
+def _ask(label: str, function: types.FunctionType, arguments: inputs.Arguments) -> list[str]:
+    """[the call, its outcome] as text."""
+    code = function.__code__
+    key = f"{label}({', '.join(f'{name}={shape.of(value, 3)}' for name, value in arguments.items())})"
+    values = dict(arguments)
+    positional = [values.pop(name) for name in code.co_varnames[: code.co_argcount]]
+    named = {name: values.pop(name) for name in code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount]}
+    at = code.co_argcount + code.co_kwonlyargcount
+    if code.co_flags & inspect.CO_VARARGS:
+        positional += values.pop(code.co_varnames[at])
+        at += 1
+    if code.co_flags & inspect.CO_VARKEYWORDS:
+        named.update(values.pop(code.co_varnames[at]))
+    outcome = _timed(lambda: _called(function, positional, named))
+    return [key, outcome]
+
+
+def _called(function: Callable[..., Any], positional: list[Any], named: dict[str, Any]) -> str:
+    before = [shape.of(value) for value in positional]
+    try:
+        result = function(*positional, **named)
+        if inspect.iscoroutine(result):
+            result = asyncio.run(result)
+        outcome = shape.of(result)
+    except TooLong:
+        raise
+    except BaseException as error:  # noqa: BLE001 -- whatever the function raises is its answer
+        outcome = shape.of_error(error)
+    after = [shape.of(value) for value in positional]
+    moved = [f"; argument {n + 1} becomes {now}" for n, (was, now) in enumerate(zip(before, after, strict=True)) if was != now]
+    return outcome + "".join(moved)
+
+
+def _timed(call: Callable[[], str]) -> str:
+    """The call's answer, or that it did not end."""
+
+    def late(signal: int, frame: object) -> None:
+        raise TooLong
+
+    signal.signal(signal.SIGVTALRM, late)
+    signal.setitimer(signal.ITIMER_VIRTUAL, CALL_SECONDS, CALL_SECONDS)
+    try:
+        return call()
+    except TooLong:
+        return "does not end"
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
