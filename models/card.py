@@ -14,7 +14,9 @@ from models.gguf import Header
 
 TASKS = ("chat", "embedding", "repair", "review", "triage", "rerank")
 """What a model can be admitted for. `repair`, `review` and `triage` are never guessed from a file."""
-ENCODERS = frozenset({"bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "neo-bert", "modern-bert"})
+ENCODERS = frozenset(
+    {"bert", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "nomic-bert", "nomic-bert-moe"}
+)
 """Architectures that turn text into vectors and cannot write."""
 POOLING = {0: "", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
 """The number under `<architecture>.pooling_type` and llama-server's word for it."""
@@ -112,7 +114,7 @@ def checked_name(name: str) -> str:
     if not NAME.fullmatch(name) or name in RESERVED:
         raise UsageError(
             f"{name!r} cannot be the name of a model",
-            f"use up to 64 of a-z 0-9 . _ - beginning with a letter or digit, and none of {', '.join(sorted(RESERVED))}",
+            f"use up to 64 of a-z 0-9 . _ - after a letter or digit, and none of {', '.join(sorted(RESERVED))}",
         )
     return name
 

@@ -240,7 +240,9 @@ class _Reader:
             if tensor.name in names:
                 self._refuse(f"the tensor name {tensor.name!r} is there twice")
             if tensor.offset != expected:
-                self._refuse(f"tensor {tensor.name!r} lies at {tensor.offset}, not at {expected} where the one before ends")
+                self._refuse(
+                    f"tensor {tensor.name!r} lies at {tensor.offset}, not at {expected} where the one before ends"
+                )
             names.add(tensor.name)
             tensors.append(tensor)
             expected = _padded(expected + tensor.size, alignment)

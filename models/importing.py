@@ -14,7 +14,7 @@ from typing import Literal
 from appliance.errors import Conflict, LimitExceeded, NotFound, UsageError, VerificationFailed
 from models.card import Card, card_from, checked_name, checked_tasks, name_from_file
 from models.gguf import read_header
-from models.registry import CHUNK, BytesDone, Registry, sha256_of
+from models.registry import CHUNK, BytesDone, Registry, quiet, sha256_of
 
 SPARE = 256 * 1024 * 1024
 """Bytes of disk that must stay free after an import, so that the ledger can still be written."""
@@ -52,12 +52,14 @@ def import_model(
         raise NotFound(f"there is no file {path}", "give the path of one .gguf file")
     header = read_header(path)
     if not header.architecture or not header.tensors:
-        raise VerificationFailed(f"{path.name} holds no model (no architecture or no weights)", "import a model's main file")
+        raise VerificationFailed(
+            f"{path.name} holds no model (no architecture or no weights)", "import a model's main file"
+        )
     if header.number("split.count") > 1:
-        raise UsageError(f"{path.name} is one part of a split model", "merge it first with llama.cpp's `llama-gguf-split --merge`")
+        raise UsageError(f"{path.name} is one part of a split model", "merge it first: `llama-gguf-split --merge`")
     name = checked_name(id or name_from_file(path.stem))
     checked_tasks(tasks)
-    report: BytesDone = progress or (lambda done, total: None)
+    report: BytesDone = progress or quiet
     known = _same_content(path, registry, name, report)
     if known is not None:
         return _again(registry, known, id, licence, tasks, aliases)
@@ -92,7 +94,9 @@ def _again(
     registry: Registry, known: Card, id: str, licence: str, tasks: Sequence[str], aliases: Sequence[str]
 ) -> Imported:
     if id and id not in (known.id, *known.aliases):
-        raise Conflict(f"these weights are in the registry as {known.id}", f"give that model another name with --alias {id}")
+        raise Conflict(
+            f"these weights are in the registry as {known.id}", f"give that model another name with --alias {id}"
+        )
     changed = known.with_(
         licence=licence or known.licence,
         tasks=checked_tasks(tasks) or known.tasks,
@@ -108,7 +112,7 @@ def _check_space(registry: Registry, size: int) -> None:
     free = shutil.disk_usage(registry.folder).free
     if free < size + SPARE:
         raise LimitExceeded(
-            f"the model needs {size >> 20} MiB and {SPARE >> 20} MiB must stay free; {registry.folder} has {free >> 20} MiB",
+            f"it needs {size >> 20} MiB and {SPARE >> 20} MiB must stay free; {registry.folder} has {free >> 20} MiB",
             "make room, or remove models that are not needed",
         )
 
@@ -129,5 +133,7 @@ def _copy(source: Path, target: Path, progress: BytesDone) -> str:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise LimitExceeded("the disk is full; nothing was imported", "make room and import again") from error
-        raise VerificationFailed(f"cannot copy {source}: {error.strerror}", "check the medium and import again") from error
+        raise VerificationFailed(
+            f"cannot copy {source}: {error.strerror}", "check the medium and import again"
+        ) from error
     return digest.hexdigest()

