@@ -1,0 +1,190 @@
+"""Keys to the gateway. A token is shown once, when it is made; the box keeps only its SHA-256.
+
+`secrets/keys.json` is replaced atomically under a file lock, so that a command and a running gateway never see half a
+file. The gateway looks at the file's identity before every request: a revoked key is refused at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from appliance.errors import Conflict, NotFound, UsageError, VerificationFailed
+from appliance.work import Noun, utcnow
+
+PREFIX = "apl_"
+SCOPES = ("infer", "route")
+"""What a key may open: `infer` lists and calls models, `route` asks the router for its decision alone."""
+
+
+class Key(Noun):
+    """One key, without its token."""
+
+    id: str
+    name: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the token")
+    scopes: tuple[str, ...] = SCOPES
+    created: datetime = Field(default_factory=utcnow)
+    expires: datetime | None = None
+    revoked: datetime | None = None
+
+    def dead(self, now: datetime) -> str:
+        """Why the key opens nothing any more; empty while it does."""
+        if self.revoked:
+            return f"key {self.name!r} was revoked"
+        return f"key {self.name!r} has expired" if self.expires and now >= self.expires else ""
+
+
+class KeyFile(Noun):
+    """The file's whole content."""
+
+    keys: tuple[Key, ...] = ()
+
+
+class KeyRing:
+    """Keys as they were read once; answers without touching the disk."""
+
+    def __init__(self, keys: tuple[Key, ...]) -> None:
+        self._keys = tuple((bytes.fromhex(key.sha256), key) for key in keys)
+
+    def find(self, token: str) -> Key | None:
+        """The key this token belongs to, dead or alive. Takes as long for every token."""
+        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+        found = None
+        for known, key in self._keys:
+            if hmac.compare_digest(known, digest):
+                found = key
+        return found
+
+
+class KeyStore:
+    """The keys in a home's `secrets` folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "keys.json"
+
+    def list(self) -> tuple[Key, ...]:
+        """All keys, the revoked ones too. Raises VerificationFailed when the file is damaged."""
+        try:
+            return KeyFile.model_validate_json(self.file.read_bytes()).keys
+        except FileNotFoundError:
+            return ()
+        except (OSError, ValidationError) as error:
+            raise VerificationFailed(
+                f"cannot use the keys in {self.file}: {error}",
+                "restore it from a backup, or remove it and make new keys",
+            ) from error
+
+    def create(self, name: str, expires_days: float | None = None, scopes: tuple[str, ...] = SCOPES) -> tuple[Key, str]:
+        """Make a key; returns it with its token, which nobody can show again.
+
+        Raises:
+            UsageError: an empty name, an unknown scope, or an expiry that is not in the future.
+            Conflict: a living key has this name.
+        """
+        token = PREFIX + secrets.token_urlsafe(32)
+        return self._add(name, token, expires_days, scopes), token
+
+    def revoke(self, name_or_id: str) -> Key:
+        """Make a key useless from now on. Raises NotFound when no living key has this name or id."""
+        with self._locked():
+            keys = self.list()
+            living = [key for key in keys if name_or_id in (key.id, key.name) and not key.revoked]
+            if not living:
+                raise NotFound(f"no living key is named {name_or_id!r}", "`appliance key list` shows all keys")
+            revoked = living[0].with_(revoked=utcnow())
+            self._write(tuple(revoked if key.id == revoked.id else key for key in keys))
+            return revoked
+
+    def ensure(self, name: str, file: Path | None = None) -> str:
+        """The token of the box's own key `name`, kept in `secrets/NAME.key` (0600); made when missing or dead."""
+        file = file or self.folder / f"{name}.key"
+        with self._locked():
+            token = file.read_text(encoding="ascii").strip() if file.exists() else ""
+            key = KeyRing(self.list()).find(token) if token else None
+            if key and not key.dead(utcnow()):
+                return token
+            token = PREFIX + secrets.token_urlsafe(32)
+            replace_private(file, (token + "\n").encode("ascii"))
+            self._write((*(_retired(key, name) for key in self.list()), _made(name, token, None, SCOPES)))
+            return token
+
+    def _add(self, name: str, token: str, expires_days: float | None, scopes: tuple[str, ...]) -> Key:
+        if not name.strip():
+            raise UsageError("a key needs a name", "`appliance key create NAME`")
+        unknown = [scope for scope in scopes if scope not in SCOPES]
+        if unknown or not scopes:
+            raise UsageError(f"unknown scope {', '.join(unknown) or '(none)'}", f"scopes are {', '.join(SCOPES)}")
+        if expires_days is not None and expires_days <= 0:
+            raise UsageError("a key must expire in the future", "give --expires a number of days above zero")
+        made = _made(name, token, expires_days, scopes)
+        with self._locked():
+            keys = self.list()
+            if any(key.name == name and not key.dead(utcnow()) for key in keys):
+                raise Conflict(f"a key named {name!r} exists", "revoke it first, or choose another name")
+            self._write((*keys, made))
+        return made
+
+    def _write(self, keys: tuple[Key, ...]) -> None:
+        body = {"keys": [key.model_dump(mode="json") for key in keys]}
+        replace_private(self.file, json.dumps(body, indent=1).encode())
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer at a time, across processes; the lock goes with the process that holds it."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(self.folder / "keys.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def _made(name: str, token: str, expires_days: float | None, scopes: tuple[str, ...]) -> Key:
+    now = utcnow()
+    return Key(
+        id=secrets.token_hex(4),
+        name=name,
+        sha256=hashlib.sha256(token.encode()).hexdigest(),
+        scopes=scopes,
+        created=now,
+        expires=now + timedelta(days=expires_days) if expires_days is not None else None,
+    )
+
+
+def _retired(key: Key, name: str) -> Key:
+    """The key, revoked if it bears the name that a new one takes over."""
+    return key.with_(revoked=utcnow()) if key.name == name and not key.revoked else key
+
+
+def replace_private(file: Path, content: bytes) -> None:
+    """Write a 0600 file so that readers see the old or the new content, also after a power cut."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        draft.replace(file)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,217 @@
+"""Routing rules: `policy/routes.toml`, read into frozen data or refused with every problem named.
+
+The first rule whose conditions all hold names the candidates. A condition that a rule does not state always holds.
+Unknown keys and unknown models are errors: a typing error must never widen what a rule allows.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from appliance.errors import ConfigError
+from inference.catalogue import SEARCH, WILDCARD, Catalogue
+
+DEFAULT_ROUTES = "default_routes.toml"
+"""The rules of a box whose home has no `policy/routes.toml`: package data beside this module."""
+
+
+class Sensitivity(IntEnum):
+    """How far content may spread, least first. A request that does not say is `internal`."""
+
+    public = 0
+    internal = 1
+    confidential = 2
+    secret = 3
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _sensitivity(value: Any) -> Any:
+    if isinstance(value, str) and value in Sensitivity.__members__:
+        return Sensitivity[value]
+    raise ValueError("must be one of " + ", ".join(Sensitivity.__members__))
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Level = Annotated[Sensitivity, BeforeValidator(_sensitivity)]
+
+
+class Part(BaseModel):
+    """A piece of a rules file: frozen, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class Between(Part):
+    """A range of whole numbers, both ends included."""
+
+    min: int | None = Field(None, ge=0)
+    max: int | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Between:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+    def holds(self, value: int) -> bool:
+        return (self.min is None or value >= self.min) and (self.max is None or value <= self.max)
+
+
+class AtMost(Part):
+    """An upper bound on sensitivity."""
+
+    max: Level
+
+
+class When(Part):
+    """The conditions of a rule. A list holds when it contains the request's value; `repo` takes glob patterns."""
+
+    task: Words = ()
+    stage: Words = ()
+    language: Words = ()
+    repo: Words = ()
+    needs: Words = Field((), description="what the request must need, all of them: tools, json_schema, stream")
+    prompt_tokens: Between | None = None
+    sensitivity: AtMost | None = None
+
+
+class Objective(Part):
+    """What matters, as weights."""
+
+    quality: float = Field(0.0, ge=0)
+    cost: float = Field(0.0, ge=0)
+    speed: float = Field(0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _not_nothing(self) -> Objective:
+        if not (self.quality or self.cost or self.speed):
+            raise ValueError("at least one weight must be above zero")
+        return self
+
+
+OBJECTIVES: Mapping[str, Objective] = {
+    "quality": Objective(quality=1.0),
+    "cost": Objective(cost=1.0),
+    "speed": Objective(speed=1.0),
+}
+"""What `auto:quality`, `auto:cost` and `auto:speed` stand for."""
+
+BALANCED = Objective(quality=0.6, cost=0.3, speed=0.1)
+
+
+class Rule(Part):
+    """When all of `when` holds, the candidates in order, then the fallback."""
+
+    name: str = Field(min_length=1)
+    when: When = When()
+    candidates: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(min_length=1)
+    objective: Objective = BALANCED
+    fallback: Words = ()
+    learning: Literal["apply", "observe", "off"] = "observe"
+
+
+class Rules(Part):
+    """A whole rules file."""
+
+    rule: tuple[Rule, ...] = ()
+
+
+def default_text() -> str:
+    """The rules a fresh box starts with, as TOML."""
+    return resources.files("inference").joinpath(DEFAULT_ROUTES).read_text(encoding="utf-8")
+
+
+def load(file: Path, catalogue: Catalogue) -> Rules:
+    """Read a rules file; the default rules when there is none.
+
+    Raises:
+        ConfigError: not TOML, an unknown key (with the nearest known one), a wrong value, or a model the box lacks.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return parse(default_text(), catalogue, "the default rules")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the rules in {file}: {error}", "make it a readable UTF-8 text file") from error
+    return parse(text, catalogue, str(file))
+
+
+def parse(text: str, catalogue: Catalogue, source: str = "the rules") -> Rules:
+    """Rules from TOML text. Raises ConfigError as `load` does, with all problems in one message."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: not valid TOML: {error}", "mend the line named") from error
+    try:
+        rules = Rules.model_validate(raw)
+    except ValidationError as error:
+        problems = [_in_words(problem, raw) for problem in error.errors()]
+    else:
+        problems = [*_doubled(rules.rule), *_unknown_models(rules.rule, catalogue)]
+        if not problems:
+            return rules
+    raise ConfigError(
+        f"{source}: " + "; ".join(problems), "mend the file; `appliance route check FILE` tests it without using it"
+    )
+
+
+def _doubled(rules: Iterable[Rule]) -> list[str]:
+    seen: set[str] = set()
+    doubled = []
+    for rule in rules:
+        if rule.name in seen:
+            doubled.append(f"two rules are named {rule.name!r}")
+        seen.add(rule.name)
+    return doubled
+
+
+def _unknown_models(rules: Iterable[Rule], catalogue: Catalogue) -> list[str]:
+    problems = []
+    for rule in rules:
+        for name in (*rule.candidates, *rule.fallback):
+            if name == WILDCARD or catalogue.find(name):
+                continue
+            if name != SEARCH:
+                problems.append(f"rule {rule.name!r} names the unknown model {name!r} ({catalogue.near(name)})")
+            elif rule.when.task != ("repair",):
+                problems.append(f"rule {rule.name!r} names {SEARCH!r}, which only a rule with task = ['repair'] may")
+    return problems
+
+
+KEYS: Mapping[str, type[Part]] = {
+    "": Rules, "rule": Rule, "when": When, "objective": Objective, "prompt_tokens": Between, "sensitivity": AtMost,
+}  # fmt: skip
+
+
+def _in_words(problem: Any, raw: Mapping[str, Any]) -> str:
+    """One problem, said with the rule's own name instead of its number."""
+    path = list(problem["loc"])
+    tables = [part for part in path[:-1] if isinstance(part, str)]
+    where = ""
+    if len(path) > 1 and path[0] == "rule" and isinstance(path[1], int):
+        where = f"rule {_name_of(raw, path[1])}: "
+        path = path[2:]
+    dotted = ".".join(str(part) for part in path) or "the rule"
+    if problem["type"] != "extra_forbidden":
+        return f"{where}{dotted}: {problem['msg'].removeprefix('Value error, ')}"
+    known = KEYS.get(tables[-1] if tables else "", Rules).model_fields
+    near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.0)
+    return f"{where}{dotted}: unknown key" + (f"; the nearest known one is {near[0]!r}" if near else "")
+
+
+def _name_of(raw: Mapping[str, Any], index: int) -> str:
+    try:
+        return repr(str(raw["rule"][index]["name"]))
+    except (KeyError, IndexError, TypeError):
+        return f"number {index + 1}"
