@@ -54,7 +54,7 @@ class Card(Noun):
     @property
     def embeds(self) -> bool:
         """True for models that an engine serves as embedders or rerankers instead of writers."""
-        return self.architecture in ENCODERS or (bool(self.pooling) and "chat" not in self.tasks)
+        return self.architecture in ENCODERS or (bool(self.tasks) and set(self.tasks) <= {"embedding", "rerank"})
 
 
 def card_from(

@@ -1,0 +1,117 @@
+"""One child process of a supervisor: started, watched, ended; its log kept short; its end put into words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+LAUNCHER = Path(__file__).with_name("launch.py")
+LOG_BYTES = 5 * 1024 * 1024
+"""Size at which a log is moved to `<name>.1`; one old file is kept."""
+REAP_SECONDS = 5.0
+
+
+class Child:
+    """A running process in a group of its own, which the kernel kills when the thread that made it ends."""
+
+    def __init__(
+        self, argv: Sequence[str], env: Mapping[str, str] | None, log: Path, death_signal: int = signal.SIGKILL
+    ) -> None:
+        """Start it. `env` None means this process's own. Raises OSError when that is not possible."""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        rotate(log)
+        self._log = log
+        launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(int(death_signal)), str(os.getpid())]
+        with log.open("ab") as output:
+            self._log_start = output.tell()
+            self._process = subprocess.Popen(
+                [*launcher, *argv],
+                env=None if env is None else dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                process_group=0,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ended(self) -> str | None:
+        """Why it ended, in words; None while it lives."""
+        status = self._process.poll()
+        if status is None:
+            return None
+        self._kill_group()  # what it started itself must not outlive it
+        return in_words(status, last_words(self._log, self._log_start))
+
+    def terminate(self) -> None:
+        """Ask it to end; its own children are its own business."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """End it and everything in its group, and wait until the kernel has let go of it."""
+        self._kill_group()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(REAP_SECONDS)
+
+    def rotate(self) -> None:
+        """Keep its log short while it runs."""
+        if rotate(self._log):
+            self._log_start = 0
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def rotate(log: Path, limit: int = LOG_BYTES) -> bool:
+    """Move a log that has grown past `limit` bytes to `<name>.1`, by copying: its writer goes on with the same file.
+
+    Writers append, so cutting the file to nothing is safe; a line written between copy and cut is lost.
+    """
+    try:
+        if log.stat().st_size <= limit:
+            return False
+    except FileNotFoundError:
+        return False
+    shutil.copyfile(log, log.with_name(log.name + ".1"))
+    os.truncate(log, 0)
+    return True
+
+
+def in_words(status: int, said: str) -> str:
+    """An exit status for people.
+
+    >>> in_words(1, "no such file"), in_words(-11, "")
+    ('ended with status 1: no such file', 'killed by SIGSEGV')
+    """
+    if status >= 0:
+        how = f"ended with status {status}"
+    else:
+        try:
+            how = f"killed by {signal.Signals(-status).name}"
+        except ValueError:
+            how = f"killed by signal {-status}"
+    # Killed from outside, its last words say nothing about why.
+    return f"{how}: {said}" if said and status != -signal.SIGKILL else how
+
+
+def last_words(log: Path, start: int = 0, limit: int = 300) -> str:
+    """The line of a log since byte `start` that tells most: the last one that speaks of an error, else the last one."""
+    try:
+        with log.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(start if start <= size else 0, size - 8192))
+            lines = [line.strip() for line in stream.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    except OSError:
+        return ""
+    telling = [line for line in lines if "error" in line.lower() or "fail" in line.lower()]
+    return (telling or lines or [""])[-1][:limit]

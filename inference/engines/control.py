@@ -1,0 +1,141 @@
+"""The engines' control door: a little HTTP/1.1 with JSON on a Unix socket that only its owner can open.
+
+GET /healthz, GET /engines, POST /load {"model", "again"}, POST /unload {"model"}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socketserver
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import (
+    Conflict,
+    FactoryError,
+    LimitExceeded,
+    NotFound,
+    PolicyRefused,
+    Unavailable,
+    UsageError,
+    VerificationFailed,
+)
+from inference.engines.pool import Pool
+
+MAX_BODY = 64 * 1024
+STATUS: tuple[tuple[type[FactoryError], int], ...] = (
+    (NotFound, 404),
+    (UsageError, 400),
+    (PolicyRefused, 403),
+    (Conflict, 409),
+    (VerificationFailed, 422),
+    (Unavailable, 503),
+    (LimitExceeded, 507),
+)
+"""HTTP status of each error; the first class that fits."""
+SUN_PATH = 100
+"""Bytes a Unix socket's path may have (108 with its end, less some air)."""
+
+
+class ControlServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """Listens on `path`; a socket left by a killed process is taken over (its owner held a lock, so it is gone)."""
+
+    daemon_threads = True
+
+    def __init__(self, path: Path, pool: Pool) -> None:
+        self.pool = pool
+        self.path = path
+        path.unlink(missing_ok=True)
+        before = os.umask(0o177)
+        try:
+            with short(path) as name:
+                super().__init__(name, _Handler)
+        finally:
+            os.umask(before)
+
+    def close(self) -> None:
+        """Stop answering and take the socket away."""
+        self.shutdown()
+        self.server_close()
+        self.path.unlink(missing_ok=True)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 30.0
+    server: ControlServer
+
+    def do_GET(self) -> None:
+        match self.path:
+            case "/healthz":
+                self._send(200, {"ok": True, "pid": os.getpid()})
+            case "/engines":
+                self._send(200, self.server.pool.rows())
+            case _:
+                self._send_error(NotFound(f"there is no {self.path}", "GET /engines, POST /load, POST /unload"))
+
+    def do_POST(self) -> None:
+        try:
+            self._send(200, self._order())
+        except FactoryError as error:
+            self._send_error(error)
+
+    def _order(self) -> dict[str, Any]:
+        body = self._body()
+        model = body.get("model")
+        if not isinstance(model, str):
+            raise UsageError("the body names no model", 'send {"model": "…"}')
+        match self.path:
+            case "/load":
+                return self.server.pool.load(model, again=body.get("again") is True)
+            case "/unload":
+                return self.server.pool.unload(model)
+        raise NotFound(f"there is no {self.path}", "GET /engines, POST /load, POST /unload")
+
+    def _body(self) -> dict[str, Any]:
+        length = self.headers.get("Content-Length", "")
+        if not length.isdigit() or int(length) > MAX_BODY:
+            self.close_connection = True
+            raise UsageError("the body has no or too great a length", f"send at most {MAX_BODY} bytes")
+        try:
+            body = json.loads(self.rfile.read(int(length)))
+        except ValueError as error:
+            raise UsageError(f"the body is not JSON: {error}", 'send {"model": "…"}') from error
+        if not isinstance(body, dict):
+            raise UsageError("the body is not a JSON object", 'send {"model": "…"}')
+        return body
+
+    def _send_error(self, error: FactoryError) -> None:
+        self._send(next((status for kind, status in STATUS if isinstance(error, kind)), 500), error.as_dict())
+
+    def _send(self, status: int, body: Any) -> None:
+        raw = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def address_string(self) -> str:
+        return "unix"  # a Unix peer has no address
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Orders are visible in what they change; a line for each look would only fill the log."""
+
+
+@contextmanager
+def short(path: Path) -> Iterator[str]:
+    """A name for a socket's path that fits into its 108 bytes, however deep the folder lies."""
+    name = str(path)
+    if len(os.fsencode(name)) <= SUN_PATH:
+        yield name
+        return
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

@@ -1,0 +1,57 @@
+"""What a kind of engine has to tell: the command that serves a model, and how to see that it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from models.card import Card
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Where and with what one model is served."""
+
+    card: Card
+    weights: Path
+    port: int
+    key: str
+    """What the engine wants in `Authorization: Bearer`, so that nobody passes by the gateway."""
+    key_file: Path
+    threads: int
+    slots: int
+    """Requests served at once."""
+    context_tokens: int
+    """Context of each request."""
+    scratch: Path
+    """A folder the engine may write to."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+class Engine(Protocol):
+    """One kind of inference server. Stateless: everything it needs is in the seat."""
+
+    kind: str
+    formats: frozenset[str]
+    """Formats of models it can serve, as in `Card.format`."""
+
+    def argv(self, seat: Seat) -> tuple[str, ...]:
+        """The command. Raises Unavailable when the server is not installed."""
+        ...
+
+    def env(self, seat: Seat) -> Mapping[str, str]:
+        """The whole environment of the command."""
+        ...
+
+    def answers(self, seat: Seat) -> bool:
+        """True when it has just produced a real token or a real vector. Ends within seconds."""
+        ...
+
+    def memory_bytes(self, card: Card, slots: int, context_tokens: int) -> int:
+        """Memory it will take, estimated."""
+        ...

@@ -1,0 +1,132 @@
+"""llama.cpp's own server, from the wheel of llama-cpp-python: GGUF models, continuous batching, one model a process.
+
+Nothing of it is loaded into our processes: a failed assertion in it ends the engine alone.
+"""
+
+from __future__ import annotations
+
+import http.client
+import importlib.metadata
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import Unavailable
+from inference.engines.engine import Seat
+from models.card import Card
+
+DISTRIBUTION = "llama-cpp-python"
+PROBE_SECONDS = 30.0
+"""How long one token or one vector may take on a slow box before the next look."""
+PROMPT_CACHE_MB = 256
+"""MiB for prompts kept between requests; the server's own default is 8 GiB."""
+WRITER = ("--jinja", "--cache-ram", str(PROMPT_CACHE_MB))
+OVERHEAD_BYTES = 96 * 1024 * 1024
+"""Of a server with a tiny model, measured: code, threads and compute buffers."""
+
+
+class LlamaCpp:
+    """`llama-server` for GGUF files."""
+
+    kind = "llama.cpp"
+    formats = frozenset({"gguf"})
+
+    def __init__(self, program: str = "") -> None:
+        """`program` is the path of a llama-server; empty means the one that came with the wheel."""
+        self._program = program
+
+    def argv(self, seat: Seat) -> tuple[str, ...]:
+        common = (
+            str(find_server(self._program)),
+            "--model", str(seat.weights), "--alias", seat.card.id,
+            "--offline", "--host", "127.0.0.1", "--port", str(seat.port), "--api-key-file", str(seat.key_file),
+            "--threads", str(seat.threads), "--threads-batch", str(seat.threads),
+            "--parallel", str(seat.slots), "--ctx-size", str(seat.context_tokens * seat.slots),
+            "--no-ui", "--no-slots", "--metrics", "--cors-origins", "localhost",
+        )  # fmt: skip
+        return common + (_embedder(seat) if seat.card.embeds else WRITER)
+
+    def env(self, seat: Seat) -> Mapping[str, str]:
+        # Not ours: variables like LLAMA_ARG_* would change the command.
+        return {
+            "PATH": "/usr/bin:/bin",
+            "LC_ALL": "C.UTF-8",
+            "HOME": str(seat.scratch),
+            "OMP_NUM_THREADS": str(seat.threads),
+        }
+
+    def answers(self, seat: Seat) -> bool:
+        if "rerank" in seat.card.tasks and seat.card.embeds:
+            ranked = _post(seat, "/v1/rerank", {"query": "a", "documents": ["a"], "model": seat.card.id})
+            return ranked is not None and len(ranked.get("results", ())) == 1
+        if seat.card.embeds:
+            return _is_vector(_post(seat, "/v1/embeddings", {"input": "ready"}), seat.card.embedding_length)
+        answer = _post(seat, "/completion", {"prompt": "1", "n_predict": 1, "cache_prompt": False})
+        return answer is not None and answer.get("tokens_evaluated", 0) >= 1 and "content" in answer
+
+    def memory_bytes(self, card: Card, slots: int, context_tokens: int) -> int:
+        """Weights and compute buffers, plus, for writers, half-precision keys and values of every slot.
+
+        Keys and values are counted for as many layers as weights of this width suggest (12 width² each): the card does
+        not hold the true count, and grouped attention only makes it less.
+        """
+        weights = int(card.size_bytes * 1.1) + OVERHEAD_BYTES
+        if card.embeds:
+            return weights
+        width = max(card.embedding_length, 1)
+        layers = max(1, card.parameters // (12 * width * width))
+        attention = min(layers, 128) * 2 * 2 * width * context_tokens * slots // 4
+        return weights + attention + PROMPT_CACHE_MB * 1024 * 1024
+
+
+def find_server(program: str = "") -> Path:
+    """The `llama-server` to run, found without loading the package. Raises Unavailable."""
+    if program:
+        found = Path(program)
+        hint = "correct engines.llama_server in the settings"
+    else:
+        found = _in_wheel()
+        hint = f"`make run` installs it; by hand: install the {DISTRIBUTION} wheel of the wheelhouse"
+    if not found.is_file():
+        raise Unavailable(f"there is no llama-server at {found}", hint)
+    return found
+
+
+def _in_wheel() -> Path:
+    try:
+        return Path(str(importlib.metadata.distribution(DISTRIBUTION).locate_file("bin/llama-server")))
+    except importlib.metadata.PackageNotFoundError:
+        return Path("bin/llama-server")
+
+
+def _embedder(seat: Seat) -> tuple[str, ...]:
+    """A text of an encoder goes through in one piece, so the batch is as long as the context."""
+    batch = str(seat.context_tokens)
+    purpose = (
+        ("--rerank",) if "rerank" in seat.card.tasks else ("--embedding", "--pooling", seat.card.pooling or "mean")
+    )
+    return (*purpose, "--batch-size", batch, "--ubatch-size", batch)
+
+
+def _is_vector(answer: dict[str, Any] | None, length: int) -> bool:
+    """A whole vector of finite numbers, not all zero: a broken model is found here and not by its users."""
+    rows = (answer or {}).get("data") or [{}]
+    vector = rows[0].get("embedding") or []
+    return len(vector) == length and all(map(math.isfinite, vector)) and any(vector)
+
+
+def _post(seat: Seat, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+    """The JSON object the engine answers with; None when it does not answer so."""
+    connection = http.client.HTTPConnection("127.0.0.1", seat.port, timeout=PROBE_SECONDS)
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {seat.key}"}
+    try:
+        connection.request("POST", path, json.dumps(body), headers)
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+    finally:
+        connection.close()
+    return answer if response.status == 200 and isinstance(answer, dict) else None
