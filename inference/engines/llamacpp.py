@@ -54,7 +54,6 @@ class LlamaCpp:
             "PATH": "/usr/bin:/bin",
             "LC_ALL": "C.UTF-8",
             "HOME": str(seat.scratch),
-            "OMP_NUM_THREADS": str(seat.threads),
         }
 
     def answers(self, seat: Seat) -> bool:

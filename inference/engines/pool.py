@@ -34,6 +34,9 @@ class Loaded:
 
     engine: Engine
     seat: Seat
+    """As it was last started; without threads before that."""
+    threads: int = 0
+    """Its share, which the next start takes."""
     unloading: bool = False
 
 
@@ -92,9 +95,9 @@ class Pool:
             known = self._loaded.get(card.id)
             if known is None:
                 self._loaded[card.id] = self._admit(card)
+                self._share_out()
                 self._supervisor.add(self._spec(card.id))
                 self._supervisor.start(card.id)
-                self._share_out()
             elif known.unloading or (again and self._supervisor.status(card.id).state is Phase.FAILED):
                 known.unloading = False
                 self._supervisor.start(card.id)
@@ -110,8 +113,7 @@ class Pool:
                 raise NotFound(f"the model {id} is not loaded", "`appliance model list` shows what is")
             self._loaded[id].unloading = True
             self._supervisor.stop(id)
-            row = self._row(self._supervisor.status(id))
-        return row
+            return self._row(self._supervisor.status(id))
 
     def rows(self) -> list[dict[str, Any]]:
         """What runs, as published."""
@@ -145,7 +147,7 @@ class Pool:
             free_port(),
             key,
             self._write_key(card.id, key),
-            1,
+            0,
             self._settings.slots,
             context,
             self.scratch,
@@ -158,8 +160,8 @@ class Pool:
 
         def argv() -> tuple[str, ...]:
             # Each start may need another port: somebody may have taken ours in between.
-            if not port_is_free(loaded.seat.port):
-                loaded.seat = replace(loaded.seat, port=free_port())
+            port = loaded.seat.port if port_is_free(loaded.seat.port) else free_port()
+            loaded.seat = replace(loaded.seat, port=port, threads=loaded.threads)
             return loaded.engine.argv(loaded.seat)
 
         return ProcessSpec(
@@ -176,11 +178,11 @@ class Pool:
         )
 
     def _share_out(self) -> None:
-        """Give every engine its threads. One whose share shrinks starts anew; a larger share waits for its next start."""
+        """Give every engine its threads: one that runs with more starts anew, one with fewer waits for its next start."""
         shares = share_threads([loaded.seat.card for loaded in self._loaded.values()], self._budget)
         for id, loaded in self._loaded.items():
-            had, loaded.seat = loaded.seat.threads, replace(loaded.seat, threads=shares[id])
-            if shares[id] < had:
+            loaded.threads = shares[id]
+            if loaded.threads < loaded.seat.threads:
                 self._supervisor.renew(id)
 
     def _changed(self) -> None:
@@ -207,7 +209,7 @@ class Pool:
             "api_key_file": str(seat.key_file),
             "context_tokens": seat.context_tokens,
             "slots": seat.slots,
-            "threads": seat.threads,
+            "threads": seat.threads or loaded.threads,
         }
 
     def _write_key(self, id: str, key: str) -> Path:
@@ -251,8 +253,7 @@ def port_is_free(port: int) -> bool:
 
 
 def _refusal(name: str, reason: str) -> dict[str, Any]:
-    return {
-        "model": name, "state": Phase.FAILED.value, "pid": None, "since": datetime.now(UTC).isoformat(), "restarts": 0,
-        "reason": reason, "next_try": None, "engine": "", "url": "", "api_key_file": "", "context_tokens": 0, "slots": 0,
-        "threads": 0,
-    }  # fmt: skip
+    nothing = {"engine": "", "url": "", "api_key_file": "", "context_tokens": 0, "slots": 0, "threads": 0}
+    now = datetime.now(UTC).isoformat()
+    row = {"model": name, "state": Phase.FAILED.value, "pid": None, "since": now, "restarts": 0}
+    return {**row, "reason": reason, "next_try": None, **nothing}
