@@ -178,7 +178,7 @@ class Pool:
         )
 
     def _share_out(self) -> None:
-        """Give every engine its threads: one that runs with more starts anew, one with fewer waits for its next start."""
+        """Give every engine its threads: one that runs with more starts anew, others at their next start."""
         shares = share_threads([loaded.seat.card for loaded in self._loaded.values()], self._budget)
         for id, loaded in self._loaded.items():
             loaded.threads = shares[id]

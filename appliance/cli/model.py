@@ -1,0 +1,187 @@
+"""`appliance model`: the models of the box."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from appliance.cli.context import Box, pass_box, table
+from appliance.errors import Conflict, Unavailable
+from inference.engines.client import EnginesClient
+from models.card import TASKS, Card
+from models.importing import import_model
+from models.registry import BytesDone, Registry, quiet
+
+OUTCOMES = {
+    "added": "imported",
+    "updated": "was here already; its card is updated",
+    "unchanged": "is here already; nothing changed",
+}
+
+
+@click.group("model")
+def command() -> None:
+    """Models: what the box has, and what is loaded."""
+
+
+@command.command("list")
+@pass_box
+def list_models(box: Box) -> None:
+    """All models, with the state of those that are loaded."""
+    registry = Registry(box.home.models)
+    states = {row["model"]: row for row in _loaded(box)}
+    rows = [{**_as_json(card), "state": states.get(card.id, {}).get("state", "not loaded")} for card in registry.list()]
+    for problem in registry.problems():
+        box.say(f"not listed: {problem}")
+    shown = table(
+        "MODEL", "TASKS", "SIZE", "QUANT", "CONTEXT", "LICENCE", "STATE",
+        rows=[
+            (row["id"], ", ".join(row["tasks"]), f"{row['size_bytes'] / 1e6:,.0f} MB", row["quantisation"],
+             row["context_tokens"], row["licence"], row["state"])
+            for row in rows
+        ],
+    )  # fmt: skip
+    box.emit(rows, shown if rows else "no models; `appliance model import PATH` adds one")
+
+
+@command.command("show")
+@click.argument("name")
+@pass_box
+def show_model(box: Box, name: str) -> None:
+    """One model's card, and its engine when it is loaded."""
+    registry = Registry(box.home.models)
+    card = registry.find(name)
+    engine = next((row for row in _loaded(box) if row["model"] == card.id), None)
+    data = {**_as_json(card), "path": str(registry.path(card)), "engine": engine}
+    flat = {key: value for key, value in data.items() if key != "engine"}
+    if engine:
+        flat |= {
+            f"engine {key}": value for key, value in engine.items() if key not in ("model", "api_key_file") and value
+        }
+    box.emit(data, "\n".join(f"{key:<18} {_in_words(value)}" for key, value in flat.items()))
+
+
+@command.command("import")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--id", "id", default="", help="Name of the model (default: from the file's name).")
+@click.option("--licence", default="", help="Licence of the weights, as SPDX names it.")
+@click.option("--task", "tasks", multiple=True, type=click.Choice(TASKS), help="What it may do; may be repeated.")
+@click.option("--alias", "aliases", multiple=True, help="Another name for it; may be repeated.")
+@pass_box
+def import_command(
+    box: Box, path: Path, id: str, licence: str, tasks: tuple[str, ...], aliases: tuple[str, ...]
+) -> None:
+    """Copy a GGUF file into the box after checking it. Safe to run again."""
+    box.require_home()
+    with _progress(box, f"importing {path.name}") as report:
+        done = import_model(path, Registry(box.home.models), id, licence, tasks, aliases, report)
+    may = ", ".join(done.card.tasks) or "nothing yet (say what with --task)"
+    box.emit(
+        {**_as_json(done.card), "outcome": done.outcome},
+        f"{done.card.id} {OUTCOMES[done.outcome]} (SHA-256 {done.card.digest}…); it may do: {may}",
+    )
+
+
+@command.command("verify")
+@click.argument("name", required=False)
+@pass_box
+def verify(box: Box, name: str | None) -> None:
+    """Compare the weights of one model, or of all, with their cards."""
+    registry = Registry(box.home.models)
+    cards = (registry.find(name),) if name else registry.list()
+    for card in cards:
+        with _progress(box, f"verifying {card.id}") as report:
+            registry.verify(card.id, report)
+    lines = [f"{card.id}: sound (SHA-256 {card.sha256})" for card in cards]
+    data = [{"id": card.id, "sha256": card.sha256, "verified": True} for card in cards]
+    box.emit(data, "\n".join(lines) or "no models to verify")
+
+
+@command.command("remove")
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Unload it first when it is loaded.")
+@pass_box
+def remove(box: Box, name: str, force: bool) -> None:
+    """Remove a model and its weights."""
+    registry = Registry(box.home.models)
+    card = registry.find(name)
+    if any(row["model"] == card.id and row["pid"] for row in _loaded(box)):
+        if not force:
+            raise Conflict(f"{card.id} is loaded", f"`appliance model unload {card.id}` first, or say --force")
+        EnginesClient(box.home).unload(card.id)
+    registry.remove(card.id)
+    box.emit({"id": card.id, "removed": True}, f"{card.id} is removed")
+
+
+@command.command("load")
+@click.argument("name")
+@pass_box
+def load(box: Box, name: str) -> None:
+    """Serve a model, and wait until it has produced its first token."""
+    card = Registry(box.home.models).find(name)
+    client = EnginesClient(box.home)
+    client.load(card.id, again=True)
+    row = client.wait_ready(card.id, box.settings.engines.start_seconds + 5, box.say)
+    box.emit(row, f"{card.id} is ready ({row['slots']} requests at once, {row['context_tokens']} tokens each)")
+
+
+@command.command("unload")
+@click.argument("name")
+@pass_box
+def unload(box: Box, name: str) -> None:
+    """Stop serving a model; requests in flight are given a few seconds."""
+    row = EnginesClient(box.home).unload(name)
+    box.emit(row, f"{row['model']} is being unloaded")
+
+
+def _loaded(box: Box) -> list[dict[str, Any]]:
+    """What the engines process serves; nothing when it does not run."""
+    try:
+        return EnginesClient(box.home, timeout=5.0).engines()
+    except Unavailable:
+        return []
+
+
+def _as_json(card: Card) -> dict[str, Any]:
+    return card.model_dump(mode="json")
+
+
+def _in_words(value: Any) -> str:
+    return ", ".join(map(str, value)) or "-" if isinstance(value, list) else str(value)
+
+
+@contextmanager
+def _progress(box: Box, what: str) -> Iterator[BytesDone]:
+    """A bar on a terminal, a line each tenth elsewhere, nothing with --json."""
+    if box.as_json:
+        yield quiet
+    elif not sys.stderr.isatty():
+        yield _by_tenths(box.say, what)
+    else:
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        with Progress(*columns, transient=True) as bar:
+            task = bar.add_task(what, total=None)
+
+            def report(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+
+            yield report
+
+
+def _by_tenths(say: Callable[[str], None], what: str) -> BytesDone:
+    told = -1
+
+    def report(done: int, total: int) -> None:
+        nonlocal told
+        tenth = 10 * done // total if total else 10
+        if tenth > told:
+            told = tenth
+            say(f"{what}: {10 * tenth} %")
+
+    return report
