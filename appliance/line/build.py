@@ -1,0 +1,145 @@
+"""Stage build: make the change, by the strategies the router names, in their order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from appliance.errors import NotFound
+from appliance.line.diffs import diff_of, fingerprint, stat_of
+from appliance.line.parts import Parts
+from appliance.line.similarity import rate
+from appliance.ports import Route
+from appliance.work import Attempt, Candidate, Change, Outcome, Plan, State, WorkItem
+
+SEARCH = "search"
+"""The candidate that needs no model."""
+
+
+def run(item: WorkItem, parts: Parts) -> Outcome:
+    """Ask the router, try each candidate, and stop at the first change that is more than a guess."""
+    assert item.plan is not None, "the runner builds planned items only"
+    chosen = chosen_by_person(item)
+    if chosen:
+        return built(item, item.plan, chosen, "search", f"a person chose it: {item.answers[-1]}", by="person")
+    if len(item.attempts) >= parts.settings.line.attempts + len(item.answers):
+        return ask(item, f"{len(item.attempts)} attempts and none held: {item.attempts[-1].detail}", {})
+    route = routed(item, parts)
+    with parts.folder("build") as into:
+        tree = parts.repository.checkout(item.plan.base, into)
+        write_tests(tree, item.plan)
+        return _try_each(item, item.plan, parts, tree, route)
+
+
+def routed(item: WorkItem, parts: Parts) -> Route:
+    """The router's candidates for this repair. Raises NotFound when no rule names any."""
+    prompt = len(f"{item.title}{item.body}") // 4
+    return parts.model.route(task="repair", stage="build", language="python", prompt_tokens=prompt, repo=item.repo)
+
+
+def _try_each(item: WorkItem, plan: Plan, parts: Parts, tree: Path, route: Route) -> Outcome:
+    similarity = _similarity(tree, item, parts)
+    facts: dict[str, object] = {"rule": route.rule, "candidates": route.candidates, "route": route.reasons}
+    for name in route.candidates:
+        strategy, model = (parts.search, "") if name == SEARCH else (parts.droid, name)
+        parts.progress(f"building by {name}")
+        attempt = strategy(tree, item, model, similarity).with_(n=len(item.attempts) + 1)
+        item = item.with_(attempts=(*item.attempts, attempt))
+        facts[f"attempt {attempt.n}"] = account(attempt)
+        if attempt.outcome == "plausible":
+            return built(item, plan, attempt.candidates[0], attempt.strategy, attempt.detail, facts, name)
+        if attempt.outcome == "ambiguous":
+            return ask(item, choices(attempt), facts)
+    if not route.candidates:
+        return ask(item, f"the rule {route.rule!r} leaves no candidate: {'; '.join(route.reasons)}", facts)
+    return ask(item, f"no change was found. {item.attempts[-1].detail}", facts)
+
+
+def _similarity(tree: Path, item: WorkItem, parts: Parts) -> Mapping[str, float]:
+    try:
+        return rate(tree, f"{item.title}\n{item.body}", parts.model)
+    except NotFound:
+        return {}  # no embedding model on this box: the order of candidates loses one voice
+
+
+def write_tests(tree: Path, plan: Plan) -> None:
+    """Put the plan's reproduction tests into a tree."""
+    for test in plan.tests:
+        target = tree / test.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(test.content, encoding="utf-8")
+
+
+def built(
+    item: WorkItem,
+    plan: Plan,
+    candidate: Candidate,
+    strategy: str,
+    why: str,
+    facts: Mapping[str, object] | None = None,
+    by: str = "",
+) -> Outcome:
+    """The change: the candidate's edit and the reproduction tests that ship with it."""
+    tests = "".join(diff_of(Path("/nonexistent"), {test.path: test.content}) for test in plan.tests)
+    diff = candidate.diff + tests
+    stat = stat_of(diff)
+    change = Change(
+        branch=f"factory/{item.id}",
+        base=plan.base,
+        diff=diff,
+        files=stat.files,
+        insertions=stat.insertions,
+        deletions=stat.deletions,
+        message=message(item, candidate),
+        author_model=candidate.origin if strategy == "droid" else f"{SEARCH}:{candidate.origin}",
+    )
+    item = item.with_(change=change, state=State.BUILT, stage="test", waiting_for="")
+    size = f"+{stat.insertions} −{stat.deletions} in {len(stat.files)} file(s)"
+    return Outcome(item=item, reason=f"{why}; {size}", by=by or strategy, facts=facts or {})
+
+
+def message(item: WorkItem, candidate: Candidate) -> str:
+    """The commit message: what, why, how it was found."""
+    return f"Fix: {item.title}\n\n{candidate.why or 'The acceptance tests fail without this change and pass with it.'}"
+
+
+def choices(attempt: Attempt) -> str:
+    """The question a person has to answer, with what tells the candidates apart."""
+    lines = [f"{attempt.detail} Answer with the number of the right change, or with words that decide:"]
+    for number, candidate in enumerate(attempt.candidates, start=1):
+        telling = f"; {candidate.telling_input}" if candidate.telling_input else ""
+        lines.append(f"{number}. {candidate.why or candidate.origin}{telling}")
+    return "\n".join(lines)
+
+
+def chosen_by_person(item: WorkItem) -> Candidate | None:
+    """The candidate an answer names by its number, when the last attempt left a choice."""
+    last = item.attempts[-1] if item.attempts else None
+    number = re.fullmatch(r"\s*(?:candidate\s+|#)?(\d+)\s*", item.answers[-1]) if item.answers else None
+    if last is None or number is None or last.outcome != "ambiguous":
+        return None
+    index = int(number.group(1)) - 1
+    candidate = last.candidates[index] if 0 <= index < len(last.candidates) else None
+    return None if candidate is None or fingerprint(candidate.diff) in item.refused_diffs else candidate
+
+
+def account(attempt: Attempt) -> dict[str, object]:
+    """An attempt in figures."""
+    return {
+        "strategy": attempt.strategy,
+        "model": attempt.model,
+        "outcome": attempt.outcome,
+        "tried": attempt.tried,
+        "plausible": len(attempt.candidates),
+        "seconds": round(attempt.wall_seconds, 2),
+        "sandbox": attempt.sandbox,
+        "detail": attempt.detail,
+    }
+
+
+def ask(item: WorkItem, why: str, facts: Mapping[str, object]) -> Outcome:
+    """Stop for a person."""
+    return Outcome(
+        item=item.with_(state=State.NEEDS_HUMAN, stage="build", waiting_for=why), reason=why, by="rule", facts=facts
+    )

@@ -1,0 +1,73 @@
+"""What a person's command does to an item. Pure; the ledger has already checked that the state allows the verb."""
+
+from __future__ import annotations
+
+from appliance.errors import Conflict
+from appliance.work import Outcome, State, WorkItem
+
+BEFORE: dict[str, State] = {
+    "triage": State.RECEIVED,
+    "plan": State.TRIAGED,
+    "build": State.PLANNED,
+    "test": State.BUILT,
+    "review": State.TESTED,
+    "secure": State.REVIEWED,
+    "ship": State.SECURED,
+    "monitor": State.SHIPPED,
+    "learn": State.MONITORED,
+}
+"""stage → the state in which an item is taken into it."""
+
+APPROVABLE = frozenset({"review", "secure", "ship"})
+
+
+def decide(item: WorkItem, verb: str, by: str, text: str) -> Outcome:
+    """The item after the command. Raises Conflict when there is nothing of the kind to do."""
+    match verb:
+        case "approve":
+            return approve(item, by, text)
+        case "answer":
+            answered = item.with_(answers=(*item.answers, text), body=with_answer(item, text))
+            return go_on(answered, item.stage, f"answered by {by}: {text}", by)
+        case "retry":
+            return retry(item, by, text)
+        case "reject":
+            ended = item.with_(state=State.REJECTED, waiting_for="")
+            return Outcome(item=ended, reason=f"rejected by {by}: {text}", by=f"person:{by}")
+        case _:
+            ended = item.with_(state=State.CANCELLED, waiting_for="")
+            return Outcome(item=ended, reason=f"cancelled by {by}{': ' + text if text else ''}", by=f"person:{by}")
+
+
+def approve(item: WorkItem, by: str, text: str) -> Outcome:
+    """Let a change go on that waits at review, secure or ship."""
+    if item.stage not in APPROVABLE or item.change is None:
+        raise Conflict(
+            f"{item.id} waits at {item.stage}, where there is nothing to approve",
+            f"it asks: {item.waiting_for[:200]}; use `item answer`, `item retry` or `item reject`",
+        )
+    approved = item.with_(approvals={**item.approvals, item.stage: by})
+    return go_on(approved, item.stage, f"approved by {by} at {item.stage}{': ' + text if text else ''}", by)
+
+
+def retry(item: WorkItem, by: str, text: str) -> Outcome:
+    """Take the stage that stopped again; an item that had ended starts from its plan."""
+    said = f"retried by {by}{': ' + text if text else ''}"
+    if item.state is State.NEEDS_HUMAN:
+        fresh = item.with_(attempts=()) if item.stage == "build" else item
+        return go_on(fresh, item.stage, said, by)
+    if item.release is not None and not item.release.reverted_by:
+        return go_on(item, "monitor", said, by)
+    fresh = item.with_(plan=None, change=None, release=None, attempts=(), approvals={})
+    return go_on(fresh, "plan", said, by)
+
+
+def go_on(item: WorkItem, stage: str, reason: str, by: str) -> Outcome:
+    """Back into a stage."""
+    moved = item.with_(state=BEFORE[stage], stage=stage, waiting_for="")
+    return Outcome(item=moved, reason=reason, by=f"person:{by}")
+
+
+def with_answer(item: WorkItem, text: str) -> str:
+    """The report with the answer, whose words the next attempt weighs (a bare number only picks a candidate)."""
+    return item.body if text.strip().lstrip("#").isdigit() else f"{item.body}\n\n{text}"

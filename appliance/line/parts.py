@@ -1,0 +1,67 @@
+"""What a stage is handed: the ports, bound to the item's repository, and nothing it could write the ledger with."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from appliance.config import Settings
+from appliance.ports import Clock, Forge, Model, Progress, Repository, Scanner
+from appliance.work import Attempt, Suspect, TestReport, TrackedRepository, WorkItem
+
+
+class Suite(Protocol):
+    """Runs a repository's tests in the sandbox."""
+
+    def __call__(self, tree: Path, only: Sequence[str] = ()) -> TestReport: ...
+
+
+class Localise(Protocol):
+    """Where in the tree the fault may be; the item's plan names the failing tests."""
+
+    def __call__(self, tree: Path, item: WorkItem, similarity: Mapping[str, float]) -> tuple[Suspect, ...]: ...
+
+
+class Strategy(Protocol):
+    """One way to build a change. `model` is "" for search. The attempt's `n` is given by the caller."""
+
+    def __call__(self, tree: Path, item: WorkItem, model: str, similarity: Mapping[str, float]) -> Attempt: ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything a stage may use for one item."""
+
+    settings: Settings
+    tracked: TrackedRepository
+    repository: Repository
+    forge: Forge
+    suite: Suite
+    localise: Localise
+    search: Strategy
+    droid: Strategy
+    model: Model
+    scanners: tuple[Scanner, ...]
+    clock: Clock
+    progress: Progress
+    open_items: tuple[WorkItem, ...]
+    """Other items of the same repository that have not ended, oldest first."""
+    scratch: Path
+    """Folder for this run's disposable trees."""
+    evidence: Path
+    """Folder where this item's evidence is kept."""
+
+    @contextmanager
+    def folder(self, name: str) -> Iterator[Path]:
+        """A path that does not exist yet, in a fresh folder that is gone afterwards."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        outer = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.scratch))
+        try:
+            yield outer / "tree"
+        finally:
+            shutil.rmtree(outer, ignore_errors=True)

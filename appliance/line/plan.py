@@ -1,0 +1,148 @@
+"""Stage plan: reproduce first, then say where the fault may be and which tests must pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from appliance.errors import FactoryError
+from appliance.line.parts import Parts
+from appliance.line.reproduce import Reproduction, check_reason, match_failures, reproduce
+from appliance.line.similarity import rate
+from appliance.work import Kind, NewTest, Outcome, Plan, State, TestReport, WorkItem
+
+REPAIRABLE = frozenset({Kind.BUG, Kind.INCIDENT, Kind.FINDING, Kind.FEEDBACK})
+
+
+def run(item: WorkItem, parts: Parts) -> Outcome:
+    """Run the repository's tests, find or write the ones the report is about, and localise."""
+    if item.kind not in REPAIRABLE:
+        return ask(item, f"a {item.kind} needs a plan by a person: this box plans bugs by itself, and nothing else yet")
+    parts.progress("fetching the repository")
+    base = parts.repository.sync()
+    with parts.folder("plan") as into:
+        tree = parts.repository.checkout(base, into)
+        parts.progress("running the repository's tests")
+        baseline = parts.suite(tree)
+        trouble = cannot_start(baseline)
+        if trouble:
+            return ask(item, trouble, {"baseline": evidence(baseline)})
+        return _plan(item, parts, tree, base, baseline)
+
+
+def cannot_start(report: TestReport) -> str:
+    """Why a test run is no ground to stand on; "" when it is."""
+    if report.limit:
+        return f"the repository's tests did not end by themselves ({report.limit}); mend them or give `--test` a quicker command"
+    if report.complete and not report.outcomes:
+        return "the repository has no tests: nothing would show that a change breaks nothing; add tests or name their command"
+    if not report.complete or not report.passed and "error" in report.outcomes.values():
+        tail = report.output_tail.strip().splitlines()[-1:] or ["no output"]
+        return f"the repository's tests cannot start (exit {report.exit_code}): {tail[0][:300]}"
+    return ""
+
+
+def _plan(item: WorkItem, parts: Parts, tree: Path, base: str, baseline: TestReport) -> Outcome:
+    report = f"{item.title}\n{item.body}"
+    similarity, how = rated(tree, report, parts)
+    failing = {test: baseline.messages.get(test, "") for test in baseline.failed}
+    matched, why_matched = match_failures(report, failing, {})
+    parts.progress("writing a test from the report's example")
+    found = reproduce(item.title, item.body, tree)
+    tests, why_tests = confirmed(found, parts, tree)
+    acceptance = (*matched, *(test.id for test in tests))
+    facts = {"baseline": evidence(baseline), "similarity": how, "example": why_tests, "matched": why_matched}
+    if not acceptance:
+        return ask(item, f"nothing reproduces the report: {why_matched}; {why_tests}", facts)
+    plan = Plan(
+        acceptance=acceptance,
+        tests=tuple(dict.fromkeys(test.test for test in tests)),
+        baseline=dict(baseline.outcomes),
+        base=base,
+    )
+    parts.progress("looking for the place")
+    suspects = parts.localise(tree, item.with_(plan=plan), similarity)[:20]
+    files = tuple(dict.fromkeys(suspect.path for suspect in suspects))[:5]
+    first = (
+        f"most suspicious: {suspects[0].path}:{suspects[0].line} {suspects[0].function}" if suspects else "no suspect"
+    )
+    summary = f"make {len(acceptance)} test(s) pass without losing {len(baseline.passed)} that pass; {first}"
+    plan = plan.with_(summary=summary, suspects=suspects, files=files)
+    reason = f"{why_matched if matched else why_tests}; {summary}"
+    return Outcome(
+        item=item.with_(plan=plan, state=State.PLANNED, stage="build"), reason=reason, by="rule", facts=facts
+    )
+
+
+def rated(tree: Path, report: str, parts: Parts) -> tuple[Mapping[str, float], str]:
+    """Similarity of report and functions, and how it was had. Without a model the plan goes on: it only orders."""
+    try:
+        similarity = rate(tree, report, parts.model)
+    except FactoryError as error:
+        return {}, f"not judged: {error.message}"
+    best = max(similarity, key=lambda name: similarity[name], default="")
+    return (
+        similarity,
+        f"{len(similarity)} functions; nearest {best} ({similarity[best]:.2f})" if best else "no functions",
+    )
+
+
+class Confirmed:
+    """A reproduction test with the id pytest gives it."""
+
+    def __init__(self, test: NewTest, id: str) -> None:
+        self.test = test
+        self.id = id
+
+
+def confirmed(found: Reproduction, parts: Parts, tree: Path) -> tuple[list[Confirmed], str]:
+    """Keep the tests that fail for the reason the report gives; write them into the tree."""
+    if not found.tests:
+        return [], f"no test could be written from the report ({found.why})"
+    kept: list[Confirmed] = []
+    reasons: list[str] = []
+    for test in found.tests:
+        target = tree / test.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(test.content, encoding="utf-8")
+        report = parts.suite(tree, [test.path])
+        wrong = {name: report.messages.get(name, "") for name in report.failed}
+        right = [name for name, message in wrong.items() if check_reason(message, found)[0]]
+        if report.complete and right:
+            kept += [Confirmed(test, name) for name in right]
+            reasons.append(f"a test from the report ({test.origin}) fails as reported")
+        else:
+            target.unlink()
+            reasons.append(why_not(test, report, wrong, found))
+    return kept, "; ".join(reasons)
+
+
+def why_not(test: NewTest, report: TestReport, wrong: Mapping[str, str], found: Reproduction) -> str:
+    """Why a test made from the report proves nothing."""
+    if not report.complete:
+        return f"the test from the report ({test.origin}) could not run: {report.limit or report.output_tail[-200:]}"
+    if not wrong:
+        return f"the test from the report ({test.origin}) passes already: what it reports does not happen here"
+    message = next(iter(wrong.values()))
+    return f"the test from the report ({test.origin}) fails for another reason: {check_reason(message, found)[1]}"
+
+
+def ask(item: WorkItem, why: str, facts: Mapping[str, object] | None = None) -> Outcome:
+    """Stop for a person."""
+    stopped = item.with_(state=State.NEEDS_HUMAN, stage="plan", waiting_for=why)
+    return Outcome(item=stopped, reason=why, by="rule", facts=facts or {})
+
+
+def evidence(report: TestReport) -> dict[str, object]:
+    """A test run in figures, as the ledger keeps it."""
+    counts: dict[str, int] = {}
+    for outcome in report.outcomes.values():
+        counts[outcome] = counts.get(outcome, 0) + 1
+    return {
+        "tests": counts,
+        "exit_code": report.exit_code,
+        "complete": report.complete,
+        "limit": report.limit,
+        "seconds": round(report.wall_seconds, 3),
+        "sandbox": report.sandbox,
+    }

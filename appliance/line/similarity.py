@@ -1,0 +1,64 @@
+"""How alike a report and each function of a repository are, by the box's embedding model."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from appliance.ports import Model
+
+MOST_FUNCTIONS = 400
+"""Functions embedded at most: about 2 s on two cores. Larger repositories keep those that share words with the report."""
+LONGEST_SOURCE = 700
+"""Characters of a function that are embedded (the model reads about 256 tokens)."""
+
+
+def rate(tree: Path, report: str, model: Model) -> dict[str, float]:
+    """`path::qualified.name` → cosine (0..1) of report and function. Raises Unavailable when no model answers."""
+    functions = functions_of(tree)
+    words = set(report.lower().split())
+    ranked = sorted(functions, key=lambda name: -len(words & set(functions[name].lower().split())))[:MOST_FUNCTIONS]
+    if not ranked:
+        return {}
+    vectors = model.embed([report[:2000], *(functions[name] for name in ranked)])
+    return {
+        name: max(0.0, sum(a * b for a, b in zip(vectors[0], vector, strict=True)))
+        for name, vector in zip(ranked, vectors[1:], strict=True)
+    }
+
+
+def functions_of(tree: Path) -> dict[str, str]:
+    """`path::qualified.name` → name, docstring and first lines, of every function outside the tests."""
+    found: dict[str, str] = {}
+    for file in sorted(tree.rglob("*.py")):
+        relative = file.relative_to(tree).as_posix()
+        if ".git/" in relative or is_test(relative):
+            continue
+        try:
+            text = file.read_text(encoding="utf-8")
+            module = ast.parse(text)
+        except (SyntaxError, ValueError, OSError):
+            continue  # what cannot be read cannot be the place a search would edit
+        _collect(module, "", relative, text, found)
+    return found
+
+
+def _collect(node: ast.AST, prefix: str, path: str, text: str, found: dict[str, str]) -> None:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            source = ast.get_source_segment(text, child) or child.name
+            found[f"{path}::{prefix}{child.name}"] = f"{child.name.replace('_', ' ')}\n{source[:LONGEST_SOURCE]}"
+        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            _collect(child, f"{prefix}{child.name}.", path, text, found)
+
+
+def is_test(path: str) -> bool:
+    """Does a path hold tests, by the usual names?"""
+    parts = path.split("/")
+    name = parts[-1]
+    return (
+        any(part in ("tests", "test") for part in parts[:-1])
+        or name.startswith("test_")
+        or name.endswith("_test.py")
+        or name == "conftest.py"
+    )
