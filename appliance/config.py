@@ -43,6 +43,9 @@ class ConsoleSettings(Section):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8081, ge=1, le=65535, description="TCP port")
     threads: int = Field(16, ge=2, description="requests answered at once, live streams included")
+    host_names: list[str] = Field(
+        default_factory=list, description="names people reach the console by, besides localhost and the host's own name"
+    )
 
 
 class EnginesSettings(Section):
@@ -106,6 +109,7 @@ class ComputersSettings(Section):
     disk_mb: int = Field(512, ge=16, description="disk space one run may write, in MiB")
     output_kb: int = Field(4096, ge=16, description="output of one run that is kept, in KiB; more ends it")
     python: str = Field("", description="Python that runs the repositories' tests; empty means the box's own")
+    pytest_plugins: bool = Field(False, description="let pytest load every plugin installed beside that Python")
 
 
 class MirrorSettings(Section):

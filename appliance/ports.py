@@ -104,7 +104,7 @@ class Limits(Noun):
     cpu_seconds: float = Field(120.0, description="CPU time of any one process")
     memory_mb: int = Field(2048, description="MiB of memory for all processes together, the work folder included")
     processes: int = Field(128, description="processes and threads")
-    disk_mb: int = Field(512, description="MiB the run may write")
+    disk_mb: int = Field(512, description="MiB the run may write, the copy of the tree included")
     output_kb: int = Field(4096, description="KiB of standard output and error kept; more ends the run")
 
 
@@ -156,7 +156,10 @@ class Sandbox(Protocol):
         stdin: bytes = b"",
         fetch: Sequence[str] = (),
     ) -> Completed:
-        """Run `argv` in a private, size-limited copy of `tree`, which is its working folder (`/work` inside).
+        """Run `argv` in a private, size-limited copy of `tree`, which is its working folder.
+
+        Where that folder lies differs from run to run (`/work` in tier A unless a tool lies there, a private folder in
+        tier B): use relative names, or ask inside.
 
         `tools` are host folders to be seen read-only at the same path. `fetch` names files, relative to the working
         folder, that come back in `Completed.files` (each at most 8 MiB). The host's `tree` never changes.

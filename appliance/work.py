@@ -231,6 +231,14 @@ class Lesson(Noun):
     at: datetime = Field(default_factory=utcnow)
 
 
+class Frame(Noun):
+    """One place of a traceback, in a file of the repository."""
+
+    path: str = Field(description="relative to the repository's root, POSIX")
+    line: int
+    function: str = ""
+
+
 class TestReport(Noun):
     """What one run of a repository's tests showed.
 
@@ -242,6 +250,9 @@ class TestReport(Noun):
 
     outcomes: Mapping[str, str] = Field(default_factory=dict)
     messages: Mapping[str, str] = Field(default_factory=dict, description="failure text by test id, cut to 4 kB")
+    frames: Mapping[str, tuple[Frame, ...]] = Field(
+        default_factory=dict, description="the repository's own places in each failure's traceback, innermost last"
+    )
     exit_code: int | None = None
     timed_out: bool = False
     limit: str = Field("", description="which limit ended the run, if one did: time, memory, disk, processes, output")

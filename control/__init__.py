@@ -1,0 +1,6 @@
+"""The operator's console: pages, the JSON API under `/api/v1`, and the offline manual.
+
+`server.py` is the composition root (`serve`), `app.py` puts the parts together, `gate.py` lets people in. Views are
+one file a noun in `views/` (pages) and `api/` (JSON). What a page says is decided by pure functions beside them:
+`story.py`, `lanes.py`, `health.py`, `diff.py`, `verbs.py`.
+"""

@@ -126,7 +126,7 @@ class Supervisor:
         self._want(name, False)
 
     def renew(self, name: str) -> None:
-        """End it and start it again with a command made anew; nothing happens to one that does not run. Raises NotFound."""
+        """End it and start it again with a command made anew; one that does not run stays so. Raises NotFound."""
         with self._lock:
             entry = self._entry(name)
             if entry.life.phase in (Phase.STARTING, Phase.READY):

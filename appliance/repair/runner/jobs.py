@@ -27,7 +27,7 @@ class World:
 def do(world: World, request: dict[str, Any], tell: Tell) -> Reply:
     """The whole life of a child, apart from its end."""
     limit_cpu(request.get("start_cpu", 20.0))
-    tests = world.plans[request["plan"]]
+    tests = request["tests"] if "tests" in request else world.plans[request["plan"]]
     try:
         suite = _prepared(world, request, tests)
     except candidate.NeedsCold:
@@ -82,7 +82,7 @@ def _run(world: World, suite: Suite, tests: Sequence[str], request: dict[str, An
     def late(signal: int, frame: types.FrameType | None) -> None:
         """A traced test that never ends still tells where it was."""
         assert lines
-        tell({"status": "timeout", "outcomes": outcomes, "messages": messages, "lines": lines.stop(), "places": {len(outcomes): stack(frame)}})
+        tell({"status": "timeout", "outcomes": outcomes, "messages": messages, "lines": lines.stop(), "places": {len(outcomes): within(world.root, stack(frame))}})
         os._exit(0)
 
 
@@ -91,7 +91,7 @@ def _run(world: World, suite: Suite, tests: Sequence[str], request: dict[str, An
         outcomes.append([index, outcome, round(spent, 4)])
         if message:
             messages[index] = message
-            places[index] = suite.reports.places
+            places[index] = within(world.root, suite.reports.places)
         if stream:
             tell({"outcome": outcomes[-1], "message": message})
         limit_cpu(_allowance(per_test, index + 1), late if lines else None)
@@ -115,6 +115,11 @@ def _allowance(per_test: float | list[float], index: int) -> float:
     if isinstance(per_test, list):
         return float(per_test[min(index, len(per_test) - 1)])
     return float(per_test)
+
+
+def within(root: str, steps: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """The steps inside the working folder, with relative paths."""
+    return [(path.removeprefix(root), line) for path, line in steps if path.startswith(root)]
 
 
 def stack(frame: types.FrameType | None) -> list[tuple[str, int]]:

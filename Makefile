@@ -1,0 +1,46 @@
+# Needs python3 (3.11 to 3.13) and make; everything else these targets bring themselves. `make PYTHON=/path/to/python3.12 run` names another.
+PYTHON ?= python3
+UV ?= uv
+BIN := .venv/bin
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command 'make lock' $(UPGRADE)
+WHEELS := offline-wheels
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench wheels lock clean setup setup-dev
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
+
+run: setup  ## set up, start the box, repair the bundled sample; Ctrl-C stops it
+	@$(PYTHON) -m installer run $(BIN)/appliance up --sample
+
+test: setup-dev  ## run the test suite (PYTEST="-k name" narrows it)
+	@$(BIN)/python -m pytest tests --ignore=tests/benchmarks $(PYTEST)
+
+check: setup-dev  ## lint, types, import rules, house rules and documents in step
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest -q tests/architecture
+
+bench: setup-dev  ## print the measurements of tests/benchmarks
+	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+wheels:  ## fill offline-wheels/ for a machine without a package index
+	@$(PYTHON) -m installer wheels
+
+lock:  ## renew the lock files (maintainers; needs uv; UPGRADE=--upgrade takes newer releases)
+	$(LOCK) --no-emit-package llama-cpp-python pyproject.toml $(WHEELS)/runtime.in -o $(WHEELS)/runtime.lock
+	$(LOCK) --no-emit-package llama-cpp-python pyproject.toml $(WHEELS)/runtime.in $(WHEELS)/dev.in -c $(WHEELS)/runtime.lock -o $(WHEELS)/dev.lock
+	$(LOCK) $(WHEELS)/build.in -c $(WHEELS)/runtime.lock -o $(WHEELS)/build.lock
+	$(LOCK) --no-deps $(WHEELS)/llama.in -o $(WHEELS)/llama.lock
+	$(LOCK) --no-deps $(WHEELS)/models.in -o $(WHEELS)/models.lock
+
+clean:  ## remove the virtual environment and caches of tools; var/ and wheels stay
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+setup:
+	@$(PYTHON) -m installer setup
+
+setup-dev:
+	@$(PYTHON) -m installer setup --dev

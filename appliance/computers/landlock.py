@@ -1,0 +1,1 @@
+"""Tier B (stand-in until the next commit)."""

@@ -1,0 +1,67 @@
+"""Work items for programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, jsonify, request, url_for
+from flask.typing import ResponseReturnValue
+from pydantic import BaseModel, ConfigDict
+
+from appliance.errors import UsageError
+from appliance.work import State, WorkItem
+from control.api.request import body, limit
+from control.desk import desk
+from control.verbs import VERBS, offered
+from control.views.items import PERSON, problem_with
+
+blueprint = Blueprint("api_items", __name__, url_prefix="/api/v1/items")
+
+SHORT = {"id", "state", "stage", "repo", "title", "kind", "severity", "signals", "waiting_for", "created", "updated"}
+"""What a list says of each item."""
+
+
+class NewCommand(BaseModel):
+    """What a program asks of an item."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    verb: str
+    text: str = ""
+
+
+@blueprint.get("")
+def index() -> ResponseReturnValue:
+    """Items, newest first, in short; `state`, `repo` and `limit` narrow the list."""
+    state = request.args.get("state", "")
+    if state and state not in set(State):
+        raise UsageError(f"there is no state {state!r}", f"one of: {', '.join(State)}")
+    states = (State(state),) if state else ()
+    found = desk().ledger.items(repo=request.args.get("repo", ""), states=states, limit=limit())
+    return jsonify({"items": [item.model_dump(mode="json", include=SHORT) for item in found]})
+
+
+@blueprint.get("/<id>")
+def show(id: str) -> ResponseReturnValue:
+    """One item, whole, with its events."""
+    return jsonify(whole(desk().ledger.item(id)))
+
+
+@blueprint.post("/<id>/commands")
+def give(id: str) -> ResponseReturnValue:
+    """Give a command: `{"verb": "reject", "text": "why"}`. Answers with its number; the line takes it up later."""
+    asked = NewCommand.model_validate(body())
+    if asked.verb not in VERBS:
+        raise UsageError(f"nobody can {asked.verb!r} an item", f"one of: {', '.join(VERBS)}")
+    problem = problem_with(VERBS[asked.verb], asked.text.strip())
+    if problem:
+        raise UsageError(problem, "send it as `text`")
+    number = desk().ledger.command(id, asked.verb, PERSON, asked.text.strip())
+    return jsonify({"number": number, "item": url_for("api_items.show", id=id)}), 202
+
+
+def whole(item: WorkItem) -> dict[str, Any]:
+    """An item as `item show --json` has it, with the commands its state allows."""
+    events = desk().ledger.history(item.id)
+    told = [event.model_dump(mode="json", include={"seq", "at", "kind", "subject", "payload"}) for event in events]
+    return {**item.model_dump(mode="json"), "events": told, "commands": [verb.name for verb in offered(item)]}

@@ -1,0 +1,34 @@
+"""What every view works with, put into the application once per process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from flask import current_app
+
+from appliance.config import Home, Settings
+from appliance.ledger import Ledger
+
+EXTENSION = "appliance.desk"
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass
+class Desk:
+    """The home, its settings, and the ledger as opened in this process."""
+
+    home: Home
+    settings: Settings
+    ledger: Ledger
+    stopping: Callable[[], bool] = field(default=_never)
+    """True once the server was asked to end; open streams watch it."""
+
+
+def desk() -> Desk:
+    """The desk of the application that answers the current request."""
+    found: Desk = current_app.extensions[EXTENSION]
+    return found

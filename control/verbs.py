@@ -1,0 +1,49 @@
+"""What a person can ask of an item, in words: the button, what it will do, what it needs, and the same on the CLI."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+from appliance.ledger.store import LEGAL
+from appliance.work import Noun, WorkItem
+
+
+class Verb(Noun):
+    """One command and how it is offered."""
+
+    name: str
+    label: str
+    will: str
+    asks: str = ""
+    """Label of the text it needs; "" when it needs none."""
+    option: str = ""
+    """The CLI's option for that text."""
+    tone: str = "plain"
+
+    def cli(self, item: str, text: str = "") -> str:
+        """The same command for a terminal."""
+        words = f"appliance item {self.name} {item}"
+        return f"{words} {self.option} {shlex.quote(text or '…')}" if self.option else words
+
+
+VERBS: Mapping[str, Verb] = {
+    verb.name: verb
+    for verb in (
+        Verb(name="approve", label="Approve", tone="good",
+             will="The item goes on from where it stopped. What it ships afterwards is on the server's branch "
+                  "and can only be reverted, not unsaid."),
+        Verb(name="answer", label="Answer", option="--text", asks="Your answer",
+             will="The answer is added to the item, and the stage that asked runs again with it."),
+        Verb(name="retry", label="Retry", will="The item starts again at the stage that stopped."),
+        Verb(name="reject", label="Reject", option="--why", asks="Why",  tone="bad",
+             will="The item ends as rejected and its change is dropped. The reason is kept and shown to later work."),
+        Verb(name="cancel", label="Cancel", tone="bad",
+             will="The item ends as cancelled. Nothing more is done for it."),
+    )
+}  # fmt: skip
+
+
+def offered(item: WorkItem) -> list[Verb]:
+    """The commands the item's state allows, in the order they are shown."""
+    return [verb for name, verb in VERBS.items() if item.state in LEGAL[name]]

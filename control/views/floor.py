@@ -1,0 +1,44 @@
+"""The floor: is all well, and what needs me?"""
+
+from __future__ import annotations
+
+from flask import Blueprint, render_template
+from flask.typing import ResponseReturnValue
+
+from appliance.work import ENDED, State, WorkItem
+from control.desk import desk
+from control.health import read_health
+from control.lanes import lanes, needing_people
+from control.story import story
+
+blueprint = Blueprint("floor", __name__)
+
+LIVE_STATES = tuple(state for state in State if state not in ENDED)
+SAMPLE = "sample"
+"""The repository that `make run` brings along to show the main job once."""
+RECENT = 8
+
+
+@blueprint.get("/")
+def show() -> ResponseReturnValue:
+    """The floor: lanes with live items, what needs a person, the health of all processes, the newest events."""
+    ledger = desk().ledger
+    seq, _ = ledger.tip()
+    live = ledger.items(states=LIVE_STATES)
+    unopened = [signal for signal, _ in ledger.signals(unopened=True)]
+    return render_template(
+        "floor.html",
+        seq=seq,
+        lanes=lanes(live, unopened),
+        waiting=needing_people(live),
+        counts=ledger.counts(),
+        ended=ledger.items(states=tuple(ENDED), limit=RECENT),
+        health=read_health(desk().home),
+        sample=_sample(),
+        newest=list(reversed(list(zip(ledger.tail(max(0, seq - RECENT)), story(ledger.tail(max(0, seq - RECENT)))))),
+    )
+
+
+def _sample() -> WorkItem | None:
+    newest = desk().ledger.items(repo=SAMPLE, limit=1)
+    return newest[0] if newest else None

@@ -1,0 +1,98 @@
+"""Work items: the list, one item's whole story, and the commands a person can give."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from appliance.errors import NotFound, UsageError
+from appliance.ledger.store import check_legal
+from appliance.work import State
+from control.desk import desk
+from control.diff import rows
+from control.story import story
+from control.verbs import VERBS, Verb, offered
+
+blueprint = Blueprint("items", __name__, url_prefix="/items")
+
+PAGE = 200
+"""Items on one page of the list, newest first."""
+LONGEST_TEXT = 8000
+"""Characters of a reason or an answer."""
+PERSON = "console"
+"""Who gives the commands, until people have names here."""
+
+
+@blueprint.get("")
+def index() -> ResponseReturnValue:
+    """All items, newest first; `?state=` and `?repo=` narrow the list."""
+    ledger = desk().ledger
+    state, repo = request.args.get("state", ""), request.args.get("repo", "")
+    if state and state not in set(State):
+        raise UsageError(f"there is no state {state!r}", f"one of: {', '.join(State)}")
+    found = ledger.items(repo=repo, states=(State(state),) if state else (), limit=PAGE)
+    return render_template(
+        "items.html", seq=ledger.tip()[0], items=found, state=state, repo=repo, counts=ledger.counts(), page=PAGE,
+        states=list(State), repositories=ledger.repositories(),
+    )  # fmt: skip
+
+
+@blueprint.get("/<id>")
+def show(id: str) -> ResponseReturnValue:
+    """One item: its story, plan, attempts, change, verdicts, and what can be asked of it."""
+    ledger = desk().ledger
+    seq, _ = ledger.tip()
+    item = ledger.item(id)
+    diff, left_out = rows(item.change.diff) if item.change else ([], 0)
+    signals = [ledger.signal(signal)[0] for signal in item.signals]
+    pending = [command for command in ledger.open_commands() if command.item == id]
+    return render_template(
+        "item.html", seq=seq, item=item, steps=story(ledger.history(id)), diff=diff, left_out=left_out,
+        signals=signals, verbs=offered(item), pending=pending, rows=rows,
+    )  # fmt: skip
+
+
+@blueprint.get("/<id>/change.diff")
+def change(id: str) -> ResponseReturnValue:
+    """The whole change as a unified diff, to be saved."""
+    item = desk().ledger.item(id)
+    if item.change is None:
+        raise NotFound(f"{id} has no change yet", "it has one once it is built")
+    headers = {"Content-Disposition": f'attachment; filename="{item.id}.diff"'}
+    return Response(item.change.diff, mimetype="text/plain", headers=headers)
+
+
+@blueprint.get("/<id>/<verb>")
+def ask(id: str, verb: str) -> ResponseReturnValue:
+    """The question before a command: what it will do, what it needs, and the same on the command line."""
+    item = desk().ledger.item(id)
+    check_legal(_verb(verb).name, id, item.state)
+    return render_template("command.html", item=item, verb=_verb(verb), text="", problem="")
+
+
+@blueprint.post("/<id>/<verb>")
+def give(id: str, verb: str) -> ResponseReturnValue:
+    """Give a command: `approve`, `answer`, `retry`, `reject` or `cancel`. The line takes it up between stages."""
+    wanted, text = _verb(verb), request.form.get("text", "").strip()
+    problem = problem_with(wanted, text)
+    if problem:
+        page = render_template("command.html", item=desk().ledger.item(id), verb=wanted, text=text, problem=problem)
+        return page, 400
+    number = desk().ledger.command(id, wanted.name, PERSON, text)
+    flash(f"Request {number} ({wanted.label.lower()}) is noted. The line takes it up between two stages.")
+    return redirect(url_for("items.show", id=id), 303)
+
+
+def problem_with(verb: Verb, text: str) -> str:
+    """What is wrong with the text a command came with; "" when nothing is."""
+    if verb.asks and not text:
+        return f"{verb.asks}: please write it down, it becomes part of the item's story."
+    if len(text) > LONGEST_TEXT:
+        return f"At most {LONGEST_TEXT} characters, please."
+    return ""
+
+
+def _verb(name: str) -> Verb:
+    if name not in VERBS:
+        raise NotFound(f"nobody can {name!r} an item", f"one of: {', '.join(VERBS)}")
+    return VERBS[name]

@@ -1,0 +1,216 @@
+"""Bodies of calls, put into the one shape that every engine understands. Pure.
+
+Clients send more than engines take: a `developer` role, content in parts, two names for the same limit, parameters of
+other vendors. What means something is translated, what means nothing here is dropped, what cannot be honoured is
+refused with a reason: it is never ignored in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from inference.gateway.faults import bad_request
+
+SAMPLING = (
+    "temperature", "top_p", "n", "stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "top_k", "min_p",
+    "repeat_penalty", "repetition_penalty", "typical_p", "min_tokens", "ignore_eos",
+)  # fmt: skip
+CHAT = (*SAMPLING, "logprobs", "top_logprobs", "tools", "tool_choice", "parallel_tool_calls", "response_format", "grammar",
+        "chat_template_kwargs")  # fmt: skip
+TEXT = (*SAMPLING, "logprobs", "echo", "suffix", "grammar")
+"""What goes on to the engine. All else (`store`, `user`, `reasoning_effort`, …) is dropped."""
+
+ROLES = ("system", "user", "assistant", "tool")
+TEXT_PARTS = ("text", "input_text", "output_text")
+MESSAGE_KEYS = ("name", "tool_calls", "tool_call_id", "reasoning_content")
+CHARACTERS_PER_TOKEN = 4
+"""A rough average over English and code; only for choosing among models: the engine has the last word on length."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A call ready for an engine; `model` is put in when one is chosen."""
+
+    payload: dict[str, Any]
+    model: str
+    stream: bool = False
+    include_usage: bool = False
+    prompt_tokens: int = 0
+    needs: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def for_model(self, model: str) -> bytes:
+        """The body for this model's engine."""
+        return orjson.dumps({**self.payload, "model": model})
+
+
+def prepare_chat(body: Mapping[str, Any]) -> Prepared:
+    """A chat completion. Raises ApiError (400) for what cannot be honoured."""
+    if body.get("functions") or body.get("function_call"):
+        raise bad_request("`functions` is gone from the API; use `tools`", "functions", "unsupported_parameter")
+    payload = _known(body, CHAT)
+    payload["messages"] = normalise_messages(body.get("messages"))
+    _tools(payload)
+    _response_format(payload)
+    needs = [need for need, key in (("tools", "tools"), ("json_schema", "response_format")) if key in payload]
+    length = _characters(payload["messages"]) + len(orjson.dumps(payload.get("tools", "")))
+    return _finish(body, payload, length, needs)
+
+
+def prepare_completion(body: Mapping[str, Any]) -> Prepared:
+    """A legacy text completion."""
+    prompt = body.get("prompt")
+    if not isinstance(prompt, str | list) or prompt == []:
+        raise bad_request("`prompt` must be a text or a list", "prompt")
+    if body.get("response_format"):
+        raise bad_request("completions take no `response_format`; use chat completions", "response_format", "unsupported_parameter")
+    payload = _known(body, TEXT)
+    payload["prompt"] = prompt
+    return _finish(body, payload, _characters(prompt), [])
+
+
+def _known(body: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: body[name] for name in names if body.get(name) is not None}
+
+
+def _finish(body: Mapping[str, Any], payload: dict[str, Any], length: int, needs: list[str]) -> Prepared:
+    limit = body.get("max_completion_tokens", body.get("max_tokens"))
+    if limit is not None:
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+            raise bad_request("`max_tokens` must be a whole number above zero", "max_tokens")
+        payload["max_tokens"] = limit
+    stream = body.get("stream") is True
+    options = body.get("stream_options") or {}
+    if stream:
+        needs.append("stream")
+        # Always asked for: the gateway keeps the figures even when the client does not want them.
+        payload |= {"stream": True, "stream_options": {"include_usage": True}}
+    metadata = body.get("metadata")
+    return Prepared(
+        payload=payload,
+        model=model_of(body),
+        stream=stream,
+        include_usage=isinstance(options, Mapping) and options.get("include_usage") is True,
+        prompt_tokens=length // CHARACTERS_PER_TOKEN,
+        needs=tuple(needs),
+        metadata=metadata if isinstance(metadata, Mapping) else {},
+    )
+
+
+def model_of(body: Mapping[str, Any]) -> str:
+    """The model asked for; `auto` when none is named."""
+    model = body.get("model") or "auto"
+    if not isinstance(model, str):
+        raise bad_request("`model` must be a text", "model")
+    return model
+
+
+def normalise_messages(messages: Any) -> list[dict[str, Any]]:
+    """Messages with plain text contents, and all instructions in one first system message."""
+    if not isinstance(messages, list) or not messages:
+        raise bad_request("`messages` must be a list with at least one message", "messages")
+    instructions: list[str] = []
+    rest: list[dict[str, Any]] = []
+    for n, message in enumerate(messages):
+        if not isinstance(message, Mapping):
+            raise bad_request(f"message {n} is not an object", f"messages[{n}]")
+        role = "system" if message.get("role") == "developer" else message.get("role")
+        if role not in ROLES:
+            raise bad_request(f"message {n} has the unknown role {role!r}", f"messages[{n}].role")
+        text = _text(message.get("content"), n)
+        if role == "system":
+            instructions.append(text)
+            continue
+        made = {"role": role, "content": text} | {key: message[key] for key in MESSAGE_KEYS if message.get(key)}
+        if "tool_calls" in made:
+            made["tool_calls"] = [_tool_call(call, n) for call in made["tool_calls"]]
+        rest.append(made)
+    merged = "\n\n".join(text for text in instructions if text)
+    return [{"role": "system", "content": merged}, *rest] if merged else rest
+
+
+def _text(content: Any, n: int) -> str:
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise bad_request(f"the content of message {n} must be a text, a list of parts or null", f"messages[{n}].content")
+    texts = []
+    for part in content:
+        kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+        if kind == "refusal":
+            texts.append(str(part.get("refusal") or ""))
+        elif kind in TEXT_PARTS:
+            texts.append(str(part.get("text") or ""))
+        else:
+            raise bad_request(
+                f"message {n} holds a part of type {kind!r}; the models here take text only",
+                f"messages[{n}].content", "unsupported_content",
+            )  # fmt: skip
+    return "\n".join(texts)
+
+
+def _tool_call(call: Any, n: int) -> dict[str, Any]:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping) or not function.get("name"):
+        raise bad_request(f"a tool call in message {n} names no function", f"messages[{n}].tool_calls")
+    arguments = function.get("arguments") or "{}"
+    if not isinstance(arguments, str):
+        arguments = orjson.dumps(arguments).decode()
+    made = {"type": "function", "function": {"name": function["name"], "arguments": arguments}}
+    return made | ({"id": call["id"]} if call.get("id") else {})
+
+
+def _tools(payload: dict[str, Any]) -> None:
+    """A named tool is offered alone and then required: llama-server would take the name for `auto`."""
+    choice = payload.get("tool_choice", "auto")
+    tools = payload.get("tools")
+    if tools is not None and not isinstance(tools, list):
+        raise bad_request("`tools` must be a list", "tools")
+    if not tools:
+        if choice not in ("auto", "none"):
+            raise bad_request("`tool_choice` needs `tools`", "tool_choice")
+        for key in ("tools", "tool_choice", "parallel_tool_calls"):
+            payload.pop(key, None)
+        return
+    if isinstance(choice, Mapping):
+        wanted = (choice.get("function") or {}).get("name") if choice.get("type") == "function" else None
+        named = [tool for tool in tools if isinstance(tool, Mapping) and (tool.get("function") or {}).get("name") == wanted]
+        if not wanted or not named:
+            raise bad_request(f"`tool_choice` names {wanted!r}, which is not among the tools", "tool_choice")
+        payload |= {"tools": named[:1], "tool_choice": "required", "parallel_tool_calls": False}
+    elif choice not in ("auto", "none", "required"):
+        raise bad_request(f"unknown `tool_choice` {choice!r}", "tool_choice")
+
+
+def _response_format(payload: dict[str, Any]) -> None:
+    wanted = payload.get("response_format")
+    if wanted is None:
+        return
+    kind = wanted.get("type") if isinstance(wanted, Mapping) else None
+    if kind == "text":
+        del payload["response_format"]
+    elif kind == "json_schema":
+        wrapper = wanted.get("json_schema")
+        if not isinstance(wrapper, Mapping) or not isinstance(wrapper.get("schema"), Mapping):
+            raise bad_request("`response_format` lacks `json_schema.schema`", "response_format.json_schema")
+    elif kind != "json_object":
+        raise bad_request(f"unknown `response_format` {kind!r}", "response_format.type")
+    if "response_format" in payload and "grammar" in payload:
+        raise bad_request("give `grammar` or `response_format`, not both", "grammar")
+
+
+def _characters(value: Any) -> int:
+    """Characters of text in messages, prompts or inputs; a token id counts as a token."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(_characters(value[key]) for key in ("content", "tool_calls", "function", "arguments") if key in value)
+    if isinstance(value, list):
+        return sum(map(_characters, value))
+    return CHARACTERS_PER_TOKEN if isinstance(value, int) else 0

@@ -1,0 +1,143 @@
+"""Answers, whole or in chunks, put into the exact shape that clients rely on. Pure.
+
+Engines differ in small things that break clients: null instead of absent, missing indices, usage in the wrong chunk,
+`stop` after a tool call, a name that is a file path. One stream has one shaper, which remembers what was said already.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+CHUNK_KEYS = ("id", "object", "created", "system_fingerprint")
+DONE = b"data: [DONE]\n\n"
+
+
+class Broken(Exception):
+    """The engine reported an error inside a stream."""
+
+    def __init__(self, body: Any) -> None:
+        super().__init__(str(body))
+        self.body = body
+
+
+class Events:
+    """Cuts a byte stream into the `data` payloads of server-sent events, wherever the bytes were split."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Payloads completed by `data`. Comments and other fields are passed over."""
+        found = []
+        lines = (self._rest + data).split(b"\n")
+        self._rest = lines.pop()
+        for line in lines:
+            if line.startswith(b"data:"):
+                found.append(line[5:].strip())
+            elif line.startswith(b"error:"):
+                # Older llama-servers name the field `error` when something goes wrong in mid-stream.
+                found.append(b'{"error":' + line[6:].strip() + b"}")
+        return found
+
+
+def event(value: Any) -> bytes:
+    """One server-sent event."""
+    return b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+class Shaper:
+    """Shapes the chunks of one stream of a chat or text completion."""
+
+    def __init__(self, model: str, include_usage: bool) -> None:
+        self.model = model
+        self.include_usage = include_usage
+        self.usage: dict[str, Any] = {}
+        self.finished = False
+        """A finish reason was seen, so an end of the stream is a real end."""
+        self._head: dict[str, Any] = {}
+        self._calls: dict[int, set[int]] = {}
+
+    def shape(self, payload: bytes) -> bytes:
+        """One chunk as an event; empty when the client must not see it. Raises Broken for an error inside the stream."""
+        chunk = orjson.loads(payload)
+        if "error" in chunk and "choices" not in chunk:
+            raise Broken(chunk)
+        if chunk.get("usage"):
+            self.usage = chunk["usage"]
+        choices = chunk.get("choices")
+        if not choices:
+            return b""
+        if not self._head:
+            self._head = {key: chunk[key] for key in CHUNK_KEYS if chunk.get(key) is not None} | {"model": self.model}
+        for n, choice in enumerate(choices):
+            choice.setdefault("index", n)
+            self._shape_choice(choice)
+        return event({**self._head, "choices": choices})
+
+    def finish(self) -> bytes:
+        """What ends the stream: the usage chunk when it was asked for, then `[DONE]`."""
+        if self.include_usage and self.usage:
+            return event({**self._head, "choices": [], "usage": self.usage}) + DONE
+        return DONE
+
+    def _shape_choice(self, choice: dict[str, Any]) -> None:
+        index = choice["index"]
+        delta = choice.get("delta")
+        if isinstance(delta, dict):
+            both_reasonings(delta)
+            if not delta.get("tool_calls"):
+                delta.pop("tool_calls", None)
+            else:
+                known = self._calls.setdefault(index, set())
+                delta["tool_calls"] = [_call_delta(call, n, known) for n, call in enumerate(delta["tool_calls"])]
+        reason = choice.get("finish_reason")
+        if reason:
+            self.finished = True
+            choice["finish_reason"] = finish_reason(reason, bool(self._calls.get(index)))
+
+
+def _call_delta(call: dict[str, Any], n: int, known: set[int]) -> dict[str, Any]:
+    """A piece of a tool call: always its index; id, type and name in the first piece only and never null."""
+    index = call.get("index")
+    index = n if index is None else index
+    function = {key: value for key, value in (call.get("function") or {}).items() if value is not None}
+    if index in known:
+        return {"index": index, "function": {key: value for key, value in function.items() if key != "name"}}
+    known.add(index)
+    function.setdefault("arguments", "")
+    return {"index": index, "id": call.get("id") or f"call_{index}", "type": "function", "function": function}
+
+
+def finish_reason(reason: str, called: bool) -> str:
+    """`tool_calls` after tool calls, unless the answer was cut off: then the cut is the news."""
+    return "tool_calls" if called and reason == "stop" else reason
+
+
+def both_reasonings(message: dict[str, Any]) -> None:
+    """Some clients read `reasoning_content`, others `reasoning`: give both when there is one."""
+    thought = message.get("reasoning_content") or message.get("reasoning")
+    message.pop("reasoning_content", None)
+    message.pop("reasoning", None)
+    if thought:
+        message["reasoning_content"] = message["reasoning"] = thought
+
+
+def shape_answer(answer: dict[str, Any], model: str) -> dict[str, Any]:
+    """A whole answer of a chat or text completion."""
+    for n, choice in enumerate(answer.get("choices", [])):
+        choice.setdefault("index", n)
+        message = choice.get("message")
+        if not isinstance(message, dict):
+            continue
+        both_reasonings(message)
+        message.setdefault("content", None)
+        if not message.get("tool_calls"):
+            message.pop("tool_calls", None)
+        for position, call in enumerate(message.get("tool_calls", [])):
+            call.pop("index", None)
+            call |= {"id": call.get("id") or f"call_{position}", "type": "function"}
+        choice["finish_reason"] = finish_reason(choice.get("finish_reason") or "stop", "tool_calls" in message)
+    made = {key: answer[key] for key in (*CHUNK_KEYS, "choices", "usage") if answer.get(key) is not None}
+    return made | {"model": model}
