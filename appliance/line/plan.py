@@ -33,10 +33,12 @@ def run(item: WorkItem, parts: Parts) -> Outcome:
 def cannot_start(report: TestReport) -> str:
     """Why a test run is no ground to stand on; "" when it is."""
     if report.limit:
-        return f"the repository's tests did not end by themselves ({report.limit}); mend them or give `--test` a quicker command"
+        hint = "mend them, or name a quicker command with `repo add --test`"
+        return f"the repository's tests did not end by themselves ({report.limit}); {hint}"
     if report.complete and not report.outcomes:
-        return "the repository has no tests: nothing would show that a change breaks nothing; add tests or name their command"
-    if not report.complete or not report.passed and "error" in report.outcomes.values():
+        hint = "add tests, or name their command with `repo add --test`"
+        return f"the repository has no tests, so nothing would show that a change breaks nothing; {hint}"
+    if not report.complete or (not report.passed and "error" in report.outcomes.values()):
         tail = report.output_tail.strip().splitlines()[-1:] or ["no output"]
         return f"the repository's tests cannot start (exit {report.exit_code}): {tail[0][:300]}"
     return ""

@@ -8,7 +8,7 @@ from pathlib import Path
 from appliance.ports import Model
 
 MOST_FUNCTIONS = 400
-"""Functions embedded at most: about 2 s on two cores. Larger repositories keep those that share words with the report."""
+"""Functions embedded at most, about 2 s on two cores; of more, those that share most words with the report."""
 LONGEST_SOURCE = 700
 """Characters of a function that are embedded (the model reads about 256 tokens)."""
 

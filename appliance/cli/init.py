@@ -1,0 +1,87 @@
+"""`appliance init`: make a home: folders, secrets, settings, rules, ledger, and what a bare box starts with."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from importlib import resources
+from pathlib import Path
+
+import click
+
+from appliance.cli.context import Box, pass_box
+from appliance.config import Home, Settings, render
+from appliance.errors import ConfigError
+from appliance.ledger import open_ledger
+from appliance.ports import Progress
+from appliance.repair.ngram import ensure_ngram
+from control.access import ensure_session_key, ensure_token
+from inference.keys import KeyStore
+from models.minilm import ensure_default
+from models.registry import Registry
+
+
+@click.command()
+@pass_box
+def command(box: Box) -> None:
+    """Set up the home. Safe to repeat: what is there stays as it is."""
+    made = set_up(box.home, box.say)
+    box.emit(
+        {"home": str(box.home.root), "made": made},
+        f"the appliance's home is {box.home.root}" if made else f"{box.home.root} is set up already",
+    )
+
+
+def set_up(home: Home, progress: Progress) -> list[str]:
+    """Make what is missing; returns the names of what was made.
+
+    Raises:
+        ConfigError: the home cannot be written.
+    """
+    made: list[str] = []
+    try:
+        home.root.mkdir(parents=True, exist_ok=True)
+        for folder in home.folders:
+            folder.mkdir(exist_ok=True)
+        home.secrets.chmod(0o700)
+        made += _secret(home.secrets / "audit.key", secrets.token_bytes(32))
+        rules = resources.files("inference").joinpath("default_routes.toml").read_text(encoding="utf-8")
+        made += _file(home.routes_file, rules)
+        made += _file(home.settings_file, render(Settings()))
+    except OSError as error:
+        raise ConfigError(
+            f"the home {home.root} cannot be written: {error.strerror}",
+            "name a folder of your own with --home or APPLIANCE_HOME",
+        ) from error
+    ensure_token(home)
+    ensure_session_key(home)
+    KeyStore(home.secrets / "keys.json").ensure("line")
+    open_ledger(home).close()
+    registry = Registry(home.models)
+    if not registry.list():
+        progress("converting the embedding model all-MiniLM-L6-v2 to GGUF")
+        made.append(f"model {ensure_default(registry, progress).id}")
+    ensure_ngram(home.policy, progress)
+    return made
+
+
+def _file(path: Path, content: str) -> list[str]:
+    if path.exists():
+        return []
+    temporary = path.with_suffix(".new")
+    temporary.write_text(content, encoding="utf-8")
+    temporary.replace(path)
+    return [path.name]
+
+
+def _secret(path: Path, content: bytes) -> list[str]:
+    if path.exists():
+        return []
+    temporary = path.with_suffix(".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    return [path.name]

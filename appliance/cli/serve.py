@@ -1,0 +1,31 @@
+"""`appliance serve PROCESS`: run one process of the box in the foreground (what `up` and the units start)."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+
+import click
+
+from appliance.cli.context import Box, pass_box
+
+ROOTS = {
+    "gateway": "inference.gateway",
+    "engines": "inference.engines",
+    "line": "appliance.line.service",
+    "learning": "appliance.learning",
+    "console": "control",
+}
+"""process → the module whose `serve(home, settings)` is its composition root. Loaded here, so that each process has
+only its own code in memory."""
+
+
+@click.command()
+@click.argument("process", type=click.Choice(sorted(ROOTS)))
+@pass_box
+def command(box: Box, process: str) -> int:
+    """Run one PROCESS of the box in the foreground, without supervision."""
+    box.require_home()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    status: int = importlib.import_module(ROOTS[process]).serve(box.home, box.settings)
+    return status

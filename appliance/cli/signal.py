@@ -1,0 +1,88 @@
+"""`appliance signal`: tell the box what happened."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from pathlib import Path
+
+import click
+
+from appliance.cli.context import Box, pass_box, table
+from appliance.errors import UsageError
+from appliance.ledger import open_ledger
+from appliance.work import Kind, Signal
+
+LONGEST_BODY = 1_000_000
+
+
+@click.group()
+def command() -> None:
+    """Bug reports, feedback, alerts and findings on their way in."""
+
+
+@command.command()
+@click.option("--repo", required=True, help="Repository it is about.")
+@click.option("--title", required=True, help="What is wrong, in one line.")
+@click.option(
+    "--body-file", type=click.Path(dir_okay=False, path_type=Path), help="The report; - reads standard input."
+)
+@click.option("--kind", type=click.Choice([str(kind) for kind in Kind]), help="Left out: triage decides.")
+@pass_box
+def add(box: Box, repo: str, title: str, body_file: Path | None, kind: str | None) -> None:
+    """File a signal; the line opens an item for it."""
+    box.require_home()
+    if not title.strip():
+        raise UsageError("the title is empty", "say in one line what is wrong")
+    signal = Signal(
+        id="", repo=repo, title=title, body=read_body(body_file), kind=Kind(kind) if kind else None,
+        source=f"cli:{getpass.getuser()}",
+    )  # fmt: skip
+    kept = open_ledger(box.home).receive(signal)
+    item = kept.id.replace("S-", "W-")
+    box.emit({"signal": kept.id, "item": item}, f"received as {kept.id}; `appliance item watch {item}` shows its way")
+
+
+def read_body(file: Path | None) -> str:
+    """The report's text. Raises UsageError when it cannot be read, is not text, or is too long."""
+    if file is None:
+        return ""
+    try:
+        raw = sys.stdin.buffer.read(LONGEST_BODY + 1) if str(file) == "-" else file.read_bytes()[: LONGEST_BODY + 1]
+        text = raw.decode("utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {file}: {error.strerror}", "name a readable file, or - for standard input"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not UTF-8 text", "convert it first") from error
+    if len(raw) > LONGEST_BODY:
+        raise UsageError(
+            f"the report is longer than {LONGEST_BODY} bytes", "keep what matters; attach the rest elsewhere"
+        )
+    return text
+
+
+@command.command(name="list")
+@click.option("--repo", default="", help="Only this repository's.")
+@pass_box
+def list_(box: Box, repo: str) -> None:
+    """List signals, newest first."""
+    box.require_home()
+    rows = open_ledger(box.home).signals(repo)
+    box.emit(
+        [{**signal.model_dump(mode="json"), "item": item} for signal, item in rows],
+        table("signal", "item", "repo", "source", "title",
+              rows=[(one.id, item or "-", one.repo, one.source, one.title) for one, item in rows]),
+    )  # fmt: skip
+
+
+@command.command()
+@click.argument("id")
+@pass_box
+def show(box: Box, id: str) -> None:
+    """Show one signal as it came."""
+    box.require_home()
+    signal, item = open_ledger(box.home).signal(id)
+    text = f"{signal.id} ({signal.source}, {signal.created:%Y-%m-%d %H:%M:%S}) {signal.repo}: {signal.title}\n{signal.body}"
+    box.emit({**signal.model_dump(mode="json"), "item": item}, f"{text}\nitem: {item or 'not opened yet'}")

@@ -1,0 +1,64 @@
+"""`appliance status`: what the box is doing, and what needs a person."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from appliance.cli.context import Box, pass_box
+from appliance.ledger import open_ledger
+from appliance.work import State
+
+
+@click.command()
+@pass_box
+def command(box: Box) -> int:
+    """Show processes, engines, work in hand, and what waits for a person. Exit 0 when all runs."""
+    box.require_home()
+    ledger = open_ledger(box.home)
+    up = read(box.home.run / "up.json") or {"processes": []}
+    engines = read(box.home.run / "engines.json") or []
+    line = read(box.home.run / "line.json") or {"doing": []}
+    waiting = ledger.items(states=[State.NEEDS_HUMAN], limit=50)
+    data: dict[str, Any] = {
+        "home": str(box.home.root),
+        "processes": up["processes"],
+        "engines": engines,
+        "doing": line["doing"],
+        "items": ledger.counts(),
+        "waiting": [{"id": item.id, "waiting_for": item.waiting_for} for item in waiting],
+        "events": ledger.tip()[0],
+    }
+    box.emit(data, lambda: "\n".join(in_words(data)))
+    running = data["processes"]
+    return 0 if running and all(process["state"] == "ready" for process in running) else 1
+
+
+def in_words(data: dict[str, Any]) -> list[str]:
+    """The status for people."""
+    lines = [f"home {data['home']}, {data['events']} events"]
+    if not data["processes"]:
+        lines.append("the box is not running; `appliance up` starts it")
+    for process in data["processes"]:
+        lines.append(f"  {process['name']:<9} {process['state']:<9} {process['reason']}".rstrip())
+    for engine in data["engines"]:
+        lines.append(f"  engine {engine['model']}: {engine['state']} {engine['reason'] or ''}".rstrip())
+    for work in data["doing"]:
+        lines.append(f"  working on {work['item']}, {work['stage']}: {work['doing']}")
+    lines.append(
+        "items: " + (", ".join(f"{count} {state}" for state, count in sorted(data["items"].items())) or "none")
+    )
+    for item in data["waiting"]:
+        lines.append(f"  {item['id']} waits for a person: {item['waiting_for'].splitlines()[0][:160]}")
+    return lines
+
+
+def read(file: Path) -> Any:
+    """A status file's content; None when there is none."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

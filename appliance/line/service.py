@@ -1,0 +1,164 @@
+"""The `line` process: puts the parts together, runs the workers and the one scheduler, publishes what goes on."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from appliance.computers.probe import open_sandbox
+from appliance.computers.sandbox import BoxedSandbox
+from appliance.computers.suite import run_suite
+from appliance.config import Home, Settings
+from appliance.errors import Conflict, FactoryError, NoSandbox
+from appliance.gateway_client import GatewayModel
+from appliance.ledger import Ledger, open_ledger
+from appliance.ledger.audit import write_anchor
+from appliance.line import scanners
+from appliance.line.parts import Parts
+from appliance.line.runner import Board, Runner
+from appliance.line.strategies import Droid, Searching, limits_of
+from appliance.mirror.forges.plain import PlainForge
+from appliance.mirror.mirror import Mirror
+from appliance.ports import Progress, SystemClock
+from appliance.work import ENDED, State, TestReport, WorkItem
+
+log = logging.getLogger("appliance.line")
+
+PUBLISH_SECONDS = 0.5
+
+
+class Line:
+    """One line process of a home."""
+
+    def __init__(self, home: Home, settings: Settings) -> None:
+        self.home = home
+        self.settings = settings
+        self.ledger: Ledger = open_ledger(home)
+        self.board = Board()
+        self.clock = SystemClock()
+        self.model = GatewayModel(
+            f"http://{settings.gateway.host}:{settings.gateway.port}",
+            (home.secrets / "line.key").read_text(encoding="ascii").strip(),
+        )
+        self.sandbox: BoxedSandbox | None = None
+        self.no_sandbox = ""
+        try:
+            self.sandbox = open_sandbox(settings.computers, home)
+        except NoSandbox as error:
+            self.no_sandbox = f"{error.message}. {error.hint}"
+            log.error("%s", self.no_sandbox)
+
+    def parts_for(self, item: WorkItem, progress: Progress) -> Parts:
+        """The parts bound to an item's repository. Raises NoSandbox when there is none: nothing runs without."""
+        if self.sandbox is None:
+            raise NoSandbox(self.no_sandbox, f"then `appliance item retry {item.id}`")
+        sandbox, settings = self.sandbox, self.settings
+        tracked = self.ledger.repository(item.repo)
+        limits = limits_of(settings)
+
+        def suite(tree: Path, only: Sequence[str] = ()) -> TestReport:
+            return run_suite(
+                sandbox, tree, tracked.test, limits, sandbox.python, only, progress,
+                plugins=settings.computers.pytest_plugins,
+            )  # fmt: skip
+
+        searching = Searching(sandbox, settings, self.home, sandbox.python, progress)
+        open_states = [state for state in State if state not in ENDED]
+        return Parts(
+            settings=settings,
+            tracked=tracked,
+            repository=Mirror(self.home, tracked.name, tracked.url, tracked.branch, settings.mirror),
+            forge=PlainForge(),
+            suite=suite,
+            localise=searching.localise,
+            search=searching,
+            droid=Droid(self.model, suite, settings, sandbox, progress),
+            model=self.model,
+            scanners=scanners.usual(sandbox),
+            clock=self.clock,
+            progress=progress,
+            open_items=tuple(reversed(self.ledger.items(item.repo, open_states, limit=200))),
+            scratch=self.home.computers / item.id,
+            evidence=self.home.root / "evidence" / item.id,
+        )
+
+    def anchor(self) -> None:
+        """Note the newest event outside the database (see ledger.audit)."""
+        key = (self.home.secrets / "audit.key").read_bytes()
+        write_anchor(self.home.secrets / "ledger.anchor", *self.ledger.tip(), key)
+
+    def sync_mirrors(self) -> None:
+        """Fetch every repository; what is away is logged and tried again at the next turn."""
+        for tracked in self.ledger.repositories():
+            try:
+                Mirror(self.home, tracked.name, tracked.url, tracked.branch, self.settings.mirror).sync()
+            except FactoryError as error:
+                log.warning("mirror %s: %s (%s)", tracked.name, error.message, error.hint)
+
+    def publish(self) -> None:
+        """Write `run/line.json`: what each worker does now, for `status`, the console and `item watch`."""
+        content = json.dumps({
+            "pid": os.getpid(), "at": time.time(), "sandbox": self.sandbox.tier if self.sandbox else "C",
+            "problem": self.no_sandbox, "doing": list(self.board.slots.values()),
+        })  # fmt: skip
+        file = self.home.run / "line.json"
+        temporary = file.with_suffix(".tmp")
+        temporary.write_text(content, encoding="utf-8")
+        temporary.replace(file)
+
+
+def serve(home: Home, settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT. The stage in hand is finished for at most ten seconds, then left to its lease."""
+    lock = (home.run / "line.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Conflict("another line process works in this home", "stop it, or use another --home") from error
+    shutil.rmtree(home.computers, ignore_errors=True)  # what a killed line left; nobody else is here now
+    home.computers.mkdir()
+    line = Line(home, settings)
+    stop = threading.Event()
+    _stop_on_signals(stop)
+    scheduler = BackgroundScheduler(timezone="UTC")
+    scheduler.add_job(line.sync_mirrors, "interval", seconds=settings.line.sync_seconds, max_instances=1, coalesce=True)
+    scheduler.start()
+    runner = Runner(line.ledger, line.parts_for, settings.line, line.board, line.anchor)
+    workers = [_worker(runner, slot, stop) for slot in range(settings.line.workers)]
+    log.info(
+        "the line works with %d workers, sandbox tier %s", len(workers), line.sandbox.tier if line.sandbox else "C"
+    )
+    while not stop.is_set():
+        line.publish()
+        stop.wait(PUBLISH_SECONDS)
+    scheduler.shutdown(wait=False)
+    for worker in workers:
+        worker.join(timeout=10)
+    (home.run / "line.json").unlink(missing_ok=True)
+    lock.close()
+    return 0
+
+
+def _worker(runner: Runner, slot: int, stop: threading.Event) -> threading.Thread:
+    # not daemonic threads would keep the process alive for a stage of minutes; the lease protects its item instead
+    thread = threading.Thread(target=runner.work, args=(slot, stop), name=f"worker-{slot}", daemon=True)
+    thread.start()
+    return thread
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    def handler(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)

@@ -1,0 +1,138 @@
+"""The two ways to build a change, each as the build stage calls them (`parts.Strategy`): search, and a droid."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.config import Home, Settings
+from appliance.droids.loop import Feedback, Task, attempt
+from appliance.line.diffs import fingerprint
+from appliance.line.grading import grade
+from appliance.line.parts import Suite
+from appliance.ports import Limits, Model, Progress, Sandbox
+from appliance.repair.localise import localise
+from appliance.repair.problem import Problem
+from appliance.repair.search import search
+from appliance.work import Attempt, Plan, Result, Suspect, WorkItem
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The site's limits for one sandboxed run."""
+    site = settings.computers
+    return Limits(
+        seconds=site.seconds,
+        cpu_seconds=site.seconds,
+        memory_mb=site.memory_mb,
+        processes=site.processes,
+        disk_mb=site.disk_mb,
+        output_kb=site.output_kb,
+    )
+
+
+def problem_of(tree: Path, item: WorkItem, similarity: Mapping[str, float], settings: Settings) -> Problem:
+    """An item as the repair room sees it."""
+    plan = item.plan or Plan()
+    return Problem(
+        tree=tree,
+        acceptance=plan.acceptance,
+        baseline=plan.baseline,
+        report=f"{item.title}\n{item.body}",
+        similarity=similarity,
+        refused=frozenset(item.refused_diffs),
+        protected=tuple(settings.autonomy.protected_paths),
+    )
+
+
+@dataclass(frozen=True)
+class Searching:
+    """Repair without a model."""
+
+    sandbox: Sandbox
+    settings: Settings
+    home: Home
+    python: str
+    progress: Progress
+
+    def localise(self, tree: Path, item: WorkItem, similarity: Mapping[str, float]) -> tuple[Suspect, ...]:
+        """See parts.Localise."""
+        problem = problem_of(tree, item, similarity, self.settings)
+        return localise(problem, self.sandbox, limits_of(self.settings), self.python, self.progress)
+
+    def __call__(self, tree: Path, item: WorkItem, model: str, similarity: Mapping[str, float]) -> Attempt:  # noqa: ARG002 - search uses none
+        # the whole search is one session, so its wall time is the search's budget and not that of one test run
+        budget = self.settings.repair.cpu_seconds + self.settings.repair.pair_seconds
+        limits = limits_of(self.settings)
+        limits = limits.with_(seconds=2 * budget + limits.seconds, cpu_seconds=budget + limits.cpu_seconds)
+        problem = problem_of(tree, item, similarity, self.settings)
+        found = search(
+            problem, self.sandbox, limits, self.settings.repair, self.python, self.progress, self.home.policy
+        )
+        return Attempt(
+            n=0,
+            strategy="search",
+            outcome={"ship": "plausible", "ask": "ambiguous", "none": "none"}[found.decision],
+            wall_seconds=found.wall_seconds,
+            tried=found.tried,
+            detail=found.reason,
+            sandbox=self.sandbox.describe(limits),
+            candidates=found.candidates,
+        )
+
+
+@dataclass(frozen=True)
+class Droid:
+    """A model that edits; the tests judge."""
+
+    model: Model
+    suite: Suite
+    settings: Settings
+    sandbox: Sandbox
+    progress: Progress
+
+    def __call__(self, tree: Path, item: WorkItem, model: str, similarity: Mapping[str, float]) -> Attempt:  # noqa: ARG002 - the plan's suspects hold it
+        assert item.plan is not None
+        plan, started = item.plan, time.monotonic()
+        task = Task(
+            tree=tree,
+            title=item.title,
+            report=item.body,
+            acceptance=plan.acceptance,
+            suspects=plan.suspects,
+            failures=self.suite(tree, plan.acceptance).messages,
+            protected=tuple(self.settings.autonomy.protected_paths),
+            model=model,
+        )
+        result = attempt(
+            task, self.model, lambda files: self.validate(tree, plan, files), self.settings.droid, self.progress
+        )
+        fresh = tuple(one for one in result.candidates if fingerprint(one.diff) not in item.refused_diffs)
+        return Attempt(
+            n=0,
+            strategy="droid",
+            model=model,
+            outcome="plausible" if fresh else "none",
+            wall_seconds=time.monotonic() - started,
+            tried=len(result.steps),
+            detail=result.reason,
+            sandbox=self.sandbox.describe(limits_of(self.settings)),
+            candidates=fresh,
+        )
+
+    def validate(self, tree: Path, plan: Plan, files: Mapping[str, str]) -> Feedback:
+        """Run all tests on a copy of the tree with the model's files."""
+        trial = tree.with_name("trial")
+        shutil.rmtree(trial, ignore_errors=True)
+        shutil.copytree(tree, trial, symlinks=True)
+        for path, content in files.items():
+            (trial / path).parent.mkdir(parents=True, exist_ok=True)
+            (trial / path).write_text(content, encoding="utf-8")
+        report = self.suite(trial)
+        verdict, why = grade(plan, report)
+        lost = [test for test, outcome in plan.baseline.items() if outcome == "passed"]
+        wanted = {*plan.acceptance, *lost}
+        failures = {test: report.messages.get(test, why) for test in wanted if report.outcomes.get(test) != "passed"}
+        return Feedback(passed=verdict.verdict is Result.PASS, failures=failures)

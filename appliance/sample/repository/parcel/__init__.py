@@ -1,0 +1,1 @@
+"""Shipping for a small shop."""
