@@ -4,3 +4,17 @@
 one file a noun in `views/` (pages) and `api/` (JSON). What a page says is decided by pure functions beside them:
 `story.py`, `lanes.py`, `health.py`, `diff.py`, `verbs.py`.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from appliance.config import Home, Settings
+
+
+def serve(home: Home, settings: Settings) -> int:
+    """Run the console until told to stop; see `control.server`, loaded here so that `control.access` stays light."""
+    from control.server import serve as run
+
+    return run(home, settings)

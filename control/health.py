@@ -1,7 +1,7 @@
 """What the processes and engines say of themselves, read from the status files in `run/`.
 
-The files are written by `appliance up` (run/up.json) and by the engines process (run/engines.json), atomically. A file
-that is missing, unreadable or whose processes are gone is said as such: no news is never shown as good news.
+The files are written by `appliance up` (up.json), the engines (engines.json) and the line (line.json), atomically. One
+that is missing or unreadable, or whose processes are gone, is said as such: no news is never shown as good news.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ from typing import Any
 
 from appliance.config import Home
 from appliance.work import Noun
+
+BAD_STATES = frozenset({"failed", "lost", "backoff", "backing_off", "parked", "refused"})
+ENDED_STATES = frozenset({"stopped", "failed", "unloaded", "parked", "refused"})
+"""States in which nobody expects the process to be there."""
 
 
 class Part(Noun):
@@ -28,65 +32,84 @@ class Part(Noun):
     url: str = ""
 
 
+class Doing(Noun):
+    """What a worker of the line is at."""
+
+    item: str
+    stage: str
+    what: str
+
+
 class Health(Noun):
-    """All parts, and in one word how the box is."""
+    """All parts, and how the box is."""
 
     processes: tuple[Part, ...] = ()
     engines: tuple[Part, ...] = ()
-    problem: str = ""
+    doing: tuple[Doing, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def in_trouble(self) -> tuple[Part, ...]:
+        """Parts that should run and do not."""
+        return tuple(part for part in (*self.processes, *self.engines) if part.state in BAD_STATES)
 
     @property
     def well(self) -> bool:
         """Does everything that should run, run?"""
-        parts = (*self.processes, *self.engines)
-        return not self.problem and bool(self.processes) and not any(part.state in BAD_STATES for part in parts)
+        return bool(self.processes) and not self.problems and not self.in_trouble
 
-
-BAD_STATES = frozenset({"failed", "lost", "backing_off"})
+    def doing_for(self, item: str) -> str:
+        """What is being done for an item just now; "" when nothing is."""
+        return next((f"{one.stage}: {one.what}" for one in self.doing if one.item == item), "")
 
 
 def read_health(home: Home) -> Health:
     """The newest word of all parts."""
     up, problem = _read(home.run / "up.json")
+    problems = [problem] if problem else []
+    if not problem and not _rows(up, "processes"):
+        problems.append("run/up.json names no process")
+    line, _ = _read(home.run / "line.json")
+    if isinstance(line, Mapping) and line.get("problem"):
+        problems.append(str(line["problem"]))
     engines, _ = _read(home.run / "engines.json")
-    listed = up.get("processes") if isinstance(up, dict) else None
-    if not problem and not isinstance(listed, list):
-        problem = "run/up.json is not a list of processes"
     return Health(
-        processes=tuple(_parts(listed if isinstance(listed, list) else [], "name")),
-        engines=tuple(_parts(_engine_rows(engines), "model")),
-        problem=problem,
+        processes=tuple(_part(row, "name") for row in _rows(up, "processes")),
+        engines=tuple(_part(row, "model") for row in _rows(engines, "engines")),
+        doing=tuple(_doing(row) for row in _rows(line, "doing")),
+        problems=tuple(problems),
     )
-
-
-def _engine_rows(content: Any) -> Sequence[Any]:
-    rows = content.get("engines", []) if isinstance(content, dict) else content
-    return rows if isinstance(rows, list) else []
 
 
 def _read(file: Path) -> tuple[Any, str]:
     try:
         return json.loads(file.read_text(encoding="utf-8")), ""
     except FileNotFoundError:
-        return {}, f"run/{file.name} is missing: the box was not started with `appliance up`"
+        return {}, f"run/{file.name} is missing: the box was not started with `appliance up`."
     except (OSError, ValueError) as error:
-        return {}, f"run/{file.name} cannot be read: {error}"
+        return {}, f"run/{file.name} cannot be read: {error}."
 
 
-def _parts(rows: Sequence[Any], name: str) -> list[Part]:
-    return [_part(row, name) for row in rows if isinstance(row, Mapping)]
+def _rows(content: Any, name: str) -> Sequence[Mapping[str, Any]]:
+    """The rows of a status file, which is a list or has one under `name`; what is no row is passed over."""
+    rows = content.get(name, []) if isinstance(content, Mapping) else content
+    return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
 
 
 def _part(row: Mapping[str, Any], name: str) -> Part:
     pid = row.get("pid") if isinstance(row.get("pid"), int) else None
     state, reason = str(row.get("state", "unknown")), str(row.get("reason") or "")
-    if pid and not is_alive(pid) and state not in ("stopped", "failed", "unloaded"):
+    if pid and state not in ENDED_STATES and not is_alive(pid):
         state, reason = "lost", reason or f"process {pid} is gone and nobody said so"
     restarts = row.get("restarts")
     return Part(
         name=str(row.get(name, "?")), state=state, reason=reason, pid=pid, since=str(row.get("since") or ""),
         restarts=restarts if isinstance(restarts, int) else 0, url=str(row.get("url") or ""),
     )  # fmt: skip
+
+
+def _doing(row: Mapping[str, Any]) -> Doing:
+    return Doing(item=str(row.get("item", "")), stage=str(row.get("stage", "")), what=str(row.get("doing", "")))
 
 
 def is_alive(pid: int) -> bool:

@@ -9,6 +9,10 @@ from appliance.ledger.store import LEGAL
 from appliance.work import Noun, WorkItem
 
 
+APPROVABLE = frozenset({"review", "secure", "ship"})
+"""Stages that take an approval; a test holds it to the line's own list."""
+
+
 class Verb(Noun):
     """One command and how it is offered."""
 
@@ -46,4 +50,9 @@ VERBS: Mapping[str, Verb] = {
 
 def offered(item: WorkItem) -> list[Verb]:
     """The commands the item's state allows, in the order they are shown."""
-    return [verb for name, verb in VERBS.items() if item.state in LEGAL[name]]
+    return [verb for name, verb in VERBS.items() if item.state in LEGAL[name] and (name != "approve" or approvable(item))]
+
+
+def approvable(item: WorkItem) -> bool:
+    """Is there something to approve: a change that waits at a gate? Elsewhere the line would refuse the request."""
+    return item.change is not None and item.stage in APPROVABLE

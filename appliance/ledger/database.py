@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,7 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the tables to this release's version, in one transaction."""
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every opening otherwise
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         with self.writing() as connection:

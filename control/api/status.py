@@ -18,7 +18,7 @@ def show() -> ResponseReturnValue:
     health = read_health(desk().home)
     return jsonify(
         {
-            "version": __version__, "well": health.well, "problem": health.problem, "items": desk().ledger.counts(),
+            "version": __version__, "well": health.well, "problems": health.problems, "items": desk().ledger.counts(),
             "events": desk().ledger.tip()[0],
             "processes": [part.model_dump(mode="json") for part in health.processes],
             "engines": [part.model_dump(mode="json") for part in health.engines],

@@ -9,7 +9,7 @@ from appliance.work import ENDED, State, WorkItem
 from control.desk import desk
 from control.health import read_health
 from control.lanes import lanes, needing_people
-from control.story import story
+from control.story import step
 
 blueprint = Blueprint("floor", __name__)
 
@@ -35,7 +35,7 @@ def show() -> ResponseReturnValue:
         ended=ledger.items(states=tuple(ENDED), limit=RECENT),
         health=read_health(desk().home),
         sample=_sample(),
-        newest=list(reversed(list(zip(ledger.tail(max(0, seq - RECENT)), story(ledger.tail(max(0, seq - RECENT)))))),
+        newest=[(event, step(event)) for event in reversed(ledger.tail(max(0, seq - RECENT)))],
     )
 
 

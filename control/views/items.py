@@ -10,6 +10,7 @@ from appliance.ledger.store import check_legal
 from appliance.work import State
 from control.desk import desk
 from control.diff import rows
+from control.health import read_health
 from control.story import story
 from control.verbs import VERBS, Verb, offered
 
@@ -48,7 +49,7 @@ def show(id: str) -> ResponseReturnValue:
     pending = [command for command in ledger.open_commands() if command.item == id]
     return render_template(
         "item.html", seq=seq, item=item, steps=story(ledger.history(id)), diff=diff, left_out=left_out,
-        signals=signals, verbs=offered(item), pending=pending, rows=rows,
+        signals=signals, verbs=offered(item), pending=pending, rows=rows, doing=read_health(desk().home).doing_for(id),
     )  # fmt: skip
 
 
@@ -67,7 +68,7 @@ def ask(id: str, verb: str) -> ResponseReturnValue:
     """The question before a command: what it will do, what it needs, and the same on the command line."""
     item = desk().ledger.item(id)
     check_legal(_verb(verb).name, id, item.state)
-    return render_template("command.html", item=item, verb=_verb(verb), text="", problem="")
+    return render_template("command.html", item=item, verb=_verb(verb), text=request.args.get("text", "")[:LONGEST_TEXT], problem="")
 
 
 @blueprint.post("/<id>/<verb>")
