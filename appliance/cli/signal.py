@@ -84,5 +84,5 @@ def show(box: Box, id: str) -> None:
     """Show one signal as it came."""
     box.require_home()
     signal, item = open_ledger(box.home).signal(id)
-    text = f"{signal.id} ({signal.source}, {signal.created:%Y-%m-%d %H:%M:%S}) {signal.repo}: {signal.title}\n{signal.body}"
-    box.emit({**signal.model_dump(mode="json"), "item": item}, f"{text}\nitem: {item or 'not opened yet'}")
+    head = f"{signal.id} ({signal.source}, {signal.created:%Y-%m-%d %H:%M:%S}) {signal.repo}: {signal.title}"
+    box.emit({**signal.model_dump(mode="json"), "item": item}, f"{head}\n{signal.body}\nitem: {item or 'not opened yet'}")

@@ -1,4 +1,4 @@
-"""An item's story for the terminal: what was decided at each stage, why, by whom or which model, and how long it took."""
+"""An item's story for the terminal: what was decided at each stage, why, by which model, and how long it took."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ class Ledger:
         """How many items are in each state."""
         query = select(schema.items.c.state, func.count()).group_by(schema.items.c.state)
         with self.database.reading() as connection:
-            return dict(connection.execute(query).tuples().all())
+            return {state: count for state, count in connection.execute(query)}  # noqa: C416 - typed
 
     # --- commands
 
