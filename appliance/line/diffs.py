@@ -55,14 +55,14 @@ def stat_of(diff: str) -> DiffStat:
         header = re.match(r"diff --git a/(.+) b/(.+)$", line)
         if header:
             in_hunk = False
-            paths += [path for path in header.groups() if path not in paths]
+            paths += header.groups()
         elif line.startswith("@@"):
             in_hunk = True
         elif in_hunk and line.startswith("+"):
             insertions += 1
         elif in_hunk and line.startswith("-"):
             deletions += 1
-    return DiffStat(files=tuple(paths), insertions=insertions, deletions=deletions)
+    return DiffStat(files=tuple(dict.fromkeys(paths)), insertions=insertions, deletions=deletions)
 
 
 def fingerprint(diff: str) -> str:

@@ -16,7 +16,7 @@ about different functions of one module up to 0.85, so words must agree as well 
 
 KIND_WORDS: tuple[tuple[Kind, str], ...] = (
     (Kind.INCIDENT, r"\b(outage|incident|down since|production is|pager|alert)\b"),
-    (Kind.FINDING, r"\b(cve-\d|vulnerab\w+|injection|cwe-\d|security finding)\b"),
+    (Kind.FINDING, r"\b(cve-\d+|vulnerab\w+|injection|cwe-\d+|security finding)\b"),
     (
         Kind.BUG,
         r"\b(bug|wrong|incorrect|fails?|failed|failing|error|crash\w*|exception|traceback|broken|instead of|should"
@@ -28,7 +28,7 @@ KIND_WORDS: tuple[tuple[Kind, str], ...] = (
 """First match wins, so that a report of something broken is a bug even when it is worded as a wish."""
 
 SEVERITY_WORDS: tuple[tuple[int, str], ...] = (
-    (1, r"\b(outage|data loss|corrupt\w*|security|vulnerab\w+|production is down|cve-\d)\b"),
+    (1, r"\b(outage|data loss|corrupt\w*|security|vulnerab\w+|production is down|cve-\d+)\b"),
     (2, r"\b(crash\w*|hangs?|never returns|blocks? us|urgent|regression|exception|traceback)\b"),
     (4, r"\b(typo|cosmetic|minor|nitpick|wording)\b"),
 )
