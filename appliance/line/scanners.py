@@ -36,7 +36,8 @@ class CommandScanner:
         argv = [sys.executable, "-I", "-m", *self.arguments, *(f"./{path}" for path in wanted)]
         done = self.sandbox.run(argv, tree=tree, limits=LIMITS)
         try:
-            return tuple(self.read(json.loads(done.stdout)))
+            found = self.read(json.loads(done.stdout))
+            return tuple(one.with_(path=known_as(one.path, wanted)) for one in found)
         except (ValueError, KeyError, TypeError) as error:
             tail = done.stderr.decode(errors="replace").strip()[-300:]
             raise Unavailable(
@@ -45,9 +46,11 @@ class CommandScanner:
             ) from error
 
 
-def relative(path: str) -> str:
-    """A scanner's file name as the repository knows it."""
-    return posixpath.normpath(path).removeprefix("/work/")
+def known_as(path: str, wanted: Sequence[str]) -> str:
+    """A scanner's name for a file as the repository knows it. Some name the place inside the sandbox, which differs
+    from run to run, so the longest asked-for name that ends it is the one."""
+    whole = f"/{posixpath.normpath(path)}"
+    return max((name for name in wanted if whole.endswith(f"/{name}")), key=len, default=path)
 
 
 def read_ruff(result: Any) -> list[Finding]:
@@ -55,7 +58,7 @@ def read_ruff(result: Any) -> list[Finding]:
     return [
         Finding(
             rule=one["code"] or "syntax",
-            path=relative(one["filename"]),
+            path=one["filename"],
             line=one["location"]["row"],
             message=one["message"],
             tool="ruff",
@@ -71,7 +74,7 @@ def read_bandit(result: Any) -> list[Finding]:
     return [
         Finding(
             rule=one["test_id"],
-            path=relative(one["filename"]),
+            path=one["filename"],
             line=one["line_number"],
             message=one["issue_text"],
             severity={"HIGH": "error", "MEDIUM": "warning"}.get(one["issue_severity"], "note"),
@@ -86,7 +89,7 @@ def read_secrets(result: Any) -> list[Finding]:
     return [
         Finding(
             rule=one["type"],
-            path=relative(path),
+            path=path,
             line=one["line_number"],
             message=f"possible secret ({one['hashed_secret'][:12]})",
             severity="error",
