@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.config import LineSettings
+from appliance.errors import NoSandbox, Unavailable
+from appliance.ledger import Ledger, open_ledger
+from appliance.ledger.lease import Worker
+from appliance.line import runner as runner_module
+from appliance.line.runner import STAGES, Board, Runner
+from appliance.work import Outcome, Signal, State, TrackedRepository, WorkItem
+
+ME = Worker.here()
+SETTINGS = LineSettings(poll_seconds=0.01, stage_retries=2, lease_seconds=3.0)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = open_ledger(tmp_path / "ledger.db")
+    opened.add_repository(TrackedRepository(name="shop", url="file:///nowhere", branch="main"))
+    opened.receive(Signal(id="", repo="shop", title="it breaks"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[WorkItem], Outcome]], None]:
+    """Put a function in the place of triage."""
+
+    def put(run: Callable[[WorkItem], Outcome]) -> None:
+        monkeypatch.setitem(STAGES, "triage", (State.RECEIVED, lambda item, _parts: run(item)))  # type: ignore[arg-type]
+
+    return put
+
+
+def runner(ledger: Ledger, recorded: Callable[[], None] = lambda: None) -> Runner:
+    return Runner(ledger, lambda _item, _progress: None, SETTINGS, Board(), recorded)  # type: ignore[arg-type,return-value]
+
+
+def done(item: WorkItem, state: State = State.CLOSED) -> Outcome:
+    return Outcome(item=item.with_(state=state), reason="done")
+
+
+def test_a_signal_becomes_an_item_and_its_stage_is_recorded(ledger: Ledger, stage: Any) -> None:
+    stage(done)
+    anchored: list[int] = []
+    assert runner(ledger, lambda: anchored.append(ledger.tip()[0])).step(ME)
+    assert ledger.item("W-1").state is State.CLOSED
+    assert [event.kind for event in ledger.history("W-1")] == ["ItemOpened", "SignalTriaged"]
+    assert anchored == [4]
+    assert not runner(ledger).step(ME)
+
+
+def test_something_away_postpones_and_after_patience_a_person_is_asked(ledger: Ledger, stage: Any) -> None:
+    def away(_item: WorkItem) -> Outcome:
+        raise Unavailable("the git server does not answer", "is it up?")
+
+    stage(away)
+    line = runner(ledger)
+    for _ in range(3):
+        assert line.step(ME)
+        with ledger.database.writing() as connection:  # as if the pause were over
+            connection.exec_driver_sql("UPDATE items SET not_before_wall = 0")
+    item = ledger.item("W-1")
+    assert item.state is State.NEEDS_HUMAN
+    assert item.waiting_for == "after 3 tries: the git server does not answer. is it up?"
+    kinds = [event.kind for event in ledger.history("W-1")]
+    assert kinds == ["ItemOpened", "StageErred", "StageErred", "SignalTriaged"]
+
+
+def test_a_postponed_item_is_not_taken_before_its_time(ledger: Ledger, stage: Any) -> None:
+    def away(_item: WorkItem) -> Outcome:
+        raise Unavailable("away")
+
+    stage(away)
+    assert runner(ledger).step(ME)
+    assert not runner(ledger).step(ME)
+
+
+def test_a_refusal_stops_at_once_with_the_remedy(ledger: Ledger, stage: Any) -> None:
+    def refused(_item: WorkItem) -> Outcome:
+        raise NoSandbox("no usable sandbox on this machine", "apt-get install bubblewrap")
+
+    stage(refused)
+    assert runner(ledger).step(ME)
+    item = ledger.item("W-1")
+    assert (item.state, item.stage) == (State.NEEDS_HUMAN, "triage")
+    assert "apt-get install bubblewrap" in item.waiting_for
+
+
+def test_a_bug_of_ours_loses_no_item(ledger: Ledger, stage: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(_item: WorkItem) -> Outcome:
+        raise ZeroDivisionError("oops")
+
+    stage(broken)
+    assert runner(ledger).step(ME)
+    assert ledger.item("W-1").state is State.RECEIVED
+    assert ledger.history("W-1")[-1].payload["reason"] == "ZeroDivisionError: oops"
+    assert "Traceback" in caplog.text
+
+
+def test_an_outcome_whose_claim_was_taken_over_is_dropped(ledger: Ledger, stage: Any) -> None:
+    def slow(item: WorkItem) -> Outcome:
+        with ledger.database.writing() as connection:  # another worker took it while this one was away
+            connection.exec_driver_sql("UPDATE items SET claim_no = claim_no + 1")
+        return done(item)
+
+    stage(slow)
+    assert runner(ledger).step(ME)
+    assert ledger.item("W-1").state is State.RECEIVED
+
+
+def test_the_lease_is_renewed_while_a_stage_runs(ledger: Ledger, stage: Any) -> None:
+    def slow(item: WorkItem) -> Outcome:
+        time.sleep(SETTINGS.lease_seconds * 1.5)
+        assert ledger.claims.take(replace(ME, slot=1), 1.0, 3, [State.RECEIVED]) is None
+        return done(item)
+
+    stage(slow)
+    assert runner(ledger).step(ME)
+    assert ledger.item("W-1").state is State.CLOSED
+
+
+def test_commands_are_applied_between_stages(ledger: Ledger, stage: Any) -> None:
+    stage(lambda item: done(item, State.NEEDS_HUMAN))
+    line = runner(ledger)
+    assert line.step(ME)
+    ledger.command("W-1", "reject", "ada", "not ours")
+    line.step(ME)
+    assert ledger.item("W-1").state is State.REJECTED
+    assert ledger.history("W-1")[-1].payload["by"] == "person:ada"
+
+
+def test_a_command_that_came_too_late_is_closed_with_the_reason(ledger: Ledger, stage: Any) -> None:
+    stage(lambda item: done(item, State.CLOSED))
+    line = runner(ledger)
+    line.open_signals()
+    ledger.command("W-1", "cancel", "ada")
+    with ledger.database.writing() as connection:
+        body = ledger.item("W-1").with_(state=State.CLOSED).model_dump_json()
+        connection.exec_driver_sql("UPDATE items SET state = 'closed', body = ?", (body,))
+    line.step(ME)
+    assert ledger.open_commands() == []
+    assert ledger.history("W-1")[-1].payload["reason"].startswith("refused: W-1 is closed")
+
+
+def test_two_workers_do_two_items_at_once(ledger: Ledger, stage: Any) -> None:
+    ledger.receive(Signal(id="", repo="shop", title="another"))
+    together = threading.Barrier(2, timeout=20)
+
+    def meets(item: WorkItem) -> Outcome:
+        together.wait()
+        return done(item)
+
+    stage(meets)
+    line, stop = runner(ledger), threading.Event()
+    workers = [threading.Thread(target=line.work, args=(slot, stop)) for slot in range(2)]
+    for worker in workers:
+        worker.start()
+    while ledger.counts() != {"closed": 2}:
+        time.sleep(0.02)
+    stop.set()
+    for worker in workers:
+        worker.join()
+
+
+def test_the_board_shows_what_is_done_now_and_is_cleared(ledger: Ledger, stage: Any) -> None:
+    line = runner(ledger)
+    seen: list[dict[str, object]] = []
+
+    def look(item: WorkItem) -> Outcome:
+        seen.extend(line.board.slots.values())
+        return done(item)
+
+    stage(look)
+    line.step(ME)
+    assert [(one["item"], one["stage"], one["doing"]) for one in seen] == [("W-1", "triage", "starting")]
+    assert line.board.slots == {}
+    assert runner_module.STAGE_OF[State.RECEIVED] == "triage"

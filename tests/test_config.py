@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.config import Home, Settings, documented, load, render
+from appliance.errors import ConfigError
+
+
+def test_no_file_means_the_defaults(tmp_path: Path) -> None:
+    assert load(tmp_path / "none.toml", {}) == Settings()
+
+
+def test_the_file_that_is_written_reads_back_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "appliance.toml"
+    file.write_text(render(Settings()))
+    assert load(file, {}) == Settings()
+    assert set(tomllib.loads(file.read_text())) == set(Settings.model_fields)
+
+
+def test_the_environment_overrides_one_field(tmp_path: Path) -> None:
+    environment = {
+        "APPLIANCE_LINE_WORKERS": "7",
+        "APPLIANCE_AUTONOMY_CAP": "low",
+        "APPLIANCE_ENGINES_PRELOAD": '["a", "b"]',
+        "APPLIANCE_HOME": "/elsewhere",
+        "OTHER": "x",
+    }
+    settings = load(tmp_path / "none.toml", environment)
+    assert (settings.line.workers, settings.autonomy.cap, settings.engines.preload) == (7, "low", ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[line]\nworkrs = 1", "line.workrs: unknown; the nearest known name is 'workers'"),
+        ("[lines]\nworkers = 1", "lines: unknown; the nearest known name is 'line'"),
+        ("[line]\nworkers = 0", "line.workers"),
+        ("[autonomy]\ncap = 'total'", "autonomy.cap"),
+        ("[line\n", "not valid TOML"),
+        ("workers = 1", "workers: unknown"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_words(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "appliance.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"not valid") as caught:
+        load(file, {})
+    assert words in caught.value.message and caught.value.hint
+
+
+def test_a_misspelt_variable_is_refused_like_a_misspelt_key(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="workrs"):
+        load(tmp_path / "none.toml", {"APPLIANCE_LINE_WORKRS": "1"})
+
+
+def test_every_setting_carries_its_meaning() -> None:
+    rows = documented()
+    assert len(rows) > 40
+    assert all(row["description"] for row in rows)
+
+
+@given(st.text(max_size=30))
+def test_any_text_survives_the_settings_file(text: str) -> None:
+    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+        return
+    settings = Settings.model_validate({"mirror": {"author_name": text}})
+    assert tomllib.loads(render(settings))["mirror"]["author_name"] == text
+
+
+def test_the_home_comes_from_option_environment_or_the_working_folder() -> None:
+    assert Home.from_environment("/a", {"APPLIANCE_HOME": "/b"}).root == Path("/a")
+    assert Home.from_environment(None, {"APPLIANCE_HOME": "/b"}).root == Path("/b")
+    assert Home.from_environment(None, {}).root == Path.cwd() / "var"
