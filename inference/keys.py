@@ -68,11 +68,11 @@ class KeyRing:
 
 
 class KeyStore:
-    """The keys in a home's `secrets` folder."""
+    """The keys in a home's `secrets/keys.json`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.file = folder / "keys.json"
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.folder = file.parent
 
     def list(self) -> tuple[Key, ...]:
         """All keys, the revoked ones too. Raises VerificationFailed when the file is damaged."""

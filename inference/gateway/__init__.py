@@ -1,6 +1,19 @@
 """The door to the models: Flask under gunicorn with one gevent worker.
 
-The way of a call: `app` reads it → `chat` or `plain` puts the body into one shape → `router.decide` names candidates →
-`calls` finds one that answers (the only retry loop) → `stream` or `plain` shapes the answer → `relay` sends it and
-watches the client. `surroundings` holds what files say now: rules, keys, models, engines. `serve` puts it together.
+The way of a call: `app` reads it → `chat` or `embedding` puts the body into one shape → `router.decide` names
+candidates → `calls` finds one that answers (the only retry loop) → `plain` or `relay` sends the answer, shaped by
+`stream`. `watch` notices clients that leave, `surroundings` holds what files say now: rules, keys, models, engines.
+`server` puts the process together; only its worker is patched for gevent.
 """
+
+from appliance.config import Home, Settings
+
+
+def serve(home: Home, settings: Settings) -> int:
+    """Run the gateway until SIGTERM or SIGINT. Returns the exit status; raises as `server.serve` does."""
+    from inference.gateway import server
+
+    return server.serve(home, settings)
+
+
+__all__ = ["serve"]

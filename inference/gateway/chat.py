@@ -16,11 +16,13 @@ import orjson
 from inference.gateway.faults import bad_request
 
 SAMPLING = (
-    "temperature", "top_p", "n", "stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "top_k", "min_p",
-    "repeat_penalty", "repetition_penalty", "typical_p", "min_tokens", "ignore_eos",
+    "temperature", "top_p", "n", "stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "top_k",
+    "min_p", "repeat_penalty", "repetition_penalty", "typical_p", "min_tokens", "ignore_eos",
 )  # fmt: skip
-CHAT = (*SAMPLING, "logprobs", "top_logprobs", "tools", "tool_choice", "parallel_tool_calls", "response_format", "grammar",
-        "chat_template_kwargs")  # fmt: skip
+CHAT = (
+    *SAMPLING, "logprobs", "top_logprobs", "tools", "tool_choice", "parallel_tool_calls", "response_format", "grammar",
+    "chat_template_kwargs",
+)  # fmt: skip
 TEXT = (*SAMPLING, "logprobs", "echo", "suffix", "grammar")
 """What goes on to the engine. All else (`store`, `user`, `reasoning_effort`, …) is dropped."""
 
@@ -41,6 +43,8 @@ class Prepared:
     include_usage: bool = False
     prompt_tokens: int = 0
     needs: tuple[str, ...] = ()
+    must_call: bool = False
+    """The client demands a tool call, so text beside it is not wanted."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def for_model(self, model: str) -> bytes:
@@ -67,7 +71,9 @@ def prepare_completion(body: Mapping[str, Any]) -> Prepared:
     if not isinstance(prompt, str | list) or prompt == []:
         raise bad_request("`prompt` must be a text or a list", "prompt")
     if body.get("response_format"):
-        raise bad_request("completions take no `response_format`; use chat completions", "response_format", "unsupported_parameter")
+        raise bad_request(
+            "completions take no `response_format`; use chat completions", "response_format", "unsupported_parameter"
+        )
     payload = _known(body, TEXT)
     payload["prompt"] = prompt
     return _finish(body, payload, _characters(prompt), [])
@@ -78,7 +84,8 @@ def _known(body: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _finish(body: Mapping[str, Any], payload: dict[str, Any], length: int, needs: list[str]) -> Prepared:
-    limit = body.get("max_completion_tokens", body.get("max_tokens"))
+    limit = body.get("max_completion_tokens")
+    limit = body.get("max_tokens") if limit is None else limit
     if limit is not None:
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
             raise bad_request("`max_tokens` must be a whole number above zero", "max_tokens")
@@ -97,6 +104,7 @@ def _finish(body: Mapping[str, Any], payload: dict[str, Any], length: int, needs
         include_usage=isinstance(options, Mapping) and options.get("include_usage") is True,
         prompt_tokens=length // CHARACTERS_PER_TOKEN,
         needs=tuple(needs),
+        must_call=payload.get("tool_choice") == "required",
         metadata=metadata if isinstance(metadata, Mapping) else {},
     )
 
@@ -127,10 +135,15 @@ def normalise_messages(messages: Any) -> list[dict[str, Any]]:
             continue
         made = {"role": role, "content": text} | {key: message[key] for key in MESSAGE_KEYS if message.get(key)}
         if "tool_calls" in made:
+            if not isinstance(made["tool_calls"], list):
+                raise bad_request(f"the tool calls of message {n} are not a list", f"messages[{n}].tool_calls")
             made["tool_calls"] = [_tool_call(call, n) for call in made["tool_calls"]]
         rest.append(made)
     merged = "\n\n".join(text for text in instructions if text)
-    return [{"role": "system", "content": merged}, *rest] if merged else rest
+    made_all = [{"role": "system", "content": merged}, *rest] if merged else rest
+    if not made_all:
+        raise bad_request("all messages are empty", "messages")
+    return made_all
 
 
 def _text(content: Any, n: int) -> str:
@@ -139,7 +152,7 @@ def _text(content: Any, n: int) -> str:
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise bad_request(f"the content of message {n} must be a text, a list of parts or null", f"messages[{n}].content")
+        raise bad_request(f"the content of message {n} must be a text, parts or null", f"messages[{n}].content")
     texts = []
     for part in content:
         kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
@@ -179,13 +192,20 @@ def _tools(payload: dict[str, Any]) -> None:
             payload.pop(key, None)
         return
     if isinstance(choice, Mapping):
-        wanted = (choice.get("function") or {}).get("name") if choice.get("type") == "function" else None
-        named = [tool for tool in tools if isinstance(tool, Mapping) and (tool.get("function") or {}).get("name") == wanted]
+        wanted = _function_name(choice)
+        named = [tool for tool in tools if _function_name(tool) == wanted]
         if not wanted or not named:
             raise bad_request(f"`tool_choice` names {wanted!r}, which is not among the tools", "tool_choice")
         payload |= {"tools": named[:1], "tool_choice": "required", "parallel_tool_calls": False}
     elif choice not in ("auto", "none", "required"):
         raise bad_request(f"unknown `tool_choice` {choice!r}", "tool_choice")
+
+
+def _function_name(value: Any) -> str | None:
+    """The function that a tool, or a choice of one, names."""
+    function = value.get("function") if isinstance(value, Mapping) and value.get("type") == "function" else None
+    name = function.get("name") if isinstance(function, Mapping) else None
+    return name if isinstance(name, str) else None
 
 
 def _response_format(payload: dict[str, Any]) -> None:
@@ -210,7 +230,8 @@ def _characters(value: Any) -> int:
     if isinstance(value, str):
         return len(value)
     if isinstance(value, Mapping):
-        return sum(_characters(value[key]) for key in ("content", "tool_calls", "function", "arguments") if key in value)
+        inner = ("content", "tool_calls", "function", "arguments")
+        return sum(_characters(value[key]) for key in inner if key in value)
     if isinstance(value, list):
         return sum(map(_characters, value))
     return CHARACTERS_PER_TOKEN if isinstance(value, int) else 0

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from appliance.errors import (
+    ConfigError,
     Conflict,
     FactoryError,
     LimitExceeded,
@@ -35,7 +36,7 @@ TYPES: Mapping[int, str] = {
 }
 
 TOO_LONG = re.compile(
-    r"exceed_context_size|maximum context length|context length|context size|too large to process|longer than the maximum",
+    r"exceed_context_size|context length|context size|too large to process|longer than the maximum",
     re.IGNORECASE,
 )
 """How engines say that a prompt is too long: llama-server by type or by its batch size, vLLM in words."""
@@ -89,7 +90,7 @@ def from_factory(error: FactoryError) -> ApiError:
         return ApiError(400, message, CONTEXT_CODE, param="messages")
     if isinstance(error, NotFound):
         return ApiError(404, message, "model_not_found", param="model")
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | ConfigError):
         return ApiError(503, message, error.code, retry_after=5)
     statuses: tuple[tuple[type[FactoryError], int], ...] = (
         (UsageError, 400), (PolicyRefused, 403), (Conflict, 409), (LimitExceeded, 429),
@@ -105,8 +106,13 @@ def from_engine(status: int, body: Any, model: str) -> ApiError:
     message = str(details.get("message") or f"the engine of {model} answered with status {status}")
     if TOO_LONG.search(f"{details.get('type', '')} {details.get('code', '')} {message}"):
         return ApiError(400, message, CONTEXT_CODE, param="messages")
+    if status in (401, 403):
+        # Our key is not the engine's: it was restarted under us, or the file is wrong. Not the client's fault.
+        return ApiError(502, f"{model}: {message}", "engine_failed", final=True)
     if 400 <= status < 500 and status != 429:
         return ApiError(status if status in (400, 404, 413, 422) else 400, message, "engine_refused", param=None)
     if status == 429:
         return ApiError(429, message, "engine_busy", retry_after=2, final=True)
-    return ApiError(502 if status == 500 else status, f"{model}: {message}", "engine_failed", final=True)
+    wait = 2 if status == 503 else None
+    ours = status if status in (503, 504) else 502
+    return ApiError(ours, f"{model}: {message}", "engine_failed", retry_after=wait, final=True)

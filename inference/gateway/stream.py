@@ -50,9 +50,10 @@ def event(value: Any) -> bytes:
 class Shaper:
     """Shapes the chunks of one stream of a chat or text completion."""
 
-    def __init__(self, model: str, include_usage: bool) -> None:
+    def __init__(self, model: str, include_usage: bool, must_call: bool = False) -> None:
         self.model = model
         self.include_usage = include_usage
+        self.must_call = must_call
         self.usage: dict[str, Any] = {}
         self.finished = False
         """A finish reason was seen, so an end of the stream is a real end."""
@@ -60,7 +61,7 @@ class Shaper:
         self._calls: dict[int, set[int]] = {}
 
     def shape(self, payload: bytes) -> bytes:
-        """One chunk as an event; empty when the client must not see it. Raises Broken for an error inside the stream."""
+        """One chunk as an event; empty when the client must not see it. Raises Broken for an error in the stream."""
         chunk = orjson.loads(payload)
         if "error" in chunk and "choices" not in chunk:
             raise Broken(chunk)
@@ -87,6 +88,9 @@ class Shaper:
         delta = choice.get("delta")
         if isinstance(delta, dict):
             both_reasonings(delta)
+            if self.must_call and delta.get("content"):
+                # Engines let text come before a call that was demanded; clients that demand one do not expect it.
+                delta["content"] = None
             if not delta.get("tool_calls"):
                 delta.pop("tool_calls", None)
             else:
@@ -124,7 +128,7 @@ def both_reasonings(message: dict[str, Any]) -> None:
         message["reasoning_content"] = message["reasoning"] = thought
 
 
-def shape_answer(answer: dict[str, Any], model: str) -> dict[str, Any]:
+def shape_answer(answer: dict[str, Any], model: str, must_call: bool = False) -> dict[str, Any]:
     """A whole answer of a chat or text completion."""
     for n, choice in enumerate(answer.get("choices", [])):
         choice.setdefault("index", n)
@@ -138,6 +142,8 @@ def shape_answer(answer: dict[str, Any], model: str) -> dict[str, Any]:
         for position, call in enumerate(message.get("tool_calls", [])):
             call.pop("index", None)
             call |= {"id": call.get("id") or f"call_{position}", "type": "function"}
+        if must_call and "tool_calls" in message:
+            message["content"] = None
         choice["finish_reason"] = finish_reason(choice.get("finish_reason") or "stop", "tool_calls" in message)
     made = {key: answer[key] for key in (*CHUNK_KEYS, "choices", "usage") if answer.get(key) is not None}
     return made | {"model": model}

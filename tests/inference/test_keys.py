@@ -15,7 +15,7 @@ from inference.keys import KeyRing, KeyStore
 
 
 def test_only_the_hash_of_a_token_is_kept(tmp_path: Path) -> None:
-    store = KeyStore(tmp_path)
+    store = KeyStore(tmp_path / "keys.json")
     key, token = store.create("ci")
     assert token.startswith("apl_") and len(token) >= 4 + 43
     assert token not in store.file.read_text()
@@ -26,7 +26,7 @@ def test_only_the_hash_of_a_token_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_revoked_key_is_dead_and_its_name_is_free_again(tmp_path: Path) -> None:
-    store = KeyStore(tmp_path)
+    store = KeyStore(tmp_path / "keys.json")
     key, token = store.create("ci")
     store.revoke("ci")
     found = KeyRing(store.list()).find(token)
@@ -37,13 +37,13 @@ def test_a_revoked_key_is_dead_and_its_name_is_free_again(tmp_path: Path) -> Non
 
 
 def test_an_expired_key_is_dead(tmp_path: Path) -> None:
-    key, _ = KeyStore(tmp_path).create("ci", expires_days=1)
+    key, _ = KeyStore(tmp_path / "keys.json").create("ci", expires_days=1)
     assert key.dead(utcnow()) == ""
     assert "expired" in key.dead(utcnow() + timedelta(days=1, seconds=1))
 
 
 def test_wrong_wishes_are_refused(tmp_path: Path) -> None:
-    store = KeyStore(tmp_path)
+    store = KeyStore(tmp_path / "keys.json")
     store.create("ci")
     with pytest.raises(Conflict):
         store.create("ci")
@@ -56,7 +56,7 @@ def test_wrong_wishes_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_never_read_as_no_keys(tmp_path: Path) -> None:
-    store = KeyStore(tmp_path)
+    store = KeyStore(tmp_path / "keys.json")
     store.create("ci")
     store.file.write_text(store.file.read_text()[:-20])
     with pytest.raises(VerificationFailed, match=r"keys\.json"):
@@ -66,7 +66,7 @@ def test_a_damaged_file_is_never_read_as_no_keys(tmp_path: Path) -> None:
 
 
 def test_ensure_makes_the_boxs_own_key_once(tmp_path: Path) -> None:
-    store = KeyStore(tmp_path)
+    store = KeyStore(tmp_path / "keys.json")
     token = store.ensure("line")
     assert store.ensure("line") == token
     assert (tmp_path / "line.key").read_text().strip() == token
@@ -75,7 +75,7 @@ def test_ensure_makes_the_boxs_own_key_once(tmp_path: Path) -> None:
 
 
 def test_ensure_replaces_a_key_that_no_longer_opens(tmp_path: Path) -> None:
-    store = KeyStore(tmp_path)
+    store = KeyStore(tmp_path / "keys.json")
     old = store.ensure("line")
     store.revoke("line")
     new = store.ensure("line")
@@ -89,7 +89,7 @@ def test_ensure_replaces_a_key_that_no_longer_opens(tmp_path: Path) -> None:
 
 def create_some(folder: str, writer: int) -> None:
     for n in range(5):
-        KeyStore(Path(folder)).create(f"{writer}-{n}")
+        KeyStore(Path(folder) / "keys.json").create(f"{writer}-{n}")
 
 
 def test_writers_in_many_processes_lose_nothing(tmp_path: Path) -> None:
@@ -99,6 +99,6 @@ def test_writers_in_many_processes_lose_nothing(tmp_path: Path) -> None:
         writer.start()
     for writer in writers:
         writer.join()
-    assert len(KeyStore(tmp_path).list()) == 15
+    assert len(KeyStore(tmp_path / "keys.json").list()) == 15
     assert len(json.loads((tmp_path / "keys.json").read_text())["keys"]) == 15
     assert not list(tmp_path.glob(".keys.json.*"))

@@ -1,0 +1,133 @@
+"""The Flask application: paths, keys, headers, and how everything that goes wrong is said."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from datetime import UTC, datetime
+from functools import partial
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from appliance.errors import FactoryError
+from inference.gateway import views
+from inference.gateway.faults import ApiError, from_factory
+from inference.gateway.parts import Parts
+
+log = logging.getLogger("inference.gateway")
+
+OPEN = frozenset({"healthz", "readyz", "metrics"})
+"""Endpoints that need no key: they say nothing about what anybody asks."""
+SCOPES = {"route": "route"}
+"""Endpoint → scope of keys that opens it; `infer` for all others."""
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+EXTENSION = "gateway"
+MEBIBYTE = 1024 * 1024
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "x-appliance-model, x-appliance-route, x-request-id, retry-after",
+}
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    "Access-Control-Allow-Headers": "*, Authorization",
+    "Access-Control-Max-Age": "86400",
+}
+ENGLISH = {404: "there is no such path", 405: "this path takes another method", 413: "the body is too large"}
+
+
+def create_app(parts: Parts) -> Flask:
+    """The application around these parts."""
+    app = Flask("inference.gateway", static_folder=None)
+    app.extensions[EXTENSION] = parts
+    app.config["MAX_CONTENT_LENGTH"] = parts.settings.gateway.max_body_mb * MEBIBYTE
+    app.before_request(partial(_enter, parts))
+    app.after_request(partial(_leave, parts))
+    app.register_error_handler(Exception, _failed)
+    _add_paths(app, parts)
+    return app
+
+
+def _add_paths(app: Flask, parts: Parts) -> None:
+    for path in views.KINDS:
+        app.add_url_rule(path, path, partial(views.answer_call, parts, path), methods=["POST"])
+    app.add_url_rule("/v1/route", "route", partial(views.explain_route, parts), methods=["POST"])
+    app.add_url_rule("/v1/models", "models", partial(views.list_models, parts))
+    app.add_url_rule("/v1/models/<path:name>", "model", partial(views.show_model, parts))
+    app.add_url_rule("/healthz", "healthz", lambda: views.json_response({"ok": True}))
+    app.add_url_rule("/readyz", "readyz", partial(views.ready, parts))
+    app.add_url_rule(
+        "/metrics", "metrics", lambda: Response(parts.metrics.text(), mimetype="text/plain; version=0.0.4")
+    )
+
+
+def _enter(parts: Parts) -> Response | None:
+    """Number the request, answer preflights, look at the key. An unknown path is told before the key is asked for."""
+    g.started = time.perf_counter()
+    given = request.headers.get("x-request-id", "")
+    g.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    if request.method == "OPTIONS":
+        return Response(status=204, headers=PREFLIGHT)
+    if request.endpoint is not None and request.endpoint not in OPEN:
+        _check_key(parts, SCOPES.get(request.endpoint, "infer"))
+    return None
+
+
+def _check_key(parts: Parts, scope: str) -> None:
+    """Raises ApiError (401, 403)."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    token = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
+    if not token:
+        raise ApiError(401, "give a key as `Authorization: Bearer KEY` (`appliance key create`)", "missing_api_key")
+    key = parts.surroundings.keys.find(token)
+    if key is None:
+        raise ApiError(401, "this key is not known here (`appliance key create` makes one)", "invalid_api_key")
+    if why := key.dead(datetime.now(UTC)):
+        raise ApiError(401, why, "invalid_api_key")
+    if scope not in key.scopes:
+        raise ApiError(403, f"key {key.name!r} has no scope {scope!r}", "missing_scope")
+    g.key = key
+
+
+def _leave(parts: Parts, response: Response) -> Response:
+    call = g.get("call")
+    model = call.model if call is not None else ""
+    headers = response.headers
+    headers["x-request-id"] = g.request_id
+    headers["x-appliance-model"] = model or "none"
+    headers["x-appliance-route"] = header_text(g.get("route") or "none")
+    headers.update(CORS)
+    if response.status_code == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    endpoint = request.url_rule.rule if request.url_rule is not None else "unknown"
+    parts.metrics.requests.labels(endpoint, model or "none", str(response.status_code)).inc()
+    return response
+
+
+def header_text(text: str) -> str:
+    """Text that may stand in a header: one line of ASCII, not too long.
+
+    >>> header_text("rule\\n‘a’")
+    'rule ?a?'
+    """
+    return " ".join(text.split()).encode("ascii", "replace").decode()[:500]
+
+
+def _failed(error: Exception) -> Response:
+    """Everything that is raised ends here, in OpenAI's shape."""
+    if isinstance(error, HTTPException):
+        status = error.code or 500
+        said = ENGLISH.get(status) or error.description or "the request was refused"
+        error = ApiError(
+            status, f"{said}: {request.method} {request.path}", "unknown_path" if status == 404 else "http"
+        )
+    elif isinstance(error, FactoryError):
+        error = from_factory(error)
+    elif not isinstance(error, ApiError):
+        log.error("request %s failed", g.get("request_id"), exc_info=error)
+        error = ApiError(500, "the gateway failed; its log says why", "internal_error", final=True)
+    response = views.json_response(error.body(), error.status)
+    response.headers.update(error.headers())
+    return response

@@ -1,0 +1,220 @@
+"""Finds a candidate that answers. The only retry loop of the gateway.
+
+For each candidate in the router's order: wait until its engine is ready (asking for it to be loaded), send the call,
+send it again when the engine was lost or busy, then go to the next candidate. What the engine refuses as wrong (a
+prompt that is too long, a bad schema) ends the loop at once: no other try would help.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import gevent
+import orjson
+
+from appliance.config import Settings
+from appliance.errors import FactoryError, LimitExceeded, NotFound, Unavailable, VerificationFailed
+from inference.engines.client import EnginesClient
+from inference.gateway.chat import Prepared
+from inference.gateway.faults import ApiError, from_engine
+from inference.gateway.metrics import Metrics
+from inference.gateway.surroundings import Row, Surroundings
+from inference.gateway.upstream import LOST, Answer, Upstream
+from inference.gateway.watch import Trip
+from inference.router import Decision
+
+POLL_SECONDS = 0.1
+ASK_SECONDS = 1.0
+"""Pause between two requests to load the same model."""
+BACKOFF_SECONDS = 0.1
+RETRY_AFTER = 5
+AGAIN = frozenset({429, 500, 502, 503, 504})
+"""Answers of an engine after which the same call may succeed."""
+
+T = TypeVar("T")
+
+
+@dataclass
+class Call:
+    """One call on its way, and what happened to it."""
+
+    id: str
+    path: str
+    prepared: Prepared
+    decision: Decision
+    trip: Trip
+    about: Mapping[str, str] = field(default_factory=dict)
+    """Whose call it is and what for, as the usage line has it."""
+    model: str = ""
+    """The candidate that is tried now; in the end, the one that answered."""
+    pinned: bool = False
+    """The client has been told the model, so no other may answer."""
+    attempts: int = 0
+    away: float = 0.0
+    """Seconds spent waiting for an engine: to load, to answer, and between two tries."""
+    started: float = field(default_factory=time.perf_counter)
+
+
+class Caller:
+    """Sends calls to engines."""
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        engines: EnginesClient,
+        upstream: Upstream,
+        metrics: Metrics,
+        settings: Settings,
+    ) -> None:
+        self._surroundings = surroundings
+        self._engines = engines
+        self._upstream = upstream
+        self._metrics = metrics
+        self._retries = settings.gateway.retries
+        self._queue_seconds = settings.gateway.queue_seconds
+
+    def answer(self, call: Call, read: Callable[[Answer], T]) -> T:
+        """What `read` makes of the first good answer. `read` is part of the try: what it loses is tried again.
+
+        Raises:
+            ApiError: refused, or no candidate answered.
+        """
+        until = time.monotonic() + self._queue_seconds
+        failure: ApiError | None = None
+        for model in call.decision.candidates:
+            if call.pinned and model != call.model:
+                break
+            if failure is not None:
+                self._metrics.fallbacks.inc()
+            call.model = model
+            try:
+                return self._ask(call, until, read)
+            except ApiError as error:
+                if call.trip.ended or (error.status < 500 and error.status != 429):
+                    raise
+                failure = error
+        assert failure is not None, "the decision was required to name candidates"
+        raise failure
+
+    def _ask(self, call: Call, until: float, read: Callable[[Answer], T]) -> T:
+        failure: ApiError | None = None
+        for attempt in range(self._retries + 1):
+            if attempt:
+                self._metrics.retries.labels(call.model).inc()
+                self._pause(call, BACKOFF_SECONDS * 2 ** (attempt - 1))
+            row = self._ready(call, until)
+            try:
+                return self._once(call, row, read)
+            except LOST as error:
+                call.trip.check()
+                self._surroundings.suspect(row)
+                self._upstream.forget(row.url)
+                failure = lost(call.model, error)
+            except _Busy as error:
+                failure = error.failure
+        assert failure is not None
+        raise failure
+
+    def _once(self, call: Call, row: Row, read: Callable[[Answer], T]) -> T:
+        body = call.prepared.for_model(call.model)
+        token = self._token(row)
+        call.attempts += 1
+        began = time.perf_counter()
+        try:
+            answer = self._upstream.post(row.url, call.path, body, token, call.trip)
+            try:
+                if answer.status == 200:
+                    return read(answer)
+                failure = from_engine(answer.status, parsed(answer.read()), call.model)
+            except BaseException:
+                answer.close()
+                raise
+        finally:
+            call.away += time.perf_counter() - began
+        if answer.status in AGAIN and failure.status != 400:
+            raise _Busy(failure)
+        raise failure
+
+    def _token(self, row: Row) -> str:
+        try:
+            return self._surroundings.token(row)
+        except Unavailable as error:
+            raise unready(row.model, error.message) from error
+
+    def _ready(self, call: Call, until: float) -> Row:
+        """The row of the call's model once its engine is ready. Raises ApiError (503) when it will not be in time."""
+        row = self._surroundings.engine(call.model)
+        if row is not None and row.state == "ready":
+            return row
+        began = time.perf_counter()
+        with self._metrics.waiting.track_inprogress():
+            try:
+                return self._wait(call, until)
+            finally:
+                call.away += time.perf_counter() - began
+
+    def _wait(self, call: Call, until: float) -> Row:
+        asked, why = -ASK_SECONDS, "it is not loaded"
+        while True:
+            call.trip.check()
+            row = self._surroundings.engine(call.model)
+            if row is not None and row.state == "ready":
+                return row
+            if row is not None and row.parked:
+                raise unready(call.model, row.reason or "its engine failed")
+            why = f"it is {row.state} {row.reason}".rstrip() if row is not None else why
+            now = time.monotonic()
+            if now - asked >= ASK_SECONDS:
+                asked, why = now, self._ask_to_load(call.model) or why
+            if time.monotonic() >= until:
+                raise unready(call.model, why)
+            gevent.sleep(POLL_SECONDS)
+
+    def _ask_to_load(self, model: str) -> str:
+        """Ask for the model; what is in the way for now, in words. Raises ApiError when waiting is in vain."""
+        try:
+            self._engines.load(model)
+        except (NotFound, LimitExceeded, VerificationFailed) as error:
+            raise unready(model, f"{error.message} ({error.hint})") from error
+        except FactoryError as error:
+            if error.__cause__ is None:  # the engines process answered, and said no
+                raise unready(model, f"{error.message} ({error.hint})") from error
+            return error.message
+        return ""
+
+    def _pause(self, call: Call, seconds: float) -> None:
+        gevent.sleep(seconds)
+        call.away += seconds
+        call.trip.check()
+
+
+class _Busy(Exception):
+    """An engine answered that it cannot answer now."""
+
+    def __init__(self, failure: ApiError) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def unready(model: str, why: str) -> ApiError:
+    """The model cannot answer now."""
+    return ApiError(
+        503, f"the model {model} is not ready: {why}", "model_not_ready", retry_after=RETRY_AFTER, final=True
+    )
+
+
+def lost(model: str, error: BaseException) -> ApiError:
+    """The engine went away."""
+    said = str(error) or type(error).__name__
+    return ApiError(502, f"the engine of {model} went away: {said}", "engine_lost", final=True)
+
+
+def parsed(body: bytes) -> object:
+    """JSON if it is JSON, else the beginning of the text."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body[:300].decode("utf-8", "replace")

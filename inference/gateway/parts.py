@@ -1,0 +1,68 @@
+"""What every view of the gateway works with, and the account that is settled when a call is over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from appliance.config import Home, Settings
+from inference.engines.client import EnginesClient
+from inference.gateway.calls import Call, Caller
+from inference.gateway.faults import ApiError
+from inference.gateway.metrics import Metrics
+from inference.gateway.surroundings import Surroundings
+from inference.gateway.upstream import Upstream
+from inference.gateway.usage import UsageLog
+from inference.gateway.watch import Watch
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one gateway process."""
+
+    settings: Settings
+    surroundings: Surroundings
+    caller: Caller
+    watch: Watch
+    metrics: Metrics
+    usage: UsageLog
+
+    @classmethod
+    def of(cls, home: Home, settings: Settings) -> Parts:
+        """The real ones."""
+        surroundings, metrics = Surroundings(home, settings), Metrics()
+        upstream = Upstream(settings.gateway.request_timeout_seconds)
+        caller = Caller(surroundings, EnginesClient(home), upstream, metrics, settings)
+        watch = Watch(settings.gateway.request_timeout_seconds)
+        return cls(settings, surroundings, caller, watch, metrics, UsageLog(home.spool))
+
+    def first_byte(self, call: Call) -> None:
+        """The answer begins: note how long that took, and how much of it was our own doing."""
+        passed = time.perf_counter() - call.started
+        self.metrics.first_byte.labels(call.path).observe(passed)
+        self.metrics.overhead.labels(call.path).observe(max(0.0, passed - call.away))
+
+    def settle(self, call: Call, usage: Mapping[str, Any], failure: ApiError | None) -> None:
+        """The call is over: free its place, count it, write its line."""
+        self.watch.leave(call.trip)
+        self.metrics.in_flight.dec()
+        seconds = time.perf_counter() - call.started
+        self.metrics.seconds.labels(call.path).observe(seconds)
+        tokens = {kind: int(usage.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion")}
+        for kind, count in tokens.items():
+            self.metrics.tokens.labels(call.model or "none", kind).inc(count)
+        entry = self.surroundings.card(call.model) if call.model else None
+        written = self.usage.append(
+            {
+                "id": call.id, "endpoint": call.path, **call.about, "model": call.model,
+                "digest": entry.sha256[:12] if entry else "", "rule": call.decision.rule, "attempts": call.attempts,
+                "stream": call.prepared.stream, "prompt_tokens": tokens["prompt"],
+                "completion_tokens": tokens["completion"], "seconds": round(seconds, 4),
+                "waited_seconds": round(call.away, 4), "status": failure.status if failure else 200,
+                "error": failure.code if failure else "",
+            }
+        )  # fmt: skip
+        if not written:
+            self.metrics.unrecorded.inc()

@@ -1,0 +1,144 @@
+"""Streams: an engine's chunks to the client, with comment lines while nothing comes.
+
+The engine is read in a greenlet of its own (`_pump`), so that the stream to the client can wait with a clock. Until
+the first piece has come the answer's status is open, and everything that fails is an ordinary error; when that takes
+long, the headers go out anyway, and from then on the model stays and failures are events in the stream.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+from collections.abc import Iterator
+
+import gevent
+import orjson
+from gevent.queue import Empty, Queue
+
+from inference.gateway.calls import Call, lost
+from inference.gateway.faults import ApiError, from_engine
+from inference.gateway.parts import Parts
+from inference.gateway.stream import Broken, Events, Shaper, event
+from inference.gateway.upstream import LOST, Answer
+from inference.gateway.watch import GONE, ended_early
+
+log = logging.getLogger("inference.gateway")
+
+COMMENT = b": still working\n\n"
+PIECES_AHEAD = 64
+"""Pieces read from the engine before a slow client has taken them."""
+
+Piece = bytes | ApiError | None
+"""Data, the failure that ended the stream, or its end."""
+WAITING = b""
+"""Nothing came for a while."""
+
+
+class Relay:
+    """One stream."""
+
+    def __init__(self, parts: Parts, call: Call) -> None:
+        self._parts = parts
+        self._call = call
+        self._queue: Queue[Piece] = Queue(PIECES_AHEAD)
+        self._greenlet = gevent.spawn(self._pump)
+        self._patience = parts.settings.gateway.keepalive_seconds
+        self._first: Piece = WAITING
+        self._shaper = Shaper("", False)
+        self._failure: ApiError | None = None
+        self._whole = False
+        self._settled = False
+
+    def begin(self) -> None:
+        """Wait for the first piece, or until clients must hear something. Raises ApiError when nobody answers."""
+        self._first = self._next()
+        if isinstance(self._first, ApiError):
+            self._failure = self._first
+            self.close()
+            raise self._first
+        self._call.pinned = True
+        self._call.model = self._call.model or self._call.decision.candidates[0]
+        prepared = self._call.prepared
+        self._shaper = Shaper(self._call.model, prepared.include_usage, prepared.must_call)
+        self._parts.first_byte(self._call)
+
+    def body(self) -> Iterator[bytes]:
+        """What the client gets."""
+        events, piece = Events(), self._first
+        while piece is not None and not isinstance(piece, ApiError):
+            try:
+                out = self._shape(events, piece) if piece else COMMENT
+            except Broken as error:
+                piece = from_engine(500, error.body, self._call.model)
+                break
+            if out:
+                yield out
+            if self._whole:
+                return
+            piece = self._next()
+        if piece is None and self._shaper.finished:
+            self._whole = True
+            yield self._shaper.finish()
+            return
+        self._failure = piece or lost(self._call.model, EOFError("the stream ended before the answer did"))
+        if self._call.trip.ended != GONE:
+            yield event(self._failure.body())
+
+    def close(self) -> None:
+        """The response is over, by its end or by the client's. Safe to call twice."""
+        if self._settled:
+            return
+        self._settled = True
+        if not self._whole:
+            self._call.trip.end(GONE)
+            self._greenlet.kill(block=False)
+            self._failure = self._failure or ended_early(self._call.trip.ended)
+        self._parts.settle(self._call, self._shaper.usage, self._failure)
+
+    def _shape(self, events: Events, piece: bytes) -> bytes:
+        shaped = []
+        for payload in events.feed(piece):
+            if payload == b"[DONE]":
+                self._whole = True
+                shaped.append(self._shaper.finish())
+                break
+            try:
+                shaped.append(self._shaper.shape(payload))
+            except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+                raise Broken({"error": {"message": f"a chunk of the stream cannot be read: {error}"}}) from error
+        return b"".join(shaped)
+
+    def _next(self) -> Piece:
+        try:
+            piece: Piece = self._queue.get(timeout=self._patience)
+        except Empty:
+            return WAITING
+        return piece
+
+    def _pump(self) -> None:
+        """Read the engine into the queue, and its end or failure after that."""
+        try:
+            answer, piece = self._parts.caller.answer(self._call, first_piece)
+            try:
+                while piece:
+                    self._queue.put(piece)
+                    piece = answer.piece()
+            finally:
+                answer.close()
+            self._queue.put(None)
+        except ApiError as error:
+            self._queue.put(error)
+        except LOST as error:
+            ended = self._call.trip.ended
+            self._queue.put(ended_early(ended) if ended else lost(self._call.model, error))
+        except Exception:  # the end of a greenlet: whoever waits on it must hear of it
+            log.exception("a stream failed")
+            self._queue.put(ApiError(500, "the gateway failed; its log says why", "internal_error", final=True))
+
+
+def first_piece(answer: Answer) -> tuple[Answer, bytes]:
+    """The answer with its first bytes. A stream that ends before them was lost."""
+    piece = answer.piece()
+    if not piece:
+        raise http.client.IncompleteRead(b"")
+    return answer, piece

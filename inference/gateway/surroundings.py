@@ -1,0 +1,207 @@
+"""What the files of the home say now: keys, rules, models, loaded engines. Read again when they change.
+
+A rules file that cannot be used never replaces the rules in force. When there are none in force yet, every call that
+needs a rule is refused with the reason: a broken file must not open what it was written to close.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from appliance.config import Home, Settings
+from appliance.errors import ConfigError, FactoryError, Unavailable
+from inference import rules as rules_file
+from inference.catalogue import Catalogue, Entry
+from inference.keys import KeyRing, KeyStore
+from inference.rules import Rules
+from models.registry import Registry
+
+log = logging.getLogger("inference.gateway")
+
+LOOK_SECONDS = 0.25
+"""Pause between looks at rules and models. Keys and engines are looked at before every call."""
+SUSPECT_SECONDS = 1.0
+"""How long an engine that did not answer is left alone unless its row changes: the file is behind by a moment."""
+
+T = TypeVar("T")
+
+
+class Fresh(Generic[T]):
+    """A value read from files, read again when their mark has changed, looked at no more often than `every` seconds."""
+
+    def __init__(self, mark: Callable[[], object], read: Callable[[], T], every: float = 0.0) -> None:
+        self._mark = mark
+        self._read = read
+        self._every = every
+        self._looked = -1e9
+        self._seen: object = self
+        self._value: T
+
+    def get(self) -> T:
+        """The value now. Whatever reading raises is raised, and it is read again next time."""
+        now = time.monotonic()
+        if now - self._looked < self._every:
+            return self._value
+        mark = self._mark()
+        if mark != self._seen:
+            self._value = self._read()
+            self._seen = mark
+        self._looked = now
+        return self._value
+
+
+def mark_of(file: Path) -> tuple[int, int, int] | None:
+    """Changes whenever the file is replaced or written; None while there is none."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+@dataclass(frozen=True)
+class Row:
+    """One loaded model, as the engines process published it."""
+
+    model: str
+    state: str
+    reason: str
+    parked: bool
+    """Failed, and nobody will try again by himself."""
+    url: str
+    key_file: str
+    mark: tuple[Any, ...]
+    """Changes when the engine is started anew."""
+
+
+@dataclass(frozen=True)
+class InForce:
+    """The rules in force, or why there are none; and what is wrong with the file now."""
+
+    rules: Rules | None
+    problem: FactoryError | None
+
+
+class Surroundings:
+    """Everything a call needs to know of the home."""
+
+    def __init__(self, home: Home, settings: Settings) -> None:
+        self._registry = Registry(home.models)
+        self._cap = settings.engines.context_tokens
+        self._routes = home.routes_file
+        self._engines_file = home.run / "engines.json"
+        self._in_force: Rules | None = None
+        self._suspects: dict[str, tuple[tuple[Any, ...], float]] = {}
+        self._tokens: dict[str, Fresh[str]] = {}
+        store = KeyStore(home.secrets / "keys.json")
+        self._keys = Fresh(lambda: mark_of(store.file), lambda: KeyRing(store.list()))
+        self._catalogue = Fresh(self._registry.generation, self._read_catalogue, LOOK_SECONDS)
+        self._rules = Fresh(
+            lambda: (mark_of(self._routes), self._registry.generation()), self._read_rules, LOOK_SECONDS
+        )
+        self._rows = Fresh(lambda: mark_of(self._engines_file), self._read_rows)
+
+    @property
+    def keys(self) -> KeyRing:
+        """Raises VerificationFailed when the file is damaged."""
+        return self._keys.get()
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self._catalogue.get()
+
+    @property
+    def rules(self) -> Rules:
+        """The rules in force. Raises ConfigError when there are none."""
+        found = self._rules.get()
+        if found.rules is None:
+            assert found.problem is not None
+            raise found.problem
+        return found.rules
+
+    def card(self, model: str) -> Entry | None:
+        """What is known of a model."""
+        return self.catalogue.find(model)
+
+    def problems(self) -> list[str]:
+        """What keeps the gateway from being ready, in words."""
+        found = []
+        for look in (lambda: self.keys, lambda: self.catalogue, lambda: self._raise_rules_problem()):
+            try:
+                look()
+            except FactoryError as error:
+                found.append(f"{error.message}. {error.hint}")
+        if mark_of(self._engines_file) is None:
+            found.append("the engines process has not started yet")
+        return found
+
+    def engine(self, model: str) -> Row | None:
+        """The model's row; None while it has none, or while its engine just failed to answer and nothing changed."""
+        row = self._rows.get().get(model)
+        mark, until = self._suspects.get(model, ((), 0.0))
+        if row is None or (row.mark == mark and time.monotonic() < until):
+            return None
+        self._suspects.pop(model, None)
+        return row
+
+    def suspect(self, row: Row) -> None:
+        """This engine did not answer: leave it alone until it is started anew, or for a moment."""
+        self._suspects[row.model] = (row.mark, time.monotonic() + SUSPECT_SECONDS)
+
+    def token(self, row: Row) -> str:
+        """The key the engine wants. Raises Unavailable when it cannot be read."""
+        if not row.key_file:
+            return ""
+        file = Path(row.key_file)
+        try:
+            return self._tokens.setdefault(
+                row.key_file, Fresh(lambda: mark_of(file), lambda: file.read_text(encoding="ascii").strip())
+            ).get()
+        except OSError as error:
+            raise Unavailable(
+                f"cannot read the engine's key {file}: {error.strerror}", "restart the engines"
+            ) from error
+
+    def _raise_rules_problem(self) -> None:
+        if problem := self._rules.get().problem:
+            raise problem
+
+    def _read_catalogue(self) -> Catalogue:
+        return Catalogue(Entry.of(card, self._cap) for card in self._registry.list())
+
+    def _read_rules(self) -> InForce:
+        try:
+            self._in_force = rules_file.load(self._routes, self._read_catalogue())
+        except ConfigError as error:
+            log.error("rules not taken over: %s (%s)", error.message, error.hint)
+            return InForce(self._in_force, error)
+        return InForce(self._in_force, None)
+
+    def _read_rows(self) -> dict[str, Row]:
+        try:
+            rows = json.loads(self._engines_file.read_bytes())
+            return {row["model"]: row_of(row) for row in rows}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.error("%s cannot be used: %s", self._engines_file, error)
+            return {}
+
+
+def row_of(row: dict[str, Any]) -> Row:
+    """A row of `run/engines.json`."""
+    return Row(
+        model=str(row["model"]),
+        state=str(row["state"]),
+        reason=str(row.get("reason") or ""),
+        parked=row["state"] == "failed" and row.get("next_try") is None,
+        url=str(row.get("url") or ""),
+        key_file=str(row.get("api_key_file") or ""),
+        mark=(row.get("pid"), row.get("url"), row.get("restarts"), row["state"], row.get("since")),
+    )

@@ -1,0 +1,190 @@
+"""What the gateway answers, path by path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from flask import Response, g, request
+from pydantic import ValidationError
+
+from inference.catalogue import Entry
+from inference.gateway.calls import Call, parsed
+from inference.gateway.chat import Prepared, prepare_chat, prepare_completion
+from inference.gateway.embedding import prepare_embedding, shape_embeddings
+from inference.gateway.faults import ApiError, bad_request
+from inference.gateway.parts import Parts
+from inference.gateway.relay import Relay
+from inference.gateway.stream import shape_answer
+from inference.gateway.upstream import Answer
+from inference.router import Decision, RouteRequest, as_json, decide
+from inference.rules import Sensitivity
+
+STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+ABOUT = ("stage", "repo", "item")
+"""What a caller may say about a call in `metadata`, besides `task`, and finds again in its usage line."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of call: the task it is when nothing else is said, and how its body and its answer are shaped."""
+
+    task: str
+    prepare: Callable[[Mapping[str, Any]], Prepared]
+    shape: Callable[[dict[str, Any], str, Mapping[str, Any], Prepared], dict[str, Any]]
+
+
+def _shape_text(answer: dict[str, Any], model: str, body: Mapping[str, Any], prepared: Prepared) -> dict[str, Any]:  # noqa: ARG001
+    return shape_answer(answer, model, prepared.must_call)
+
+
+def _shape_vectors(answer: dict[str, Any], model: str, body: Mapping[str, Any], prepared: Prepared) -> dict[str, Any]:  # noqa: ARG001
+    return shape_embeddings(answer, model, body)
+
+
+KINDS: Mapping[str, Kind] = {
+    "/v1/chat/completions": Kind("chat", prepare_chat, _shape_text),
+    "/v1/completions": Kind("chat", prepare_completion, _shape_text),
+    "/v1/embeddings": Kind("embedding", prepare_embedding, _shape_vectors),
+}
+
+
+def answer_call(parts: Parts, path: str) -> Response:
+    """A call to a model, streamed or not."""
+    kind, body = KINDS[path], body_of_request()
+    prepared = kind.prepare(body)
+    decision = route(parts, routing(prepared, kind.task))
+    call = Call(
+        id=g.request_id, path=path, prepared=prepared, decision=decision, about=about(prepared, kind.task),
+        trip=parts.watch.enter(request.environ.get("gunicorn.socket")), started=g.started,
+    )  # fmt: skip
+    g.call = call
+    parts.metrics.in_flight.inc()
+    return _streamed(parts, call) if prepared.stream else _whole(parts, call, kind, body)
+
+
+def _streamed(parts: Parts, call: Call) -> Response:
+    relay = Relay(parts, call)
+    relay.begin()
+    response = Response(relay.body(), mimetype="text/event-stream", headers=STREAM_HEADERS)
+    response.call_on_close(relay.close)
+    return response
+
+
+def _whole(parts: Parts, call: Call, kind: Kind, body: Mapping[str, Any]) -> Response:
+    failure: ApiError | None = ApiError(500, "the gateway failed", "internal_error")
+    usage: Mapping[str, Any] = {}
+    try:
+        answer = parsed(parts.caller.answer(call, Answer.read))
+        if not isinstance(answer, dict):
+            raise ApiError(502, f"the engine of {call.model} did not answer with JSON", "engine_failed", final=True)
+        usage = answer.get("usage") or {}
+        shaped = kind.shape(answer, call.model, body, call.prepared)
+        failure = None
+        parts.first_byte(call)
+        return json_response(shaped)
+    except ApiError as error:
+        failure = error
+        raise
+    finally:
+        parts.settle(call, usage, failure)
+
+
+def routing(prepared: Prepared, task: str) -> RouteRequest:
+    """What the router is asked about a call."""
+    said = {key: prepared.metadata[key] for key in ("task", "stage", "language", "repo", "sensitivity")
+            if key in prepared.metadata}  # fmt: skip
+    return routed(
+        {"task": task, **said, "model": prepared.model, "prompt_tokens": prepared.prompt_tokens,
+         "needs": prepared.needs, "answering": True}
+    )  # fmt: skip
+
+
+def routed(fields: Mapping[str, Any]) -> RouteRequest:
+    """Raises ApiError (400) with the field's name."""
+    level = Sensitivity.__members__.get(str(fields.get("sensitivity")))
+    try:
+        return RouteRequest.model_validate({**fields, **({"sensitivity": level} if level is not None else {})})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise bad_request(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}", str(problem["loc"][0])) from error
+
+
+def route(parts: Parts, wanted: RouteRequest) -> Decision:
+    """The router's decision, noted for the headers. Raises NotFound, ContextExceeded or ConfigError."""
+    decision = decide(wanted, parts.surroundings.rules, parts.surroundings.catalogue)
+    g.route = decision.summary
+    parts.metrics.routes.labels(decision.rule or "none", "found" if decision.candidates else "refused").inc()
+    return decision.require()
+
+
+def about(prepared: Prepared, task: str) -> dict[str, str]:
+    """The part of a usage line that the caller knows."""
+    told = {key: str(prepared.metadata[key])[:200] for key in ABOUT if prepared.metadata.get(key)}
+    return {"key": g.key.id, "task": str(prepared.metadata.get("task") or task)[:200], **told}
+
+
+ROUTE_FIELDS = tuple(name for name in RouteRequest.model_fields if name != "answering")
+
+
+def explain_route(parts: Parts) -> Response:
+    """POST /v1/route: the decision alone; 404 with the reasons when nobody may take it."""
+    body = body_of_request()
+    unknown = sorted(set(body) - set(ROUTE_FIELDS))
+    if unknown:
+        raise bad_request(f"unknown field {unknown[0]!r}; known are {', '.join(ROUTE_FIELDS)}", unknown[0])
+    decision = decide(routed(body), parts.surroundings.rules, parts.surroundings.catalogue)
+    g.route = decision.summary
+    if not decision.candidates:
+        message = f"{decision.refusal} ({decision.hint})" if decision.hint else decision.refusal
+        failure = ApiError(404, message, "no_candidate", param="task").body()
+        failure["error"] |= {"reasons": list(decision.reasons)}
+        return json_response(failure, 404)
+    return json_response(dict(as_json(decision)))
+
+
+def list_models(parts: Parts) -> Response:
+    """GET /v1/models."""
+    return json_response({"object": "list", "data": [model_as_json(entry) for entry in parts.surroundings.catalogue]})
+
+
+def show_model(parts: Parts, name: str) -> Response:
+    """GET /v1/models/NAME, by id or alias."""
+    catalogue = parts.surroundings.catalogue
+    entry = catalogue.find(name)
+    if entry is None:
+        raise ApiError(404, f"there is no model {name!r} ({catalogue.near(name)})", "model_not_found", param="model")
+    return json_response(model_as_json(entry))
+
+
+def model_as_json(entry: Entry) -> dict[str, Any]:
+    """A model as OpenAI lists it, with what vLLM and others add."""
+    return {
+        "id": entry.id, "object": "model", "created": entry.created, "owned_by": "appliance",
+        "context_length": entry.context_tokens, "max_model_len": entry.context_tokens, "sha256": entry.sha256,
+        "tasks": list(entry.tasks), "aliases": list(entry.aliases),
+    }  # fmt: skip
+
+
+def ready(parts: Parts) -> Response:
+    """GET /readyz: 200 when calls can be answered, else 503 and what is in the way."""
+    problems = parts.surroundings.problems()
+    return json_response({"ready": not problems, "problems": problems}, 503 if problems else 200)
+
+
+def body_of_request() -> dict[str, Any]:
+    """The JSON object a client sent. Raises ApiError (400)."""
+    try:
+        body = orjson.loads(request.get_data(cache=False))
+    except orjson.JSONDecodeError as error:
+        raise bad_request(f"the body is not JSON: {error}", code="invalid_json") from error
+    if not isinstance(body, dict):
+        raise bad_request("the body is not a JSON object", code="invalid_json")
+    return body
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """JSON."""
+    return Response(orjson.dumps(value), status, mimetype="application/json")

@@ -1,0 +1,123 @@
+"""Watches calls in flight from outside: a client that left, a call that takes too long, a gateway that must stop.
+
+A WSGI application learns that its client is gone only when it writes. One greenlet asks the kernel about all client
+sockets at once, a few times a second, and closes the engine's connection of every call that is in vain: the engine
+sees that and stops computing, even during prefill.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent import monkey
+
+from inference.gateway.faults import ApiError
+
+LOOK_SECONDS = 0.2
+FAREWELL_SECONDS = 1.0
+"""How long calls may still go on once the process has been told to stop."""
+GONE, OVERDUE, STOPPING = "gone", "overdue", "stopping"
+
+
+class Trip:
+    """One call in flight."""
+
+    def __init__(self, handle: int, deadline: float) -> None:
+        self.handle = handle
+        self.deadline = deadline
+        self.ended = ""
+        """Why it was ended from outside; empty while it was not."""
+        self._wire: socket.socket | None = None
+
+    def hold(self, wire: socket.socket | None) -> None:
+        """Name the engine's connection that waits for this call; None when there is none."""
+        self._wire = wire
+        if wire is not None and self.ended:
+            _hang_up(wire)
+
+    def end(self, why: str) -> None:
+        """Give the call up and hang up on the engine."""
+        self.ended = self.ended or why
+        if self._wire is not None:
+            _hang_up(self._wire)
+
+    def check(self) -> None:
+        """Raises ApiError when the call was given up."""
+        if self.ended:
+            raise ended_early(self.ended)
+
+
+def ended_early(why: str) -> ApiError:
+    """What is said about a call that was given up. Nobody hears it when the client is gone."""
+    if why == GONE:
+        return ApiError(499, "the client closed the connection", "client_gone")
+    if why == OVERDUE:
+        return ApiError(504, "the answer took longer than gateway.request_timeout_seconds", "timeout", final=True)
+    return ApiError(503, "the gateway is stopping", "gateway_stopping", retry_after=5)
+
+
+class Watch:
+    """All calls in flight."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._trips: dict[int, Trip] = {}
+        # gevent's own `poll` would wait in its loop; the kernel's with timeout 0 only looks.
+        self._poll = monkey.get_original("select", "poll")()
+        self.stopping: Callable[[], bool] = lambda: False
+        self._stopping_since: float | None = None
+
+    def enter(self, client: socket.socket | None) -> Trip:
+        """A call begins; `client` is its connection."""
+        handle = client.fileno() if client is not None else -1
+        trip = Trip(handle, time.monotonic() + self._seconds)
+        self._trips[id(trip)] = trip
+        if handle >= 0:
+            self._poll.register(handle, select.POLLRDHUP)
+        return trip
+
+    def leave(self, trip: Trip) -> None:
+        """The call is over. Safe to call twice."""
+        if self._trips.pop(id(trip), None) is not None and trip.handle >= 0:
+            with contextlib.suppress(KeyError):
+                self._poll.unregister(trip.handle)
+
+    def start(self) -> None:
+        """Begin to watch, for as long as the process lives."""
+        gevent.spawn(self._run)
+
+    def _run(self) -> None:
+        while True:
+            gevent.sleep(LOOK_SECONDS)
+            self.look()
+
+    def look(self) -> None:
+        """One look at everybody."""
+        if not self._trips:
+            return
+        now = time.monotonic()
+        gone = {handle for handle, _ in self._poll.poll(0)}
+        if self._stopping_since is None and self.stopping():
+            self._stopping_since = now
+        must_stop = self._stopping_since is not None and now - self._stopping_since > FAREWELL_SECONDS
+        for trip in list(self._trips.values()):
+            if trip.handle in gone:
+                self._poll.unregister(trip.handle)
+                trip.handle = -1
+                trip.end(GONE)
+            elif now > trip.deadline:
+                trip.end(OVERDUE)
+            elif must_stop:
+                trip.end(STOPPING)
+
+
+def _hang_up(wire: Any) -> None:
+    """Wake whoever waits on this socket; its owner closes it."""
+    with contextlib.suppress(OSError):
+        wire.shutdown(socket.SHUT_RDWR)
