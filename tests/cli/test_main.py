@@ -105,8 +105,11 @@ def test_a_report_that_cannot_be_taken_is_refused_whole(
 def test_item_show_json_has_what_is_promised(ledger: Ledger, home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run(home, capsys, "item", "show", "W-1", "--json")
     assert status == 0
-    promised = ["id", "state", "stage", "repo", "title", "kind", "severity", "signals", "plan", "attempts", "change", "verdicts", "autonomy", "waiting_for", "lessons_used", "cost", "created", "updated", "events"]
-    assert set(promised) <= set(json.loads(out))
+    promised = {
+        "id", "state", "stage", "repo", "title", "kind", "severity", "signals", "plan", "attempts", "change",
+        "verdicts", "autonomy", "waiting_for", "lessons_used", "cost", "created", "updated", "events",
+    }  # fmt: skip
+    assert promised <= set(json.loads(out))
 
 
 def test_commands_are_noted_and_illegal_ones_refused(
