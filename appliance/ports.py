@@ -267,7 +267,8 @@ class Forge(Protocol):
 class Scanner(Protocol):
     """Finds weaknesses in files; without network."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def scan(self, tree: Path, files: Sequence[str]) -> tuple[Finding, ...]:
         """Findings in these files. Raises Unavailable when the tool did not run to its end: no result is not a pass."""

@@ -43,7 +43,8 @@ def test_the_evidence_of_a_run_has_counts_units_and_the_sandbox() -> None:
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     (tmp_path / "shop.py").write_text(
-        'class Cart:\n    def total(self):\n        """Sum of prices."""\n        return 0\n\n\ndef slug(text):\n    def inner():\n        pass\n    return text\n'
+        'class Cart:\n    def total(self):\n        """Sum of prices."""\n        return 0\n'
+        "\n\ndef slug(text):\n    def inner():\n        pass\n    return text\n"
     )
     (tmp_path / "broken.py").write_text("def f(:\n")
     (tmp_path / "latin.py").write_bytes(b"# \xff\n")
