@@ -210,7 +210,17 @@ class Workspace(Protocol):
         PolicyRefused when a hook or protection refuses."""
         ...
 
-    def close(self) -> None: ...
+    def publish(self, commit: str, branch: str) -> None:
+        """Put a branch that is the box's own at a commit, wherever it was before."""
+        ...
+
+    def delete(self, branch: str) -> None:
+        """Delete a branch on the server, if it is there."""
+        ...
+
+    def close(self) -> None:
+        """Remove the clone. Safe to call twice."""
+        ...
 
 
 class Repository(Protocol):
@@ -238,6 +248,10 @@ class Repository(Protocol):
 
     def landed(self, item: str) -> str:
         """The commit on the server's branch whose trailer `Factory-Item` names this item, or "". Asks the server."""
+        ...
+
+    def reverted(self, item: str) -> str:
+        """The commit whose trailer `Factory-Revert-Of` names this item, or "". Asks the server."""
         ...
 
     def changed_between(self, old: str, new: str) -> tuple[str, ...]:

@@ -13,6 +13,9 @@ REVERT_TRAILER = "Factory-Revert-Of"
 def run(item: WorkItem, parts: Parts) -> Outcome:
     """Re-run the acceptance tests on the server's branch; revert when they fail there."""
     assert item.plan is not None and item.release is not None, "the runner monitors shipped items only"
+    taken_back = parts.repository.reverted(item.id)
+    if taken_back:
+        return rolled_back(item, item.release, taken_back, "it was reverted by a run that was cut off", {})
     head = parts.repository.sync()
     with parts.folder("monitor") as into:
         tree = parts.repository.checkout(head, into)
@@ -48,6 +51,12 @@ def revert(
         return Outcome(item=stopped, reason=stopped.waiting_for, by="rule")
     finally:
         workspace.close()
+    facts: dict[str, object] = {"head": head, "revert": commit, "failing": failing}
+    return rolled_back(item, release, commit, why, facts)
+
+
+def rolled_back(item: WorkItem, release: Release, commit: str, why: str, facts: dict[str, object]) -> Outcome:
+    """The end of a change that did not hold, and the signal that says so."""
     told = Signal(
         id="",
         repo=item.repo,
@@ -57,5 +66,4 @@ def revert(
         source="monitor",
     )
     back = item.with_(state=State.ROLLED_BACK, stage="monitor", release=release.with_(reverted_by=commit))
-    facts = {"head": head, "revert": commit, "failing": failing}
     return Outcome(item=back, reason=f"{why}; reverted by {commit[:12]}", by="rule", facts=facts, signals=(told,))

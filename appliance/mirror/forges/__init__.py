@@ -1,0 +1,1 @@
+"""The server's side of a change, one file per forge (ports.Forge)."""
