@@ -110,7 +110,8 @@ class Caller:
                 return self._once(call, row, read)
             except LOST as error:
                 call.trip.check()
-                self._surroundings.suspect(row)
+                if isinstance(error, ConnectionRefusedError):
+                    self._surroundings.suspect(row)
                 self._upstream.forget(row.url)
                 failure = lost(call.model, error)
             except _Busy as error:
