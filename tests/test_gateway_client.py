@@ -175,9 +175,9 @@ def test_route_gives_candidates_rule_and_reasons(model: GatewayModel, door: Door
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (refusal(404), NotFound), (refusal(401), PolicyRefused), (refusal(403), PolicyRefused), (refusal(400), UsageError),
-        (refusal(400, "context_length_exceeded"), LimitExceeded), (refusal(413), LimitExceeded), (refusal(500), Unavailable),
-        ((418, "not our shape", {}), UsageError),
+        (refusal(404), NotFound), (refusal(401), PolicyRefused), (refusal(403), PolicyRefused),
+        (refusal(400), UsageError), (refusal(400, "context_length_exceeded"), LimitExceeded),
+        (refusal(413), LimitExceeded), (refusal(500), Unavailable), ((418, "not our shape", {}), UsageError),
     ],
 )  # fmt: skip
 def test_a_refusal_is_raised_at_once_as_its_kind(

@@ -7,12 +7,13 @@ refused with a reason: it is never ignored in silence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
+from inference.gateway.demand import demand_call
 from inference.gateway.faults import bad_request
 
 SAMPLING = (
@@ -44,7 +45,7 @@ class Prepared:
     prompt_tokens: int = 0
     needs: tuple[str, ...] = ()
     must_call: bool = False
-    """The client demands a tool call, so text beside it is not wanted."""
+    """The client demands a tool call: the answer's text is that call (see `demand`)."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def for_model(self, model: str) -> bytes:
@@ -58,11 +59,13 @@ def prepare_chat(body: Mapping[str, Any]) -> Prepared:
         raise bad_request("`functions` is gone from the API; use `tools`", "functions", "unsupported_parameter")
     payload = _known(body, CHAT)
     payload["messages"] = normalise_messages(body.get("messages"))
-    _tools(payload)
+    demanded = _tools(payload)
     _response_format(payload)
     needs = [need for need, key in (("tools", "tools"), ("json_schema", "response_format")) if key in payload]
     length = _characters(payload["messages"]) + len(orjson.dumps(payload.get("tools", "")))
-    return _finish(body, payload, length, needs)
+    if demanded:
+        demand_call(payload, demanded)
+    return _finish(body, payload, length, needs, must_call=bool(demanded))
 
 
 def prepare_completion(body: Mapping[str, Any]) -> Prepared:
@@ -83,7 +86,9 @@ def _known(body: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return {name: body[name] for name in names if body.get(name) is not None}
 
 
-def _finish(body: Mapping[str, Any], payload: dict[str, Any], length: int, needs: list[str]) -> Prepared:
+def _finish(
+    body: Mapping[str, Any], payload: dict[str, Any], length: int, needs: list[str], must_call: bool = False
+) -> Prepared:
     limit = body.get("max_completion_tokens")
     limit = body.get("max_tokens") if limit is None else limit
     if limit is not None:
@@ -104,7 +109,7 @@ def _finish(body: Mapping[str, Any], payload: dict[str, Any], length: int, needs
         include_usage=isinstance(options, Mapping) and options.get("include_usage") is True,
         prompt_tokens=length // CHARACTERS_PER_TOKEN,
         needs=tuple(needs),
-        must_call=payload.get("tool_choice") == "required",
+        must_call=must_call,
         metadata=metadata if isinstance(metadata, Mapping) else {},
     )
 
@@ -179,8 +184,8 @@ def _tool_call(call: Any, n: int) -> dict[str, Any]:
     return made | ({"id": call["id"]} if call.get("id") else {})
 
 
-def _tools(payload: dict[str, Any]) -> None:
-    """A named tool is offered alone and then required: llama-server would take the name for `auto`."""
+def _tools(payload: dict[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The tools of which one must be called; none when the model may choose."""
     choice = payload.get("tool_choice", "auto")
     tools = payload.get("tools")
     if tools is not None and not isinstance(tools, list):
@@ -190,15 +195,18 @@ def _tools(payload: dict[str, Any]) -> None:
             raise bad_request("`tool_choice` needs `tools`", "tool_choice")
         for key in ("tools", "tool_choice", "parallel_tool_calls"):
             payload.pop(key, None)
-        return
+        return ()
+    if any(_function_name(tool) is None for tool in tools):
+        raise bad_request("each tool must be a function with a name", "tools")
     if isinstance(choice, Mapping):
         wanted = _function_name(choice)
         named = [tool for tool in tools if _function_name(tool) == wanted]
-        if not wanted or not named:
+        if not named:
             raise bad_request(f"`tool_choice` names {wanted!r}, which is not among the tools", "tool_choice")
-        payload |= {"tools": named[:1], "tool_choice": "required", "parallel_tool_calls": False}
-    elif choice not in ("auto", "none", "required"):
+        return named[:1]
+    if choice not in ("auto", "none", "required"):
         raise bad_request(f"unknown `tool_choice` {choice!r}", "tool_choice")
+    return tools if choice == "required" else ()
 
 
 def _function_name(value: Any) -> str | None:

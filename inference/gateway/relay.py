@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import logging
+import time
 from collections.abc import Iterator
 
 import gevent
@@ -64,15 +65,16 @@ class Relay:
 
     def body(self) -> Iterator[bytes]:
         """What the client gets."""
-        events, piece = Events(), self._first
+        events, piece, spoken = Events(), self._first, time.monotonic()
         while piece is not None and not isinstance(piece, ApiError):
             try:
                 out = self._shape(events, piece) if piece else COMMENT
             except Broken as error:
                 piece = from_engine(500, error.body, self._call.model)
                 break
-            if out:
-                yield out
+            if out or time.monotonic() - spoken > self._patience:
+                yield out or COMMENT
+                spoken = time.monotonic()
             if self._whole:
                 return
             piece = self._next()

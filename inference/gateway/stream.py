@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from inference.gateway.demand import call_in
+
 CHUNK_KEYS = ("id", "object", "created", "system_fingerprint")
 DONE = b"data: [DONE]\n\n"
 
@@ -59,6 +61,7 @@ class Shaper:
         """A finish reason was seen, so an end of the stream is a real end."""
         self._head: dict[str, Any] = {}
         self._calls: dict[int, set[int]] = {}
+        self._demanded: dict[int, str] = {}
 
     def shape(self, payload: bytes) -> bytes:
         """One chunk as an event; empty when the client must not see it. Raises Broken for an error in the stream."""
@@ -75,6 +78,8 @@ class Shaper:
         for n, choice in enumerate(choices):
             choice.setdefault("index", n)
             self._shape_choice(choice)
+        if self.must_call and not any(choice.get("delta") or choice.get("finish_reason") for choice in choices):
+            return b""
         return event({**self._head, "choices": choices})
 
     def finish(self) -> bytes:
@@ -88,21 +93,35 @@ class Shaper:
         delta = choice.get("delta")
         if isinstance(delta, dict):
             both_reasonings(delta)
-            if self.must_call and delta.get("content"):
-                # Engines let text come before a call that was demanded; clients that demand one do not expect it.
-                delta["content"] = None
+            if self.must_call:
+                self._keep_call(index, delta, bool(choice.get("finish_reason")))
             if not delta.get("tool_calls"):
                 delta.pop("tool_calls", None)
             else:
                 known = self._calls.setdefault(index, set())
-                delta["tool_calls"] = [_call_delta(call, n, known) for n, call in enumerate(delta["tool_calls"])]
+                delta["tool_calls"] = [
+                    _call_delta(call, n, known, self._head) for n, call in enumerate(delta["tool_calls"])
+                ]
         reason = choice.get("finish_reason")
         if reason:
             self.finished = True
             choice["finish_reason"] = finish_reason(reason, bool(self._calls.get(index)))
 
+    def _keep_call(self, index: int, delta: dict[str, Any], last: bool) -> None:
+        """Keep the text of a demanded call back until it is whole."""
+        kept = self._demanded.get(index, "") + (delta.pop("content", None) or "")
+        self._demanded[index] = kept
+        call = call_in(kept, call_id(self._head, index)) if last else None
+        if call:
+            delta["tool_calls"] = [call]
 
-def _call_delta(call: dict[str, Any], n: int, known: set[int]) -> dict[str, Any]:
+
+def call_id(head: dict[str, Any], n: int) -> str:
+    """An id for a call whose engine gave none: no other answer has it."""
+    return f"call_{head.get('id', '')}_{n}"
+
+
+def _call_delta(call: dict[str, Any], n: int, known: set[int], head: dict[str, Any]) -> dict[str, Any]:
     """A piece of a tool call: always its index; id, type and name in the first piece only and never null."""
     index = call.get("index")
     index = n if index is None else index
@@ -111,7 +130,7 @@ def _call_delta(call: dict[str, Any], n: int, known: set[int]) -> dict[str, Any]
         return {"index": index, "function": {key: value for key, value in function.items() if key != "name"}}
     known.add(index)
     function.setdefault("arguments", "")
-    return {"index": index, "id": call.get("id") or f"call_{index}", "type": "function", "function": function}
+    return {"index": index, "id": call.get("id") or call_id(head, index), "type": "function", "function": function}
 
 
 def finish_reason(reason: str, called: bool) -> str:
@@ -137,13 +156,14 @@ def shape_answer(answer: dict[str, Any], model: str, must_call: bool = False) ->
             continue
         both_reasonings(message)
         message.setdefault("content", None)
+        if must_call:
+            call = call_in(message.get("content") or "", call_id(answer, n))
+            message |= {"content": None, "tool_calls": [call] if call else []}
         if not message.get("tool_calls"):
             message.pop("tool_calls", None)
         for position, call in enumerate(message.get("tool_calls", [])):
             call.pop("index", None)
-            call |= {"id": call.get("id") or f"call_{position}", "type": "function"}
-        if must_call and "tool_calls" in message:
-            message["content"] = None
+            call |= {"id": call.get("id") or call_id(answer, position), "type": "function"}
         choice["finish_reason"] = finish_reason(choice.get("finish_reason") or "stop", "tool_calls" in message)
     made = {key: answer[key] for key in (*CHUNK_KEYS, "choices", "usage") if answer.get(key) is not None}
     return made | {"model": model}

@@ -29,6 +29,7 @@ from tests.inference.gateway_process import (
 from tests.inference.mock_engine import (
     MockEngine,
     answer,
+    delta,
     fail,
     mock_engine,
     prefill,
@@ -243,9 +244,9 @@ def test_trap_20_after_our_own_retries_clients_are_told_not_to(gateway: Gateway,
     response = chat(gateway)
     assert (response.status_code, response.headers["x-should-retry"]) == (502, "false")
     assert len(engine.asked) == 3
-    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=2) as client:
-        with pytest.raises(openai.InternalServerError):
-            client.chat.completions.create(model=CODER, messages=HELLO)
+    client = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=2)
+    with client, pytest.raises(openai.InternalServerError):
+        client.chat.completions.create(model=CODER, messages=HELLO)
     assert len(engine.asked) == 6
 
 
@@ -264,9 +265,9 @@ def test_trap_20_a_failure_in_mid_stream_is_an_error_event(
     lines = [line for line in chat(gateway, stream=True).text.split("\n\n") if line]
     assert lines[-1].startswith('data: {"error":{"message":') and '"code":"engine_lost"' in lines[-1]
     assert len(engine.asked) == 1
-    with client.chat.completions.create(model=CODER, messages=HELLO, stream=True) as stream:
-        with pytest.raises(openai.APIError, match="went away"):
-            list(stream)
+    stream = client.chat.completions.create(model=CODER, messages=HELLO, stream=True)
+    with stream, pytest.raises(openai.APIError, match="went away"):
+        list(stream)
 
 
 def test_a_stream_that_ends_before_its_finish_reason_is_an_error(gateway: Gateway, engine: MockEngine) -> None:
@@ -300,15 +301,31 @@ def test_an_answer_that_is_no_json_is_502(gateway: Gateway, engine: MockEngine) 
     assert chat(gateway).status_code == 502
 
 
-def test_the_named_tool_is_offered_alone_and_required(gateway: Gateway, engine: MockEngine) -> None:
-    tools = [{"type": "function", "function": {"name": name, "parameters": {}}} for name in ("f", "g")]
-    made = whole_answer("I will call.", tool_calls=[{"type": "function", "function": {"name": "g", "arguments": "{}"}}])
-    engine.will(answer(made))
-    response = chat(gateway, tools=tools, tool_choice={"type": "function", "function": {"name": "g"}})
-    assert engine.asked[0].body["tools"] == [tools[1]] and engine.asked[0].body["tool_choice"] == "required"
-    choice = response.json()["choices"][0]
-    assert choice["finish_reason"] == "tool_calls" and choice["message"]["content"] is None
-    assert choice["message"]["tool_calls"][0]["id"] == "call_0"
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_named_tool_becomes_the_schema_of_the_answer_and_the_answer_a_call(
+    client: openai.OpenAI, engine: MockEngine, stream: bool
+) -> None:
+    tools: Any = [{"type": "function", "function": {"name": name, "parameters": {}}} for name in ("f", "g")]
+    text = '{"name": "g", "arguments": {"a": 1}}'
+    pieces = [delta(content=text[n : n + 5]) for n in range(0, len(text), 5)]
+    engine.will(say(delta(role="assistant"), *pieces, delta("stop")) if stream else answer(whole_answer(text)))
+    choice: Any = {"type": "function", "function": {"name": "g"}}
+    asked: Any = {"model": CODER, "messages": HELLO, "tools": tools, "tool_choice": choice}
+    if stream:
+        with client.chat.completions.create(**asked, stream=True) as chunks:
+            shown = [chunk.choices[0] for chunk in chunks]
+        calls, reason = [call for one in shown for call in one.delta.tool_calls or []], shown[-1].finish_reason
+        assert not any(one.delta.content for one in shown)
+    else:
+        made = client.chat.completions.create(**asked).choices[0]
+        calls, reason = made.message.tool_calls, made.finish_reason
+        assert made.message.content is None
+    assert reason == "tool_calls"
+    assert [(call.function.name, call.function.arguments) for call in calls] == [("g", '{"a":1}')]
+    sent = engine.asked[0].body
+    schema = sent["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["name"] == {"const": "g"} and "tools" not in sent
+    assert '"name":"g"' in sent["messages"][0]["content"] and '"name":"f"' not in sent["messages"][0]["content"]
 
 
 def test_keys_open_by_bearer_and_by_x_api_key(gateway: Gateway) -> None:

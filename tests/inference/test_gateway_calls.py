@@ -299,7 +299,9 @@ def test_a_killed_gateway_hangs_nobody_and_frees_its_port(tmp_path: Path, engine
             with httpx.Client(base_url=gateway.url, timeout=20, trust_env=False) as client:
                 headers = {"Authorization": f"Bearer {gateway.key}"}
                 try:
-                    return client.post("/v1/chat/completions", json={**body, "stream": n % 2 == 0}, headers=headers).text
+                    return client.post(
+                        "/v1/chat/completions", json={**body, "stream": n % 2 == 0}, headers=headers
+                    ).text
                 except httpx.TransportError as error:
                     return type(error).__name__
 

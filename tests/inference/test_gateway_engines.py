@@ -112,9 +112,7 @@ def test_trap_19_a_schema_is_obeyed(client: openai.OpenAI) -> None:
 
 def test_a_named_tool_is_called(client: openai.OpenAI) -> None:
     parameters = {"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"]}
-    tools = [
-        {"type": "function", "function": {"name": name, "parameters": parameters}} for name in ("first", "second")
-    ]
+    tools = [{"type": "function", "function": {"name": name, "parameters": parameters}} for name in ("first", "second")]
     made = client.chat.completions.create(
         model="tiny", messages=HELLO, max_tokens=200, tools=tools,
         tool_choice={"type": "function", "function": {"name": "second"}},

@@ -36,11 +36,11 @@ FIELDS = ("messages", "tools", "tool_choice", "response_format", "stream", "stre
           "metadata", "model", "prompt", "input", "functions", "max_completion_tokens", "encoding_format")  # fmt: skip
 MESSAGE = st.fixed_dictionaries(
     {}, optional={"role": st.sampled_from(["user", "system", "developer", "assistant", "tool"]) | JSON,
-                  "content": JSON | st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": JSON}), max_size=2),
+                  "content": JSON | st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": JSON})),
                   "tool_calls": JSON | st.lists(st.fixed_dictionaries({"function": JSON}), max_size=2)},
 )  # fmt: skip
 BODY = st.fixed_dictionaries(
-    {}, optional={**{name: JSON for name in FIELDS}, "messages": st.lists(MESSAGE, max_size=3) | JSON}
+    {}, optional={**dict.fromkeys(FIELDS, JSON), "messages": st.lists(MESSAGE, max_size=3) | JSON}
 )
 
 
@@ -129,7 +129,12 @@ def test_trap_4_and_5_tool_call_deltas_have_an_index_and_name_themselves_once() 
     assert calls[0] == {"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": ""}}
     assert calls[1] == {"index": 0, "function": {"arguments": '{"a"'}}
     assert calls[2] == {"index": 0, "function": {"arguments": ": 1}"}}
-    assert calls[3] == {"index": 1, "id": "call_1", "type": "function", "function": {"name": "g", "arguments": ""}}
+    assert calls[3] == {
+        "index": 1,
+        "id": "call_chatcmpl-1_1",
+        "type": "function",
+        "function": {"name": "g", "arguments": ""},
+    }
 
 
 @pytest.mark.parametrize(("reason", "said"), [("stop", "tool_calls"), ("length", "length"), ("error", "error")])
@@ -155,9 +160,30 @@ def test_trap_13_reasoning_goes_by_both_names() -> None:
     assert "reasoning" not in shaped(delta(content="a", reasoning=None))[0]["choices"][0]["delta"]
 
 
-def test_text_before_a_demanded_call_is_left_out() -> None:
-    made = shaped(delta(content="Well"), delta(tool_calls=[call(0, id="c", name="f")]), delta("stop"), must_call=True)
-    assert made[0]["choices"][0]["delta"]["content"] is None
+def test_a_demanded_call_that_was_cut_off_is_no_call() -> None:
+    made = shaped(delta(content='{"name": "f", "argu'), delta("length"), must_call=True)
+    assert len(made) == 1 and made[0]["choices"][0] == {"index": 0, "delta": {}, "finish_reason": "length"}
+    whole = shape_answer(whole_answer('{"name": "f", "argu'), "m", must_call=True)["choices"][0]["message"]
+    assert whole["content"] is None and "tool_calls" not in whole
+
+
+def test_definitions_of_demanded_tools_keep_apart() -> None:
+    def tool(name: str, kind: str) -> dict[str, Any]:
+        inner = {
+            "$defs": {"T": {"type": kind, "next": {"$ref": "#/$defs/T"}}},
+            "properties": {"a": {"$ref": "#/$defs/T"}},
+        }
+        return {"type": "function", "function": {"name": name, "parameters": {"type": "object", **inner}}}
+
+    made = prepare_chat(
+        {"messages": USER, "tools": [tool("f", "string"), tool("g", "number")], "tool_choice": "required"}
+    )
+    schema = made.payload["response_format"]["json_schema"]["schema"]
+    assert schema["$defs"]["f0_T"] == {"type": "string", "next": {"$ref": "#/$defs/f0_T"}}
+    assert schema["$defs"]["f1_T"]["type"] == "number"
+    second = schema["anyOf"][1]["properties"]
+    assert second["name"] == {"const": "g"} and second["arguments"]["properties"] == {"a": {"$ref": "#/$defs/f1_T"}}
+    assert made.must_call and "tools" in made.needs
 
 
 def test_an_error_inside_a_stream_is_raised() -> None:
@@ -188,7 +214,8 @@ def test_embeddings_of_another_size_than_asked_for_are_refused() -> None:
 @pytest.mark.parametrize(
     ("error", "status", "code"),
     [
-        (NotFound("a"), 404, "model_not_found"), (Unavailable("a"), 503, "unavailable"), (ConfigError("a"), 503, "config"),
+        (NotFound("a"), 404, "model_not_found"), (Unavailable("a"), 503, "unavailable"),
+        (ConfigError("a"), 503, "config"),
         (UsageError("a"), 400, "usage"), (PolicyRefused("a"), 403, "refused"), (Conflict("a"), 409, "conflict"),
         (ContextExceeded("a"), 400, "context_length_exceeded"), (LimitExceeded("a"), 429, "limit"),
         (FactoryError("a"), 500, "failed"),
