@@ -52,6 +52,8 @@ class Call:
     """The candidate that is tried now; in the end, the one that answered."""
     pinned: bool = False
     """The client has been told the model, so no other may answer."""
+    pending: bool = True
+    """No engine has answered yet."""
     attempts: int = 0
     away: float = 0.0
     """Seconds spent waiting for an engine: to load, to answer, and between two tries."""
@@ -91,7 +93,9 @@ class Caller:
                 self._metrics.fallbacks.inc()
             call.model = model
             try:
-                return self._ask(call, until, read)
+                made = self._ask(call, until, read)
+                call.pending = False
+                return made
             except ApiError as error:
                 if call.trip.ended or (error.status < 500 and error.status != 429):
                     raise
@@ -169,10 +173,19 @@ class Caller:
             why = f"it is {row.state} {row.reason}".rstrip() if row is not None else why
             now = time.monotonic()
             if now - asked >= ASK_SECONDS:
-                asked, why = now, self._ask_to_load(call.model) or why
+                asked, trouble = now, self._ask_to_load(call.model)
+                why = trouble or why
+                if trouble and self._another_is_ready(call):
+                    raise unready(call.model, why)
             if time.monotonic() >= until:
                 raise unready(call.model, why)
             gevent.sleep(POLL_SECONDS)
+
+    def _another_is_ready(self, call: Call) -> bool:
+        """Whether a candidate after this one could answer now."""
+        later = call.decision.candidates[call.decision.candidates.index(call.model) + 1 :]
+        rows = [] if call.pinned else [self._surroundings.engine(model) for model in later]
+        return any(row is not None and row.state == "ready" for row in rows)
 
     def _ask_to_load(self, model: str) -> str:
         """Ask for the model; what is in the way for now, in words. Raises ApiError when waiting is in vain."""

@@ -17,6 +17,9 @@ from inference.gateway.upstream import Upstream
 from inference.gateway.usage import UsageLog
 from inference.gateway.watch import Watch
 
+ENGINES_SECONDS = 5.0
+"""How long the engines process may take to answer an order; loading itself goes on behind it."""
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -34,7 +37,7 @@ class Parts:
         """The real ones."""
         surroundings, metrics = Surroundings(home, settings), Metrics()
         upstream = Upstream(settings.gateway.request_timeout_seconds)
-        caller = Caller(surroundings, EnginesClient(home), upstream, metrics, settings)
+        caller = Caller(surroundings, EnginesClient(home, timeout=ENGINES_SECONDS), upstream, metrics, settings)
         watch = Watch(settings.gateway.request_timeout_seconds)
         return cls(settings, surroundings, caller, watch, metrics, UsageLog(home.spool))
 
@@ -42,7 +45,8 @@ class Parts:
         """The answer begins: note how long that took, and how much of it was our own doing."""
         passed = time.perf_counter() - call.started
         self.metrics.first_byte.labels(call.path).observe(passed)
-        self.metrics.overhead.labels(call.path).observe(max(0.0, passed - call.away))
+        if not call.pending:  # else the time spent waiting is not known yet
+            self.metrics.overhead.labels(call.path).observe(max(0.0, passed - call.away))
 
     def settle(self, call: Call, usage: Mapping[str, Any], failure: ApiError | None) -> None:
         """The call is over: free its place, count it, write its line."""

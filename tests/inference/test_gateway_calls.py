@@ -119,7 +119,10 @@ def test_a_refusal_is_neither_tried_again_nor_taken_elsewhere(
 
 def test_an_engine_that_is_not_there_is_passed_over(gateway: Gateway, other: MockEngine) -> None:
     publish(gateway.home, {CODER: dead_url(), BIG: other.url})
+    before = gateway.metric("appliance_gateway_fallbacks_total")
     assert chat(gateway).headers["x-appliance-model"] == BIG
+    assert gateway.metric("appliance_gateway_fallbacks_total") == before + 1
+    assert gateway.usage()[-1]["waited_seconds"] < 1.4  # not the whole of queue_seconds, as another one is ready
 
 
 def test_an_engine_that_comes_back_at_another_port_is_found(gateway: Gateway, engine: MockEngine) -> None:
@@ -351,6 +354,15 @@ def test_a_killed_worker_is_replaced_and_clients_that_ask_again_are_served(tmp_p
 
 def children(parent: int) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def test_only_the_gateways_worker_is_patched_for_gevent() -> None:
+    from gevent import monkey
+
+    from inference.gateway import app, calls, relay, serve, upstream
+
+    assert all((app, calls, relay, serve, upstream))
+    assert not monkey.is_module_patched("socket") and not monkey.is_module_patched("threading")
 
 
 def test_a_taken_port_is_said_in_words() -> None:
