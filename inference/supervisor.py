@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from appliance.errors import Conflict, NotFound
+from appliance.errors import Conflict, FactoryError, NotFound
 from appliance.ports import Clock, SystemClock
 from inference.child import Child
 from inference.lifecycle import Action, Life, Patience, Phase, Seen, decide, want
@@ -233,6 +233,8 @@ class Supervisor:
             entry.child = Child(argv, spec.env, spec.log, spec.death_signal)
         except OSError as error:
             entry.spawn_failure = f"cannot be started: {error.strerror or error}"
+        except FactoryError as error:  # its command cannot be made now: the server was uninstalled, say
+            entry.spawn_failure = f"cannot be started: {error.message}"
 
     def _want(self, name: str, wanted: bool) -> None:
         with self._lock:

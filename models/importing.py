@@ -47,8 +47,9 @@ def import_model(
         UsageError: a name or task cannot be accepted.
         Conflict: the id or an alias belongs to other content.
         LimitExceeded: not enough disk space.
+        Unavailable: the registry cannot be written to.
     """
-    if not path.is_file():
+    if not _is_file(path):
         raise NotFound(f"there is no file {path}", "give the path of one .gguf file")
     header = read_header(path)
     if not header.architecture or not header.tensors:
@@ -70,6 +71,13 @@ def import_model(
         # The source may have changed since the first look; the card describes the copy.
         card = card_from(read_header(copy), name, sha256, licence, tasks, aliases)
         return Imported(registry.add(card, folder), "added")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long, or a folder we may not look into
+        return False
 
 
 def _same_content(path: Path, registry: Registry, name: str, progress: BytesDone) -> Card | None:
@@ -108,11 +116,11 @@ def _again(
 
 
 def _check_space(registry: Registry, size: int) -> None:
-    registry.folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(registry.folder).free
+    existing = next(folder for folder in (registry.folder, *registry.folder.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
     if free < size + SPARE:
         raise LimitExceeded(
-            f"it needs {size >> 20} MiB and {SPARE >> 20} MiB must stay free; {registry.folder} has {free >> 20} MiB",
+            f"it needs {size >> 20} MiB and {SPARE >> 20} MiB must stay free; {existing} has {free >> 20} MiB",
             "make room, or remove models that are not needed",
         )
 

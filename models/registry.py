@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from appliance.errors import Conflict, NotFound, VerificationFailed
+from appliance.errors import Conflict, NotFound, Unavailable, VerificationFailed
 from models.card import Card, checked_name
 from models.gguf import read_header
 
@@ -51,7 +51,7 @@ class Registry:
 
     def get(self, id: str) -> Card:
         """The model with exactly this id. Raises NotFound, or VerificationFailed when its card is broken."""
-        if not (self.folder / id / CARD).is_file():
+        if id.startswith(".") or "/" in id:
             raise self._unknown(id)
         return self._read(self.folder / id)
 
@@ -93,6 +93,7 @@ class Registry:
 
     def update(self, card: Card) -> Card:
         """Replace the card of a model that is there. Raises NotFound, or Conflict when an alias is taken."""
+        self.get(card.id)
         with self._locked():
             self.get(card.id)
             self._check_names_free(card, but=card.id)
@@ -103,9 +104,11 @@ class Registry:
     def remove(self, id: str) -> None:
         """Remove a model and its weights. Raises NotFound."""
         doomed = self.folder / f".removing-{secrets.token_hex(4)}"
+        if not (self.folder / checked_name(id)).is_dir():
+            raise self._unknown(id)
         with self._locked():
-            if not (self.folder / checked_name(id)).is_dir():
-                raise self._unknown(id)
+            if not (self.folder / id).is_dir():
+                raise self._unknown(id)  # somebody else was quicker
             (self.folder / id).rename(doomed)
             _sync_folder(self.folder)
         shutil.rmtree(doomed, ignore_errors=True)
@@ -134,7 +137,21 @@ class Registry:
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """A private folder in which a model is put together; gone afterwards unless `add` took it over."""
+        """A private folder in which a model is put together; gone afterwards unless `add` took it over.
+
+        Raises:
+            Unavailable: the registry cannot be written to, or what was done in the folder failed with an OSError.
+        """
+        try:
+            with self._folder_of_ours() as folder:
+                yield folder
+        except OSError as error:
+            raise Unavailable(
+                f"cannot write to {self.folder}: {error.strerror}", "make it writable and see that the disk has room"
+            ) from error
+
+    @contextmanager
+    def _folder_of_ours(self) -> Iterator[Path]:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._locked():
             self._clean_up()
@@ -165,8 +182,10 @@ class Registry:
     def _folders(self) -> tuple[Path, ...]:
         try:
             entries = sorted(self.folder.iterdir())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return ()
+        except OSError as error:
+            raise Unavailable(f"cannot read {self.folder}: {error.strerror}", "make it readable") from error
         return tuple(entry for entry in entries if not entry.name.startswith(".") and entry.is_dir())
 
     def _cards(self) -> Iterator[tuple[str, Card | str]]:
@@ -190,6 +209,8 @@ class Registry:
             if folder.is_dir():
                 raise VerificationFailed(f"{folder} has no {CARD}", hint) from error
             raise self._unknown(folder.name) from error
+        except OSError as error:
+            raise VerificationFailed(f"the card {folder / CARD} cannot be read: {error.strerror}", hint) from error
         if card.id != folder.name or "/" in card.file:
             raise VerificationFailed(
                 f"the card {folder / CARD} names another model or place ({card.id}, {card.file})", hint

@@ -12,7 +12,7 @@ import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from appliance.cli.context import Box, pass_box, table
-from appliance.errors import Conflict, Unavailable
+from appliance.errors import Conflict, Unavailable, VerificationFailed
 from inference.engines.client import EnginesClient
 from models.card import TASKS, Card
 from models.importing import import_model
@@ -95,12 +95,20 @@ def verify(box: Box, name: str | None) -> None:
     """Compare the weights of one model, or of all, with their cards."""
     registry = Registry(box.home.models)
     cards = (registry.find(name),) if name else registry.list()
+    problems = [] if name else list(registry.problems())
+    sound: list[Card] = []
     for card in cards:
-        with _progress(box, f"verifying {card.id}") as report:
-            registry.verify(card.id, report)
-    lines = [f"{card.id}: sound (SHA-256 {card.sha256})" for card in cards]
-    data = [{"id": card.id, "sha256": card.sha256, "verified": True} for card in cards]
-    box.emit(data, "\n".join(lines) or "no models to verify")
+        try:
+            with _progress(box, f"verifying {card.id}") as report:
+                sound.append(registry.verify(card.id, report))
+        except VerificationFailed as error:
+            problems.append(error.message)
+    lines = [f"{card.id}: sound (SHA-256 {card.sha256})" for card in sound]
+    data = [{"id": card.id, "sha256": card.sha256, "verified": True} for card in sound]
+    if sound or not problems:
+        box.emit(data, "\n".join(lines) or "no models to verify")
+    if problems:
+        raise VerificationFailed("; ".join(problems), "`appliance model remove` them and import them again")
 
 
 @command.command("remove")
@@ -111,7 +119,8 @@ def remove(box: Box, name: str, force: bool) -> None:
     """Remove a model and its weights."""
     registry = Registry(box.home.models)
     card = registry.find(name)
-    if any(row["model"] == card.id and row["pid"] for row in _loaded(box)):
+    # An engine that is between two starts has no process, yet its weights are needed; a refused preload has no engine.
+    if any(row["model"] == card.id and row["engine"] for row in _loaded(box)):
         if not force:
             raise Conflict(f"{card.id} is loaded", f"`appliance model unload {card.id}` first, or say --force")
         EnginesClient(box.home).unload(card.id)

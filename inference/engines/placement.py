@@ -49,5 +49,6 @@ def fit_memory(model: str, needed: int, available: int) -> Fit:
 def context_of(card: Card, wanted: int) -> int:
     """Context for each request, in tokens: what the settings want, within what the model was trained for."""
     if card.embeds:
-        return card.context_tokens or 512
+        # Its batch is as long as its context, so what a file claims needs a bound.
+        return min(card.context_tokens or 512, max(wanted, 512))
     return min(wanted, card.context_tokens) if card.context_tokens else wanted
