@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from flask import Response, g, request
 from pydantic import ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from inference.catalogue import Entry
 from inference.gateway.calls import Call, parsed
@@ -175,9 +176,13 @@ def ready(parts: Parts) -> Response:
 
 
 def body_of_request() -> dict[str, Any]:
-    """The JSON object a client sent. Raises ApiError (400)."""
+    """The JSON object a client sent. Raises ApiError (400), or RequestEntityTooLarge."""
+    raw = request.get_data(cache=False)
+    if request.content_length is None and len(raw) >= (request.max_content_length or len(raw) + 1):
+        # A body in chunks has no length to refuse beforehand; it is cut at the limit without a word.
+        raise RequestEntityTooLarge
     try:
-        body = orjson.loads(request.get_data(cache=False))
+        body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise bad_request(f"the body is not JSON: {error}", code="invalid_json") from error
     if not isinstance(body, dict):

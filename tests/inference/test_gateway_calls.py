@@ -47,6 +47,7 @@ from tests.inference.mock_engine import (
     whole_answer,
 )
 
+pytestmark = pytest.mark.integration
 HELLO = [{"role": "user", "content": "Hello?"}]
 
 
