@@ -1,0 +1,179 @@
+"""Several patches pass: are they the same, and is one of them surely meant?
+
+Patches are clustered by what their functions answer on inputs that the tests do not have (`runner/probe.py`). The odds
+of a patch are its ranking score; a cluster has the sum of its patches' odds. One cluster far ahead of the others
+ships its best patch. Where clusters disagree and none is far ahead, a person is asked, with an input that tells them
+apart. With few known tests first patches are wrong one time in five, so being ahead has to mean a lot then.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from appliance import ports, work
+from appliance.repair.edits import Edit, new_contents, unified
+from appliance.repair.localise import Fault
+from appliance.repair.problem import Problem, literals
+from appliance.repair.runners import Job
+from appliance.repair.source import Source
+from appliance.repair.templates import changed_line
+from appliance.repair.validate import Bench
+
+FAR = 5.0
+"""Patches whose score is so much below the best one's (in nats) are not compared with it any more."""
+SURE = 0.72
+"""Share of the odds the best cluster needs."""
+TESTS_SHOWN = 30
+"""Passing tests that are run to record arguments, besides the acceptance tests."""
+INPUTS = 300
+SEED = 20261125
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What came of the choice; `reason` is empty when nothing passed."""
+
+    decision: Literal["ship", "ask", "none"]
+    reason: str = ""
+    candidates: tuple[work.Candidate, ...] = ()
+
+
+@dataclass
+class Cluster:
+    """Patches that answer alike."""
+
+    edits: list[Edit]
+    answers: Mapping[str, str]
+    odds: float = 0.0
+    telling: str = field(default="")
+
+    @property
+    def best(self) -> Edit:
+        return max(self.edits, key=lambda edit: edit.score)
+
+
+def decide(problem: Problem, fault: Fault, bench: Bench, passing: Sequence[Edit], progress: ports.Progress) -> Decided:
+    """Ship, ask, or neither."""
+    if not passing:
+        return Decided("none")
+    best = max(edit.score for edit in passing)
+    near = [edit for edit in passing if edit.score > best - FAR]
+    progress(f"comparing {len(near)} patches that pass by what they answer on other inputs")
+    clusters = clustered(near, probed(problem, fault, bench, near))
+    weigh(clusters, best)
+    first, rest = clusters[0], clusters[1:]
+    share = first.odds / sum(cluster.odds for cluster in clusters)
+    candidates = tuple(_candidate(fault, cluster, number, clusters) for number, cluster in enumerate(clusters))
+    tried = f"{len(passing)} of {bench.tried} candidates pass all {len(bench.tests)} known tests"
+    if not rest:
+        alike = " and all answer alike on other inputs" if len(near) > 1 else ""
+        return Decided("ship", f"{_in_words(fault, first.best)}; {tried}{alike}", candidates)
+    if share >= SURE:
+        why = f"{_in_words(fault, first.best)}; {tried} in {len(clusters)} ways, this one by far the likeliest ({share:.0%})"
+        return Decided("ship", why, candidates)
+    question = f"{tried} in {len(clusters)} ways that differ on other inputs, and nothing decides."
+    return Decided("ask", question, candidates)
+
+
+def probed(problem: Problem, fault: Fault, bench: Bench, edits: Sequence[Edit]) -> dict[int, Mapping[str, str]]:
+    """For each edit by its place in the list: call → answer on generated inputs."""
+    passing = [test for test in bench.tests[bench.first :]][:TESTS_SHOWN]
+    touched = sorted({part.path for edit in edits for part in edit.all})
+    targets = sorted({(part.path, _first_line(fault.sources[part.path], part)) for edit in edits for part in edit.all})
+    values = [value for path in touched for value in literals(fault.sources[path])][:60]
+    request: dict[str, Any] = {
+        "op": "probe", "tests": [*bench.tests[: bench.first], *passing], "files": touched, "targets": targets,
+        "literals": values, "seed": SEED, "count": INPUTS, "record_cpu": 15.0, "cpu": 15.0, "wall": 60.0, "start_cpu": 10.0,
+    }  # fmt: skip
+    answers: dict[int, Mapping[str, str]] = {}
+    cold: list[Job] = []
+    for job in bench.hot.run(Job({**request, "edits": edit.wire()}, tag=number) for number, edit in enumerate(edits)):
+        if job.status == "cold":
+            cold.append(Job(job.request, tag=job.tag))
+        else:
+            answers[job.tag] = _answers(job)
+    if cold:
+        bench.start_cold()
+        answers |= {job.tag: _answers(job) for job in bench.cold.run(cold)}
+    return answers
+
+
+def _first_line(source: Source, edit: Edit) -> int:
+    node = source.function_at(edit.line).node
+    decorators = [one.lineno for one in getattr(node, "decorator_list", ())]
+    return min([getattr(node, "lineno", 1), *decorators])
+
+
+def _answers(job: Job) -> dict[str, str]:
+    return {call: answer for part in job.parts for call, answer in part.get("calls", ())}
+
+
+def clustered(edits: Sequence[Edit], answers: Mapping[int, Mapping[str, str]]) -> list[Cluster]:
+    """Group edits whose answers agree on every call they share; an edit without answers stands alone."""
+    clusters: list[Cluster] = []
+    for number in sorted(range(len(edits)), key=lambda n: -edits[n].score):
+        mine = answers.get(number, {})
+        home = next((one for one in clusters if mine and one.answers and not differing(one.answers, mine)), None)
+        if home is None:
+            clusters.append(Cluster([edits[number]], mine))
+        else:
+            home.edits.append(edits[number])
+            home.answers = {**mine, **home.answers}
+    return clusters
+
+
+def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """Calls that are answered differently, shortest first."""
+    return sorted(
+        (call for call, answer in one.items() if other.get(call, answer) != answer), key=lambda c: (len(c), c)
+    )
+
+
+def weigh(clusters: list[Cluster], best: float) -> None:
+    """Odds of each cluster, and the clusters in their order."""
+    for cluster in clusters:
+        cluster.odds = sum(math.exp(edit.score - best) for edit in cluster.edits)
+    clusters.sort(key=lambda cluster: -cluster.odds)
+
+
+def _candidate(fault: Fault, cluster: Cluster, number: int, clusters: Sequence[Cluster]) -> work.Candidate:
+    edit = cluster.best
+    texts = {path: source.text for path, source in fault.sources.items()}
+    files = new_contents(edit, texts)
+    total = sum(one.odds for one in clusters)
+    return work.Candidate(
+        diff=unified(texts, files),
+        files=files,
+        origin=edit.names(),
+        weight=round(cluster.odds / total, 4),
+        cluster=number,
+        why=_in_words(fault, edit),
+        telling_input=_telling(cluster, clusters),
+    )
+
+
+def _telling(cluster: Cluster, clusters: Sequence[Cluster]) -> str:
+    """An input on which this cluster differs from the likeliest other one."""
+    for other in clusters:
+        if other is not cluster:
+            calls = differing(cluster.answers, other.answers)
+            if calls:
+                return f"{calls[0]} gives {cluster.answers[calls[0]]} and not {other.answers[calls[0]]}"
+    return ""
+
+
+def _in_words(fault: Fault, edit: Edit) -> str:
+    """What an edit does, for people."""
+    said = []
+    for part in edit.all:
+        old, new = changed_line(fault.sources[part.path], part)
+        said.append(f"{part.path}:{part.line} ({part.template}): `{_short(old)}` becomes `{_short(new)}`")
+    return " and ".join(said)
+
+
+def _short(text: str) -> str:
+    line = " ⏎ ".join(part.strip() for part in text.strip().splitlines() if part.strip())
+    return line if len(line) <= 160 else f"{line[:157]}…"
