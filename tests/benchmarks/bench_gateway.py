@@ -1,10 +1,11 @@
-"""Added latency of the gateway: the same mock engine called directly and through the gateway, in one run.
+"""Added latency of the gateway: the same engine called directly and through the gateway, in one run.
 
-Prints, for 1 and 16 clients with kept connections, p50 and p99 of a whole chat answer and of the first piece of a
-stream, and requests per second. "added" is the difference of the medians (or 99th percentiles); "ratio" divides them.
-The mock answers at once, so the ratio is the worst there can be: a real engine takes milliseconds to minutes. Clients
-are closed loops: at 16 they queue for the gateway's one process, so latency there is the inverse of its throughput.
-Rounds alternate between both ways. Client, mock and gateway share the machine's cores.
+Prints, for 1 and 16 clients with kept connections, p50 and p99 in milliseconds and requests per second: of whole chat
+answers and of the first piece of a stream with a mock engine, and of a vector with the box's real embedder. "added" is
+the difference of the medians (or 99th percentiles), "ratio" their quotient. The mock answers at once, so its ratios
+are the worst there can be: a real engine takes milliseconds to minutes. Clients are closed loops: at 16 they queue for
+the gateway's one process, so latency there is the inverse of its throughput. Rounds alternate between both ways.
+Client, engine and gateway share the machine's cores.
 """
 
 from __future__ import annotations
@@ -12,17 +13,24 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.inference.gateway_process import CODER, make_home, publish, running_gateway
+from appliance.gateway_client import GatewayModel
+from models.minilm import ensure_default
+from models.registry import Registry
+from tests.inference.gateway_process import CODER, EMBEDDER, make_home, publish, running_gateway, stop
 
 ANSWER = json.dumps(
     {
@@ -83,13 +91,29 @@ def serve_mock(pipe: Any) -> None:
     asyncio.run(run())
 
 
-async def client(port: int, key: str, stream: bool, until: float, times: list[float]) -> None:
-    """A closed loop on one connection; notes seconds to the whole answer, or to a stream's first piece."""
-    body = json.dumps({"model": CODER, "messages": [{"role": "user", "content": "Hello?"}], "stream": stream}).encode()
-    request = (
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        + b"Authorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s" % (key.encode(), len(body), body)
-    )
+@dataclass(frozen=True)
+class Way:
+    """One way to the same answer."""
+
+    port: int
+    key: str
+    times: list[float] = field(default_factory=list)
+    """Seconds to the whole answer, or to a stream's first piece."""
+    rates: list[float] = field(default_factory=list)
+    """Answers per second, one number a round."""
+
+    def quantile(self, part: float) -> float:
+        return sorted(self.times)[min(len(self.times) - 1, int(part * len(self.times)))] * 1000
+
+
+def request_bytes(key: str, path: str, body: dict[str, Any]) -> bytes:
+    raw = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer {key}\r\n"
+    return f"{head}Content-Length: {len(raw)}\r\n\r\n".encode() + raw
+
+
+async def client(port: int, request: bytes, stream: bool, until: float, times: list[float]) -> None:
+    """A closed loop on one connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     while time.perf_counter() < until:
         began = time.perf_counter()
@@ -104,72 +128,93 @@ async def client(port: int, key: str, stream: bool, until: float, times: list[fl
         else:
             await reader.readexactly(length_in(head))
             times.append(time.perf_counter() - began)
+        if b"connection: close" in head.lower():  # llama-server's way after a hundred calls
+            writer.close()
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.close()
     await writer.wait_closed()
 
 
-def measure(port: int, key: str, clients: int, stream: bool, seconds: float) -> tuple[list[float], float]:
-    """Latencies, and answers per second."""
+def measure(way: Way, path: str, body: dict[str, Any], clients: int, seconds: float) -> None:
+    """One round."""
 
-    async def run() -> tuple[list[float], float]:
-        times: list[float] = []
-        began = time.perf_counter()
-        await asyncio.gather(*(client(port, key, stream, began + seconds, times) for _ in range(clients)))
-        return times, len(times) / (time.perf_counter() - began)
+    async def run() -> None:
+        request, stream = request_bytes(way.key, path, body), body.get("stream", False)
+        began, before = time.perf_counter(), len(way.times)
+        await asyncio.gather(*(client(way.port, request, stream, began + seconds, way.times) for _ in range(clients)))
+        way.rates.append((len(way.times) - before) / (time.perf_counter() - began))
 
-    return asyncio.run(run())
-
-
-def report(name: str, direct: tuple[list[float], list[float]], through: tuple[list[float], list[float]]) -> None:
-    cells = [f"{name:<26}"]
-    for part in (0.5, 0.99):
-        a, b = (quantile(times, part) * 1000 for times, _ in (direct, through))
-        cells.append(f"p{part * 100:.0f} {a:7.3f} -> {b:7.3f} ms (added {b - a:7.3f}, ratio {b / a:5.1f})")
-    rates = [statistics.mean(rates) for _, rates in (direct, through)]
-    cells.append(f"{rates[0]:7.0f} -> {rates[1]:6.0f} /s")
-    print("  ".join(cells), flush=True)
+    asyncio.run(run())
 
 
-def quantile(times: list[float], part: float) -> float:
-    return sorted(times)[min(len(times) - 1, int(part * len(times)))]
+def compare(name: str, ways: tuple[Way, Way], path: str, body: dict[str, Any], options: argparse.Namespace) -> None:
+    """Both ways in turns, after a short warm-up of each, for every number of clients."""
+    for clients in (1, 16):
+        direct, through = (Way(way.port, way.key) for way in ways)
+        for way in (direct, through):
+            measure(way, path, body, clients, 0.3)
+            way.times.clear(), way.rates.clear()
+        for _ in range(options.rounds):
+            for way in (direct, through):
+                measure(way, path, body, clients, options.seconds)
+        cells = [f"{name}, {clients} client{'s' * (clients > 1)}".ljust(34)]
+        for part in (0.5, 0.99):
+            a, b = direct.quantile(part), through.quantile(part)
+            cells.append(f"p{part * 100:.0f} {a:7.3f} -> {b:7.3f} ms (added {b - a:7.3f}, ratio {b / a:5.2f})")
+        cells.append(f"{statistics.mean(direct.rates):7.0f} -> {statistics.mean(through.rates):6.0f} /s")
+        print("  ".join(cells), flush=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of one round")
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+def against_mock(options: argparse.Namespace) -> None:
+    """Chat, whole and streamed, with an engine that takes no time."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     mock = context.Process(target=serve_mock, args=(theirs,), daemon=True)
     mock.start()
     engine = ours.recv()
+    chat = {"model": CODER, "messages": [{"role": "user", "content": "Hello?"}]}
     try:
         with tempfile.TemporaryDirectory() as folder:
             home = make_home(Path(folder))
             publish(home, {CODER: f"http://127.0.0.1:{engine}"})
             with running_gateway(home) as gateway:
-                print("direct -> through the gateway", flush=True)
-                for stream in (False, True):
-                    for clients in (1, 16):
-                        run_pair(engine, gateway.port, gateway.key, clients, stream, options)
+                ways = Way(engine, "none"), Way(gateway.port, gateway.key)
+                compare("mock: whole answer", ways, "/v1/chat/completions", {**chat, "stream": False}, options)
+                compare("mock: first piece", ways, "/v1/chat/completions", {**chat, "stream": True}, options)
     finally:
         mock.terminate()
         mock.join()
 
 
-def run_pair(engine: int, gateway: int, key: str, clients: int, stream: bool, options: argparse.Namespace) -> None:
-    """Both ways in turns, after a short warm-up of each."""
-    ways: dict[int, tuple[list[float], list[float]]] = {engine: ([], []), gateway: ([], [])}
-    for port in ways:
-        measure(port, key, clients, stream, 0.3)
-    for _ in range(options.rounds):
-        for port, (times, rates) in ways.items():
-            found, rate = measure(port, key, clients, stream, options.seconds)
-            times += found
-            rates.append(rate)
-    what = "stream, first piece" if stream else "whole answer"
-    report(f"{what}, {clients} clients", ways[engine], ways[gateway])
+def against_embedder(options: argparse.Namespace) -> None:
+    """Short texts to vectors, with the box's own embedder on llama-server."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = make_home(Path(folder))
+        shutil.rmtree(home.models / EMBEDDER)
+        ensure_default(Registry(home.models), lambda line: None)
+        engines = subprocess.Popen([sys.executable, "-m", "appliance", "--home", folder, "serve", "engines"])
+        try:
+            with running_gateway(home) as gateway:
+                model = GatewayModel(gateway.url, gateway.key)
+                model.embed(["load"])
+                model.close()
+                (row,) = json.loads((home.run / "engines.json").read_text())
+                key = Path(row["api_key_file"]).read_text().strip()
+                ways = Way(urlsplit(row["url"]).port or 0, key), Way(gateway.port, gateway.key)
+                body = {"model": EMBEDDER, "input": "a short text about a failing test"}
+                compare("llama-server: vector", ways, "/v1/embeddings", body, options)
+        finally:
+            stop(engines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=1.5, help="of one round")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    print("direct -> through the gateway", flush=True)
+    against_mock(options)
+    against_embedder(options)
 
 
 if __name__ == "__main__":
