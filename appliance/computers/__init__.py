@@ -1,0 +1,1 @@
+"""Sandboxes where droids and tests run: tier A (bubblewrap), tier B (Landlock), else nothing is run."""

@@ -66,17 +66,19 @@ class Bubblewrap:
 
         group = None
         if self.controllers:
-            group = _group(self.controllers, limits)
+            group = make_group(self.controllers, limits)
         words = watcher_words(limits, pipes, fetch, counted=group is not None, tree=f"{STAGE}/tree", work=work)
         size = str(limits.disk_mb << 20)
         command = [
             self.program, *self._namespaces(), *_system(data),
-            "--size", size, "--tmpfs", work, "--size", size, "--tmpfs", "/tmp",
-            "--dir", STAGE, "--ro-bind", str(tree.absolute()), f"{STAGE}/tree", "--ro-bind", str(WATCHER), f"{STAGE}/watch.py",
+            "--size", size, "--tmpfs", work, "--size", size, "--tmpfs", "/tmp",  # noqa: S108 - the sandbox's own
+            "--dir", STAGE, "--ro-bind", str(tree.absolute()), f"{STAGE}/tree",
+            "--ro-bind", str(WATCHER), f"{STAGE}/watch.py",
         ]  # fmt: skip
         for folder in shown:
             command += ["--ro-bind", str(folder), str(folder)]
-        command += ["--size", size, "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", work]
+        command += ["--size", size, "--tmpfs", "/dev/shm"]  # noqa: S108 - the sandbox's own
+        command += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", work]
         for name, value in env.items():
             command += ["--setenv", name, value]
         command += ["--seccomp", data(self.filter)]
@@ -86,18 +88,21 @@ class Bubblewrap:
     def _namespaces(self) -> list[str]:
         nested = ["--disable-userns"] if self.nested_refused else []
         return [
-            "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
+            "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts",
+            "--unshare-cgroup-try",
             *nested, "--as-pid-1", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL",
             "--uid", "65534", "--gid", "65534", "--hostname", "droid",
         ]  # fmt: skip
 
 
-def _group(controllers: cgroup.Controllers, limits: Limits) -> cgroup.Group:
+def make_group(controllers: cgroup.Controllers, limits: Limits) -> cgroup.Group:
+    """A control group for one run. Raises Unavailable."""
     try:
         return cgroup.Group.make(controllers, limits.memory_mb, limits.processes)
     except OSError as error:
         raise Unavailable(
-            f"no control group could be made for a run: {error}", "restart the box, so that it looks at the machine anew"
+            f"no control group could be made for a run: {error}",
+            "restart the box, so that it looks at the machine anew",
         ) from error
 
 

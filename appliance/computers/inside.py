@@ -79,11 +79,11 @@ def copy_tree(source: str, target: str) -> None:
             here, there = stack.pop()
             with os.scandir(here) as entries:
                 for entry in entries:
-                    made = os.path.join(there, entry.name)  # noqa: PTH118  pathlib would double the start-up time
+                    made = os.path.join(there, entry.name)
                     if entry.is_symlink():
-                        os.symlink(os.readlink(entry.path), made)  # noqa: PTH115
+                        os.symlink(os.readlink(entry.path), made)
                     elif entry.is_dir(follow_symlinks=False):
-                        os.makedirs(made, exist_ok=True)  # noqa: PTH103
+                        os.makedirs(made, exist_ok=True)
                         stack.append((entry.path, made))
                     elif entry.is_file(follow_symlinks=False):
                         _copy_file(entry.path, made)
@@ -129,7 +129,7 @@ def _become(order: Order) -> None:
 
     os.setsid()
     os.chdir(order.work)
-    with open("/proc/self/oom_score_adj", "w") as adjust:  # noqa: PTH123  the kernel shall pick this before its watcher
+    with open("/proc/self/oom_score_adj", "w") as adjust:
         adjust.write("1000")
     pairs = [
         (resource.RLIMIT_CORE, 0, 0),
@@ -154,8 +154,8 @@ def _become(order: Order) -> None:
 
 def _confine(order: Order) -> None:
     """Tier B: shut this process in. The module lies beside this file and needs the standard library only."""
-    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
-    import confine
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    import confine  # type: ignore[import-not-found]  # by its folder, see above
 
     confine.enter(order.confine)
 
@@ -199,7 +199,7 @@ def _reap(but: int) -> None:
 def _disk_used(order: Order) -> int:
     """Bytes the run takes up; more than the limit as soon as any of its places is full."""
     if order.confine:
-        return _weight(order.work, order.disk)
+        return sum(_weight(place, order.disk) for place in order.scratch)
     used = 0
     for place in order.scratch:
         known = os.statvfs(place)
@@ -234,7 +234,7 @@ def _over_counted(order: Order, stored: int) -> str:
     threads = 0
     for pid in inside:
         try:
-            threads += len(os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208
+            threads += len(os.listdir(f"/proc/{pid}/task"))
         except OSError:
             continue
     if order.processes and threads >= order.processes:
@@ -247,7 +247,7 @@ def _over_counted(order: Order, stored: int) -> str:
 
 def _resident(pid: int) -> int:
     try:
-        with open(f"/proc/{pid}/statm") as known:  # noqa: PTH123
+        with open(f"/proc/{pid}/statm") as known:
             return int(known.read().split()[1]) * PAGE
     except (OSError, IndexError):
         return 0
@@ -256,7 +256,7 @@ def _resident(pid: int) -> int:
 def _share(pid: int) -> int:
     """The process's memory with shared pages divided among their users: exact, but slow to ask for."""
     try:
-        with open(f"/proc/{pid}/smaps_rollup") as known:  # noqa: PTH123
+        with open(f"/proc/{pid}/smaps_rollup") as known:
             return sum(int(line.split()[1]) << 10 for line in known if line.startswith("Pss:"))
     except OSError:
         return _resident(pid)
@@ -265,10 +265,10 @@ def _share(pid: int) -> int:
 def descendants() -> list[int]:
     """Every process below this one. In tier A that is everything but ourselves."""
     parents: dict[int, int] = {}
-    for name in os.listdir("/proc"):  # noqa: PTH208
+    for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                with open(f"/proc/{name}/stat", "rb") as known:  # noqa: PTH123
+                with open(f"/proc/{name}/stat", "rb") as known:
                     parents[int(name)] = int(known.read().rpartition(b")")[2].split()[1])
             except (OSError, IndexError):
                 continue

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from appliance.computers import bubblewrap, landlock
+from appliance.computers import bubblewrap, cgroup, landlock
 from appliance.computers.pythons import Interpreter, interpreter, own
-from appliance.computers.sandbox import BoxedSandbox, Box
+from appliance.computers.sandbox import Box, BoxedSandbox
 from appliance.config import ComputersSettings, Home
 from appliance.errors import FactoryError, NoSandbox
 from appliance.ports import Limits
@@ -98,7 +98,11 @@ def open_sandbox(settings: ComputersSettings, home: Home) -> BoxedSandbox:
             if box is not None:
                 return BoxedSandbox(box)
             tried.append(result)
-    what = "no usable sandbox on this machine" if settings.tier == "auto" else f"sandbox tier {settings.tier} is not usable"
+    what = (
+        "no usable sandbox on this machine"
+        if settings.tier == "auto"
+        else f"sandbox tier {settings.tier} is not usable"
+    )
     raise NoSandbox(
         f"{what}, so no droid and no test is run: {'; '.join(f'{r.tier}: {r.detail}' for r in tried)}",
         " or ".join(result.fix for result in tried if result.fix) or "run `appliance doctor`",
@@ -119,7 +123,7 @@ def _trials(home: Home, python: Interpreter) -> list[tuple[TierResult, Box | Non
 def _judge(results: list[TierResult]) -> ProbeResult:
     best: Literal["A", "B", "C"] = next((result.tier for result in results if result.usable), "C")
     notes = []
-    controllers = bubblewrap.cgroup.find()
+    controllers = cgroup.find()
     if not controllers:
         notes.append(f"memory and processes are limited per process and by counting: {controllers.why_not}")
     return ProbeResult(best, tuple(results), tuple(notes))
@@ -176,4 +180,6 @@ def _remedy(tier: str, problem: str) -> str:
     spaces = Path("/proc/sys/user/max_user_namespaces")
     if spaces.exists() and spaces.read_text().strip() == "0":
         return "allow user namespaces: sysctl user.max_user_namespaces=10000"
-    return "try `bwrap --unshare-all --ro-bind / / true` by hand; inside a container, run it with user namespaces allowed"
+    return (
+        "try `bwrap --unshare-all --ro-bind / / true` by hand; inside a container, run it with user namespaces allowed"
+    )

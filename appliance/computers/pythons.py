@@ -46,7 +46,8 @@ def interpreter(executable: str) -> Interpreter:
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise ConfigError(
-            f"{executable} is not a working Python: {error}", "set computers.python to an interpreter, or leave it empty"
+            f"{executable} is not a working Python: {error}",
+            "set computers.python to an interpreter, or leave it empty",
         ) from error
     return Interpreter(executable, _outside_usr(executable, asked.stdout.split("\n")))
 

@@ -51,7 +51,8 @@ class BoxedSandbox:
 
     def describe(self, limits: Limits) -> str:
         return (
-            f"{self._box.describe()}; {limits.seconds:g} s, {limits.cpu_seconds:g} s CPU, {limits.memory_mb} MiB memory, "
+            f"{self._box.describe()}; {limits.seconds:g} s, {limits.cpu_seconds:g} s CPU, "
+            f"{limits.memory_mb} MiB memory, "
             f"{limits.processes} processes, {limits.disk_mb} MiB disk, {limits.output_kb} KiB output"
         )
 

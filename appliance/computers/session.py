@@ -31,14 +31,17 @@ class PipeSession:
         self._keeper = threading.Thread(target=self._keep, args=(launch, ready), name="sandbox-session", daemon=True)
         self._keeper.start()
         ready.wait()
+        process = self._launched().process
+        assert process.stdin is not None and process.stdout is not None
+        self._stdin: int = os.dup(process.stdin.fileno())
+        self._stdout: int = process.stdout.fileno()
+
+    def _launched(self) -> Running:
+        """The running watcher. Raises what kept it from starting."""
         if self._failure is not None:
             raise self._failure
         assert self._running is not None
-        process = self._running.process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._stdin, self._stdout = process.stdin.fileno(), process.stdout.fileno()
-        self._stdin = os.dup(self._stdin)
+        return self._running
 
     def _keep(self, launch: Callable[[], Running], ready: threading.Event) -> None:
         try:
@@ -86,7 +89,9 @@ class PipeSession:
                 raise Unavailable("the session is closed", "open a new one")
             if len(line) > most:
                 self.close()
-                raise LimitExceeded(f"a line of more than {most // 1024} KiB came out of the sandbox", "raise output_kb")
+                raise LimitExceeded(
+                    f"a line of more than {most // 1024} KiB came out of the sandbox", "raise output_kb"
+                )
             left = deadline - time.monotonic()
             if left < 0 or not poller.poll(left * 1000):
                 return None

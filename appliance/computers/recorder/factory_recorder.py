@@ -51,13 +51,19 @@ class Recorder:
         """Keep the worst of a test's phases: an error while tearing down outweighs a pass."""
         known = self.outcomes.get(nodeid)
         if known is None or known[0] in ("passed", "xpassed"):
-            self.outcomes[nodeid] = (outcome, message or (known[1] if known else ""), seconds + (known[2] if known else 0))
+            self.outcomes[nodeid] = (
+                outcome,
+                message or (known[1] if known else ""),
+                seconds + (known[2] if known else 0),
+            )
 
     def end(self, nodeid):
         if nodeid in self.outcomes:
             outcome, message, seconds = self.outcomes.pop(nodeid)
             frames = self.traces.pop(nodeid, [])
-            self.write(kind="test", id=nodeid, outcome=outcome, message=message[-MESSAGE:], frames=frames, seconds=seconds)
+            self.write(
+                kind="test", id=nodeid, outcome=outcome, message=message[-MESSAGE:], frames=frames, seconds=seconds
+            )
 
     def frames(self, traceback):
         """Places in the repository's own files, outermost first."""
