@@ -62,18 +62,15 @@ def new_contents(edit: Edit, sources: Mapping[str, str]) -> dict[str, str]:
 
 def overlap(one: Edit, other: Edit) -> bool:
     """Whether two edits touch the same text, so that they cannot be made together."""
-    return one.path == other.path and any(
-        a[0] <= b[1] and b[0] <= a[1] for a in one.spans for b in other.spans
-    )
+    return one.path == other.path and any(a[0] <= b[1] and b[0] <= a[1] for a in one.spans for b in other.spans)
 
 
 def unified(old: Mapping[str, str], new: Mapping[str, str]) -> str:
     """One unified diff over all files, as git writes and applies it."""
     parts: list[str] = []
     for path in sorted(new):
-        lines = difflib.unified_diff(
-            _lines(old[path]), _lines(new[path]), f"a/{path}", f"b/{path}"
-        )
+        parts.append(f"diff --git a/{path} b/{path}\n")
+        lines = difflib.unified_diff(_lines(old[path]), _lines(new[path]), f"a/{path}", f"b/{path}")
         for line in lines:
             parts.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
     return "".join(parts)

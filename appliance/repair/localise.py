@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ast
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from appliance import ports
 from appliance.repair.problem import Problem, sources
-from appliance.repair.runners import Runner
+from appliance.repair.runners import Runner, limits_for
 from appliance.repair.source import Function, Source
 from appliance.repair.spectrum import Line, Spectrum, gather
 from appliance.work import Suspect
@@ -50,9 +52,23 @@ class Fault:
     lines: Mapping[Line, Suspicion]
 
 
-def localise(problem: Problem, runner: Runner) -> tuple[Suspect, ...]:
-    """The most suspicious statements, worst first; starts the runner's collection itself."""
-    return suspects(locate(problem, gather(problem, runner)))
+LONGEST = 300.0
+"""Wall time of localising alone, in seconds."""
+
+
+def localise(
+    problem: Problem, sandbox: ports.Sandbox, limits: ports.Limits, python: str, progress: ports.Progress
+) -> tuple[Suspect, ...]:
+    """The most suspicious statements, worst first.
+
+    Raises:
+        UsageError: no test is named that must pass.
+        LimitExceeded: the tests cannot be collected in time.
+        Unavailable: the sandbox or its runner did not work.
+    """
+    processes = os.cpu_count() or 1
+    with Runner(sandbox, problem.tree, limits_for(limits, 300.0), python, hot=True, processes=processes) as runner:
+        return suspects(locate(problem, gather(problem, runner, say=progress)))
 
 
 def locate(problem: Problem, spectrum: Spectrum) -> Fault:
@@ -81,7 +97,13 @@ def suspects(fault: Fault) -> tuple[Suspect, ...]:
     """As the plan shows them."""
     ranked = sorted(fault.lines.items(), key=lambda entry: (-entry[1].score, entry[0]))[:SUSPECTS]
     return tuple(
-        Suspect(path=path, line=line, function=fault.sources[path].function_at(line).name, score=min(1.0, s.score), why=_why(s))
+        Suspect(
+            path=path,
+            line=line,
+            function=fault.sources[path].function_at(line).name,
+            score=min(1.0, s.score),
+            why=_why(s),
+        )
         for (path, line), s in ranked
     )
 
@@ -121,7 +143,9 @@ def _traced(spectrum: Spectrum) -> dict[Line, float]:
 
 def _told(problem: Problem, spectrum: Spectrum) -> dict[str, float]:
     """Words of the report, and with less weight those of the failing tests' names."""
-    words = {word.lower(): 0.5 for test in problem.acceptance for word in re.split(r"[^A-Za-z0-9]+", test) if len(word) > 2}
+    words = {
+        word.lower(): 0.5 for test in problem.acceptance for word in re.split(r"[^A-Za-z0-9]+", test) if len(word) > 2
+    }
     words |= {word.lower(): 1.0 for word in _WORD.findall(problem.report)}
     return words
 

@@ -15,7 +15,9 @@ from appliance.repair.source import Source
 LARGEST_FILE = 400_000
 """Characters of a source file that is still searched."""
 
-NOT_SOURCE = frozenset({"tests", "test", "testing", "docs", "doc", "examples", "build", "dist", "node_modules", "venv", ".venv"})
+NOT_SOURCE = frozenset(
+    {"tests", "test", "testing", "docs", "doc", "examples", "build", "dist", "node_modules", "venv", ".venv"}
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ def sources(problem: Problem) -> dict[str, Source]:
 def python_files(tree: Path) -> Iterator[str]:
     """Paths of Python files, relative and POSIX, sorted; links are not followed."""
     for folder, folders, files in tree.walk() if hasattr(tree, "walk") else _walk(tree):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in ("node_modules", "__pycache__"))
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and name not in ("node_modules", "__pycache__")
+        )
         for name in sorted(files):
             if name.endswith(".py") and not (folder / name).is_symlink():
                 yield (folder / name).relative_to(tree).as_posix()

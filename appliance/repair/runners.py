@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +16,9 @@ from appliance.errors import FactoryError, LimitExceeded, Unavailable
 FOLDER = Path(__file__).resolve().parent / "runner"
 
 GOOD = frozenset({"passed", "xfailed", "skipped", "xpassed"})
+
+ENV = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+"""As the gates run the tests: without the plugins that happen to be installed beside the Python."""
 
 RESTARTS = 5
 """Times a runner that a candidate brought down is started again."""
@@ -56,15 +59,24 @@ class Job:
 
     def passed_all(self, count: int) -> bool:
         outcomes = self.outcomes
-        return self.status == "done" and len(outcomes) == count and all(o in GOOD for o in outcomes.values())
+        return self.status == "done" and len(outcomes) == count and all(o == "passed" for o in outcomes.values())
 
 
 class Runner:
     """One runner process in a sandbox: hot (tests collected once) or cold (every job collects for itself)."""
 
     def __init__(
-        self, sandbox: ports.Sandbox, tree: Path, limits: ports.Limits, python: str, *, hot: bool, processes: int
+        self,
+        sandbox: ports.Sandbox,
+        tree: Path,
+        limits: ports.Limits,
+        python: str,
+        *,
+        hot: bool,
+        processes: int,
+        pulse: Callable[[], None] = lambda: None,
     ) -> None:
+        self.pulse = pulse
         self.sandbox, self.tree, self.limits, self.python = sandbox, tree, limits, python
         self.hot, self.processes = hot, processes
         self.plans: dict[str, tuple[str, ...]] = {}
@@ -92,14 +104,15 @@ class Runner:
         share = max(256, self.limits.memory_mb * 3 // 4 // max(1, min(self.processes, 4)))
         argv = [self.python, "-X", "frozen_modules=off", str(FOLDER / "main.py"), "hot" if self.hot else "cold"]
         self._session = self.sandbox.open(
-            [*argv, str(self.processes), str(share)], tree=self.tree, limits=self.limits, tools=(FOLDER,)
+            [*argv, str(self.processes), str(share)], tree=self.tree, limits=self.limits, env=ENV, tools=(FOLDER,)
         )
         self._send({"op": "collect", "args": list(args)})
         told = self._receive(seconds)
         if told is None:
             self.close()
             raise LimitExceeded(
-                f"collecting the tests took longer than {seconds:g} s", "look for code that blocks when a test file is imported"
+                f"collecting the tests took longer than {seconds:g} s",
+                "look for code that blocks when a test file is imported",
             )
         for name, tests in self.plans.items():
             self._send({"op": "plan", "name": name, "tests": list(tests)})
@@ -168,7 +181,8 @@ class Runner:
         self._restarts += 1
         if self._restarts > RESTARTS:
             raise Unavailable(
-                f"the runner in the sandbox ended {self._restarts} times", "a test or candidate ends processes it did not start"
+                f"the runner in the sandbox ended {self._restarts} times",
+                "a test or candidate ends processes it did not start",
             )
         self.close()
         self.collect(self.args)
@@ -196,20 +210,26 @@ class Runner:
 
     def _receive(self, seconds: float) -> dict[str, Any] | None:
         assert self._session is not None
-        line = self._session.receive(seconds)
-        if line is None:
-            return None
+        deadline = time.monotonic() + seconds
+        while (line := self._session.receive(min(1.0, seconds))) is None:
+            self.pulse()
+            if time.monotonic() >= deadline:
+                return None
         try:
             told = json.loads(line)
         except ValueError as error:
-            raise Unavailable("the runner's answer is not JSON", "a test writes to descriptors it did not open") from error
+            raise Unavailable(
+                "the runner's answer is not JSON", "a test writes to descriptors it did not open"
+            ) from error
         return told if isinstance(told, dict) else None
 
 
 def limits_for(limits: ports.Limits, seconds: float) -> ports.Limits:
     """The limits of a session: it lives longer and says more than one run of the tests."""
     return limits.with_(
-        seconds=max(limits.seconds, seconds), cpu_seconds=max(limits.cpu_seconds, seconds), output_kb=max(limits.output_kb, 1 << 18)
+        seconds=max(limits.seconds, seconds),
+        cpu_seconds=max(limits.cpu_seconds, seconds),
+        output_kb=max(limits.output_kb, 1 << 18),
     )
 
 

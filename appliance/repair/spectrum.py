@@ -43,7 +43,11 @@ class Spectrum:
 
 
 def gather(
-    problem: Problem, runner: Runner, *, say: Callable[[str], None] = lambda line: None, tests: Sequence[str] | None = None
+    problem: Problem,
+    runner: Runner,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+    tests: Sequence[str] | None = None,
 ) -> Spectrum:
     """Trace the failing tests, then passing ones, nearest to them first."""
     if not problem.acceptance:
@@ -79,6 +83,7 @@ def collect(problem: Problem, runner: Runner) -> Spectrum:
 
 def near_first(tests: Sequence[str], failing: Sequence[str]) -> list[str]:
     """Tests in the order of how much their ids share with those that fail."""
+
     def nearness(test: str) -> int:
         return max((len(os.path.commonprefix([test, other])) for other in failing), default=0)
 
@@ -86,7 +91,16 @@ def near_first(tests: Sequence[str], failing: Sequence[str]) -> list[str]:
 
 
 def _traced(test: str, cpu: float) -> Job:
-    request = {"op": "run", "tests": [test], "always": 1, "stop": True, "stream": False, "cpu": cpu, "wall": cpu * 4 + 10, "trace": True}
+    request = {
+        "op": "run",
+        "tests": [test],
+        "always": 1,
+        "stop": True,
+        "stream": False,
+        "cpu": cpu,
+        "wall": cpu * 4 + 10,
+        "trace": True,
+    }
     return Job(request, tag=test)
 
 

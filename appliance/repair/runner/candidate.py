@@ -127,11 +127,14 @@ class LiveFunctions:
         changes: list[tuple[types.FunctionType, types.CodeType]] = []
         for path, spans in by_file(edits).items():
             source = self.source(path)
-            function = source.around(spans)
-            if function is None:
+            by_function: dict[Any, list[tuple[int, int, str]]] = {}
+            for span in spans:
+                by_function.setdefault(source.around([span]), []).append(span)
+            if None in by_function:
                 raise NeedsCold
-            old, new = source.compiled(function, []), source.compiled(function, spans)
-            self._pair(old, new, changes, outside=True)
+            for function, inside in by_function.items():
+                old, new = source.compiled(function, []), source.compiled(function, inside)
+                self._pair(old, new, changes, outside=True)
         for live, code in changes:
             live.__code__ = code
 

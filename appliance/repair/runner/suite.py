@@ -48,8 +48,9 @@ class Suite:
 
         self.reports = Reports()
         self.errors: dict[str, str] = {}
-        if "" not in sys.path and os.getcwd() not in sys.path:
-            sys.path.insert(0, os.getcwd())  # as `python -m pytest` does
+        for folder in (os.path.join(os.getcwd(), "src"), os.getcwd()):  # as the gates' test runs have it
+            if os.path.isdir(folder) and folder not in sys.path:
+                sys.path.insert(0, folder)
         self.config = _prepareconfig([*_options(), *args], plugins=[self.reports, self])
         self.config._do_configure()
         self.session = Session.from_config(self.config)
@@ -87,6 +88,8 @@ def _following(wanted: Sequence[str], index: int) -> str:
 def _options() -> list[str]:
     """Options that keep ids as an ordinary run names them and switch off what fights with forking."""
     options = [f"--rootdir={os.getcwd()}", "--capture=sys", "-o", f"cache_dir={_scratch()}", "-p", "no:randomly", "--tb=short"]
+    if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
+        return options
     if _present("xdist"):
         options += ["-n0"]
     if _present("pytest_cov"):
