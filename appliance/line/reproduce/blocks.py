@@ -14,7 +14,9 @@ _FENCE = re.compile(r"^\s*(```+|~~~+)\s*([\w+-]*)[^`]*$")
 _PROMPT = re.compile(r"^\s*(?:>>> ?|In \[\d+\]: ?)")
 _FRAME = re.compile(r'^\s*File "(?P<path>[^"\n]+)", line (?P<line>\d+)(?:, in (?P<function>[^\n]+))?')
 _EXCEPTION_LINE = re.compile(r"^\s*(?P<name>(?:[A-Za-z_]\w*\.)*[A-Z]\w*)(?::\s?(?P<message>.*))?$")
-_TYPOGRAPHY = str.maketrans({"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "\u00a0": " ", "\u200b": None, "\r": None})
+_TYPOGRAPHY = str.maketrans(
+    {"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "\u00a0": " ", "\u200b": None, "\r": None}
+)
 
 
 class BlockKind(StrEnum):
@@ -125,7 +127,9 @@ def _special(lines: list[str], start: int) -> tuple[Block | None, int]:
         return _traceback(lines, start)
     if _PROMPT.match(line):
         return _session(lines, start)
-    if line.strip().startswith("|") or (" | " in line and start + 1 < len(lines) and re.match(r"^[\s|:-]+$", lines[start + 1])):
+    if line.strip().startswith("|") or (
+        " | " in line and start + 1 < len(lines) and re.match(r"^[\s|:-]+$", lines[start + 1])
+    ):
         end = start
         while end < len(lines) and "|" in lines[end]:
             end += 1

@@ -25,7 +25,7 @@ def read(block: Block, reader: Reader) -> None:
         return
     text = textwrap.dedent(block.text)
     tree = _module(text)
-    if tree is not None and not _is_value(text, tree, reader):
+    if tree is not None and not _is_value(tree, reader):
         comments = _comments(text)
         for statement in tree.body:
             _statement(statement, reader, _comment_for(statement, comments))
@@ -35,9 +35,11 @@ def read(block: Block, reader: Reader) -> None:
         _line_by_line(text, reader)
 
 
-def _is_value(text: str, tree: ast.Module, reader: Reader) -> bool:
+def _is_value(tree: ast.Module, reader: Reader) -> bool:
     """Whether the code is only a value that the words before it announced."""
-    return len(tree.body) == 1 and isinstance(tree.body[0], ast.Expr) and not calls_in(tree) and reader.role != Role.NONE
+    return (
+        len(tree.body) == 1 and isinstance(tree.body[0], ast.Expr) and not calls_in(tree) and reader.role != Role.NONE
+    )
 
 
 def _whole(text: str, reader: Reader) -> None:
@@ -141,7 +143,11 @@ def _import(node: ast.Import | ast.ImportFrom, reader: Reader) -> None:
 def _raised(node: ast.With) -> str:
     """`with pytest.raises(X)` or `with self.assertRaises(X)` → X."""
     call = node.items[0].context_expr
-    if isinstance(call, ast.Call) and ast.unparse(call.func).rsplit(".", 1)[-1] in {"raises", "assertRaises", "assertRaisesRegex"} and call.args:
+    if (
+        isinstance(call, ast.Call)
+        and ast.unparse(call.func).rsplit(".", 1)[-1] in {"raises", "assertRaises", "assertRaisesRegex"}
+        and call.args
+    ):
         return ast.unparse(call.args[0])
     return ""
 
@@ -194,7 +200,11 @@ def _expression(node: ast.expr, reader: Reader, comment: str) -> None:
 
 def _remark(comment: str, reader: Reader, printed: bool = False) -> None:
     """A comment on a call: its output, or words on what is right."""
-    text = re.sub(r"^(?:->|=>|→|>>|prints?:?|output:?|returns?:?)\s*(?=\S)", "", comment) if "\n" not in comment else comment
+    text = (
+        re.sub(r"^(?:->|=>|→|>>|prints?:?|output:?|returns?:?)\s*(?=\S)", "", comment)
+        if "\n" not in comment
+        else comment
+    )
     if literal(text) is not MISSING and text:
         reader._give(Role.SHOWN, Said(text, Form.CODE if printed else Form.REPR))
     elif comment:
@@ -234,7 +244,9 @@ def _step(source: str, output: str, role: Role, reader: Reader) -> None:
     if not output.strip():
         return
     last = tree.body[-1]
-    printed = isinstance(last, ast.Expr) and isinstance(last.value, ast.Call) and ast.unparse(last.value.func) == "print"
+    printed = (
+        isinstance(last, ast.Expr) and isinstance(last.value, ast.Call) and ast.unparse(last.value.func) == "print"
+    )
     if "Traceback" in output or re.match(r"\s*(?:\w+\.)*[A-Z]\w*(?:Error|Exception)\b", output):
         name = re.findall(r"^\s*(?:\w+\.)*([A-Z]\w*)(?::.*)?$", output, re.MULTILINE)
         for path, line, function in re.findall(r'File "([^"\n]+)", line (\d+)(?:, in (\S+))?', output):

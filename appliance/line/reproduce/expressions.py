@@ -19,8 +19,8 @@ MAX_NODES = 200
 
 SAFE_BUILTINS = frozenset({
     "abs", "all", "any", "bool", "bytes", "complex", "dict", "divmod", "enumerate", "float", "frozenset", "int", "len",
-    "list", "max", "min", "next", "iter", "range", "repr", "reversed", "round", "set", "sorted", "str", "sum", "tuple", "zip",
-    "type", "isinstance",
+    "list", "max", "min", "next", "iter", "range", "repr", "reversed", "round", "set", "sorted", "str", "sum", "tuple",
+    "zip", "type", "isinstance",
 })  # fmt: skip
 VALUE_TYPES = {
     "Decimal": "decimal", "Fraction": "fractions", "date": "datetime", "datetime": "datetime", "time": "datetime",
@@ -48,7 +48,7 @@ _CALL_START = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\(")
 _CLOSERS = {"(": ")", "[": "]", "{": "}"}
 
 
-class Refused(Exception):  # noqa: N818 - control flow inside this package, never shown to a person as an error
+class Refused(Exception):
     """Why an expression may not enter a test."""
 
 
@@ -161,7 +161,7 @@ class Resolver(ast.NodeTransformer):
         assert isinstance(result, ast.expr)
         return result
 
-    def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802 - the visitor's protocol
+    def visit_Name(self, node: ast.Name) -> ast.AST:
         if node.id in self.local or isinstance(node.ctx, ast.Store):
             _check_name(node.id)
             return node
@@ -180,7 +180,7 @@ class Resolver(ast.NodeTransformer):
             return ast.Name(name, ast.Load())
         raise Refused(self._unknown(name))
 
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:  # noqa: N802
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         _check_name(node.attr)
         chain = _dotted(node)
         if chain and chain[0] not in self.local and chain[0] not in self.index.definitions:
@@ -201,7 +201,11 @@ class Resolver(ast.NodeTransformer):
         found = self.imports.definitions[-1]
         if rest and found.kind == "function":
             raise Refused(f"`{found.name}` is a function; its attributes are not for a report to use")
-        if rest and found.kind == "class" and not any(m.owner == found.name for m in self.index.methods.get(rest[0], ())):
+        if (
+            rest
+            and found.kind == "class"
+            and not any(m.owner == found.name for m in self.index.methods.get(rest[0], ()))
+        ):
             raise Refused(f"`{found.name}` defines no method `{rest[0]}`")
         result: ast.expr = name
         for attribute in rest:
@@ -235,9 +239,8 @@ class Resolver(ast.NodeTransformer):
 
     def _use(self, found: Definition) -> None:
         if found.danger:
-            raise Refused(
-                f"`{found.name}` reaches `{found.danger}`: a test with a stranger's arguments for it is a person's to write"
-            )
+            why = "a test with a stranger's arguments for it is a person's to write"
+            raise Refused(f"`{found.name}` reaches `{found.danger}`: {why}")
         if found.asynchronous:
             raise Refused(f"`{found.name}` is asynchronous, which a derived test does not cover")
         self.imports.add(found.module, found.name)

@@ -36,6 +36,7 @@ class Definition:
     generator: bool = False
     asynchronous: bool = False
     returns: str = ""
+    bases: tuple[str, ...] = ()
     danger: str = ""
     """What makes it unfit to be called with a stranger's arguments, if anything."""
 
@@ -55,6 +56,17 @@ class Index:
     def callables(self) -> frozenset[str]:
         """Names of functions and classes that can be imported."""
         return frozenset(n for n, found in self.definitions.items() if any(d.kind != "value" for d in found))
+
+    def exceptions(self) -> frozenset[str]:
+        """Names of the repository's own exception classes."""
+        known = {"Exception", "BaseException"}
+        classes = [(name, d.bases) for name, found in self.definitions.items() for d in found if d.kind == "class"]
+        for _ in classes:
+            more = {n for n, bases in classes if any(b in known or b.endswith(("Error", "Exception")) for b in bases)}
+            if more <= known:
+                break
+            known |= more
+        return frozenset(known - {"Exception", "BaseException"})
 
 
 def is_test(path: str) -> bool:
@@ -106,7 +118,11 @@ def module_name(path: str, checkout: Path, imported: frozenset[str]) -> str:
         if name in imported:
             return name
     folders = PurePosixPath(path).parts[:-1]
-    start = 1 if folders and folders[0] in {"src", "lib", "python"} and not (checkout / folders[0] / "__init__.py").exists() else 0
+    start = (
+        1
+        if folders and folders[0] in {"src", "lib", "python"} and not (checkout / folders[0] / "__init__.py").exists()
+        else 0
+    )
     return suffixes[min(start, len(suffixes) - 1)]
 
 
@@ -189,8 +205,11 @@ def _class(
 ) -> Definition:
     start = next((m for m in methods if m.name == "__init__"), None)
     required, parameters = _signature(start.args, True) if start else (0, ())
+    bases = tuple(ast.unparse(base).rsplit(".", 1)[-1] for base in node.bases)
     danger = next((dangers[m.name] for m in methods if dangers.get(m.name)), "")
-    return Definition(node.name, path, module, node.lineno, "class", "", required, parameters, danger=danger)
+    return Definition(
+        node.name, path, module, node.lineno, "class", "", required, parameters, bases=bases, danger=danger
+    )
 
 
 def _signature(arguments: ast.arguments, method: bool) -> tuple[int, tuple[str, ...]]:

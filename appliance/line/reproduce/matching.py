@@ -6,15 +6,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from appliance.line.reproduce.claims import Reproduction
+from appliance.line.reproduce.claims import Example, Reproduction
+from appliance.line.reproduce.values import MISSING, literal
 
 ENOUGH = 1.0
-"""Score from which a failing test counts as reported: one shared name, or a shared value together with shared words."""
+"""Score from which a failing test counts as reported: one shared name, or a shared value and shared words."""
 
 BROKEN = re.compile(
     r"\b(ImportError|ModuleNotFoundError|SyntaxError|IndentationError|fixture '.*' not found|errors? during collection)\b"
 )
 """What says that the test itself could not run."""
+
+MISCALLED = re.compile(
+    r"(TypeError): .*(?:missing \d+ required|unexpected keyword argument|takes .{1,40} positional argument)"
+)
+"""What says that the test calls the function in a way it is not made for."""
 
 COMMON = frozenset(
     re.findall(
@@ -102,39 +108,82 @@ def plain_words(text: str) -> set[str]:
 def check_reason(message: str, reproduction: Reproduction) -> tuple[bool, str]:
     """Does a test from the report fail as the report says?
 
-    `message` is pytest's account of its failure. A test that could not run at all proves nothing. One that runs and fails proves the report when what came out is
-    what the report says comes out; where the report does not say, its failing alone is the reason.
+    `message` is pytest's account of its failure. A test that could not run proves nothing. One that fails proves the
+    report when what came out is what the report says comes out; where the report names no value, failing is the reason.
     """
-    broken = BROKEN.search(message)
-    if broken and broken.group(1) not in _said_exceptions(reproduction):
+    said = {one.exception.rpartition(".")[2] for one in reproduction.examples if one.exception}
+    told = "\n".join(_error_lines(message))
+    broken = BROKEN.search(told) or MISCALLED.search(told)
+    if broken and broken.group(1) not in said:
         return False, f"the test could not run ({broken.group(0)})"
     if not reproduction.examples:
         return False, "the report carries no example"
-    for example in reproduction.examples:
-        if example.hangs and ("did not return within" in message or "Timeout" in message):
-            return True, f"{example.call} does not return, as reported"
-        if example.exception and example.exception.rpartition(".")[2] in message:
-            return True, f"{example.call} raises {example.exception}, as reported"
-        if example.raises and "DID NOT RAISE" in message:
-            return True, f"{example.call} does not raise {example.raises}, as reported"
-        shown = re.sub(r"(?m)^(>|\s{4}).*$", "", message)  # the source lines name the arguments too
-        if example.actual and not example.exception and _names(shown, example.actual):
-            return True, f"{example.call} gives {example.actual}, as reported"
-    silent = [one for one in reproduction.examples if not (one.actual or one.exception or one.hangs or one.raises)]
-    wanted = [one for one in silent if one.expected and ("assert" in message or "Error" in message)]
-    if wanted:
-        return True, f"{wanted[0].call} is not {wanted[0].expected}"
+    reasons = [reason for one in reproduction.examples if (reason := _as_reported(message, one))]
+    if reasons:
+        return True, reasons[0]
     seen = [one.actual or one.exception or "something else" for one in reproduction.examples]
-    return False, f"the report says {', '.join(seen)[:200]}, which is not how it fails: {message.strip()[-200:]}"
+    last = "; ".join(_error_lines(message)[:2]) or message.strip()[-200:]
+    return False, f"the report says {', '.join(dict.fromkeys(seen))[:200]}, which is not how it fails: {last[:200]}"
 
 
-def _said_exceptions(reproduction: Reproduction) -> set[str]:
-    return {one.exception.rpartition(".")[2] for one in reproduction.examples if one.exception}
+def _as_reported(message: str, example: Example) -> str:
+    """How the failure agrees with what the report says about one call; "" when it does not."""
+    errors = _error_lines(message)
+    raised = {name for line in errors for name in exceptions(line)}
+    if example.hangs:
+        late = re.search(r"did not (?:return|end) within|Timeout", message)
+        return f"{example.call} does not return, as reported" if late else ""
+    if example.exception:
+        name = example.exception.rpartition(".")[2]
+        found = name in raised or any(re.match(rf"(?:[\w.]+\.)?{re.escape(name)}\b", line) for line in errors)
+        return f"{example.call} raises {example.exception}, as reported" if found else ""
+    if example.raises:
+        return f"{example.call} does not raise {example.raises}, as reported" if "DID NOT RAISE" in message or (
+            "not raised" in message) else _raised_otherwise(example, raised)  # fmt: skip
+    if example.actual:
+        seen = [value for line in errors for value in _observed(line)]
+        found = any(same_value(value, example.actual) for value in seen)
+        return f"{example.call} gives {example.actual}, as reported" if found else ""
+    failed = any(re.match(r"(?:AssertionError: )?assert\b|AssertionError\b", line) for line in errors)
+    return f"{example.call} is not {example.expected}" if failed or raised else ""
 
 
-def _names(message: str, value: str) -> bool:
-    """Is the value in the message, as a whole and in either quotation?"""
-    bare = value.strip("\"'")
-    plain = message.replace('"', "'")
-    forms = {value.replace('"', "'"), bare}
-    return any(re.search(rf"(?<![\w.]){re.escape(form)}(?![\w.]*\w)", plain) for form in forms if form)
+def _raised_otherwise(example: Example, raised: set[str]) -> str:
+    """Another exception than the one wanted, where the report names none that comes now."""
+    other = sorted(raised - {example.raises})
+    return f"{example.call} raises {other[0]} and not {example.raises}" if other and not example.actual else ""
+
+
+def _error_lines(message: str) -> list[str]:
+    """What pytest marks as the error (lines with E), without its mark; all lines where it marks none."""
+    marked = re.findall(r"(?m)^E +(.*)$", message)
+    return [line.strip() for line in marked] or [line.strip() for line in message.splitlines() if line.strip()]
+
+
+def _observed(line: str) -> list[str]:
+    """The values that a line of pytest's explanation says came out."""
+    patterns = (
+        r"(?:AssertionError: )?assert (?:not )?(?P<value>.+?) (?:==|is|!=) .+",
+        r"[+ ]*(?:where|and) (?P<value>.+?) = .+",
+        r"AssertionError: (?P<value>.+?) (?:!=|is not|not equal to) .+",
+    )
+    return [found["value"] for pattern in patterns if (found := re.match(pattern, line))]
+
+
+def same_value(seen: str, said: str) -> bool:
+    """Whether two printed values are one: equal, rounded alike, or shortened by pytest with dots.
+
+    >>> same_value("3.3333333333333335", "3.33"), same_value("'aaa...zzz'", "'aaabzzz'"), same_value("3", "4")
+    (True, True, False)
+    """
+    one, other = literal(seen), literal(said)
+    if one is not MISSING and other is not MISSING and type(one) is type(other) and one == other:
+        return True
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        digits = len(said.partition(".")[2]) if "." in said else 0
+        return abs(one - other) <= (0.51 * 10.0**-digits if digits else 0.0)
+    plain, told = seen.strip().strip("\"'"), said.strip().strip("\"'")
+    head, dots, tail = plain.partition("...")
+    if dots and len(plain) > 6:
+        return told.startswith(head) and told.endswith(tail)
+    return plain == told

@@ -11,13 +11,20 @@ import re
 
 from appliance.line.reproduce.blocks import Block
 from appliance.line.reproduce.claims import Claim, Form, Role, Said
+from appliance.line.reproduce.cues import Kind
 from appliance.line.reproduce.expressions import Hints, calls_in, parse
 from appliance.line.reproduce.index import Index
-from appliance.line.reproduce.tokens import Kind, Token, scan
+from appliance.line.reproduce.tokens import Token, scan
 
 REACH = 7
 """Words after which a cue no longer speaks for a value."""
-_ROLES = {Kind.EXPECTED: Role.EXPECTED, Kind.ACTUAL: Role.ACTUAL, Kind.WEAK: Role.ACTUAL, Kind.SHOWN: Role.SHOWN, Kind.INPUT: Role.INPUT}
+_ROLES = {
+    Kind.EXPECTED: Role.EXPECTED,
+    Kind.ACTUAL: Role.ACTUAL,
+    Kind.WEAK: Role.ACTUAL,
+    Kind.SHOWN: Role.SHOWN,
+    Kind.INPUT: Role.INPUT,
+}
 _OTHER = {Role.EXPECTED: Role.ACTUAL, Role.ACTUAL: Role.EXPECTED, Role.SHOWN: Role.EXPECTED, Role.INPUT: Role.EXPECTED}
 
 
@@ -27,6 +34,7 @@ class Reader:
     def __init__(self, index: Index) -> None:
         self.index = index
         self.callables = index.callables()
+        self.exceptions = index.exceptions()
         self.required = {n: min(d.required for d in found) for n, found in index.definitions.items()}
         self.claims: list[Claim] = []
         self.claim = Claim()
@@ -69,6 +77,9 @@ class Reader:
             self.call(token.text)
         elif kind in (Kind.VALUE, Kind.EXCEPTION):
             self._value(token, text)
+        elif kind == Kind.NAME and token.text.rsplit(".", 1)[-1] in self.exceptions:
+            said = Said(token.text, Form.EXCEPTION)
+            self._value(Token(Kind.EXCEPTION, token.text, token.start, token.end, said), text)
         elif kind == Kind.NAME:
             self._named(token, text)
         else:
@@ -122,7 +133,12 @@ class Reader:
         """A function named without arguments."""
         assert token.said is not None
         marked = token.said.form == Form.CODE
-        if self.role in (Role.EXPECTED, Role.ACTUAL) and marked and not self._words and "(" not in text[token.start : token.end]:
+        if (
+            self.role in (Role.EXPECTED, Role.ACTUAL)
+            and marked
+            and not self._words
+            and "(" not in text[token.start : token.end]
+        ):
             self._give(self.role, Said(token.text, Form.CODE))
             return
         if self.claim.calls or self._label:

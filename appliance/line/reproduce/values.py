@@ -16,13 +16,18 @@ IN_WORDS: dict[str, object] = {
     "an empty tuple": (), "empty tuple": (), "an empty set": set(), "empty set": set(), "nothing": None, "none": None,
     "null": None, "true": True, "false": False, "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5,
 }  # fmt: skip
-STOPWORDS = frozenset("""
-    a about all also always an and any as at be because been broken but by bug can correct correctly crash different do
-    does error exactly exception expected fails fine for from garbage get good happens have i if in incorrect incorrectly
-    instead is it its just like me my no nonsense not of ok on one only or other output properly result right same
-    something that the there they thing this to too unexpected up value was well what when which while why with wrong you
-    your work works working returned result't doing ones
-""".split())  # noqa: SIM905 - a paragraph of words reads better than a hundred quoted strings
+STOPWORDS = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        a about all also always an and any as at be because been broken but by bug can correct correctly crash
+        different do does error exactly exception expected fails fine for from garbage get good happens have i if
+        in incorrect incorrectly instead is it its just like me my no nonsense not of ok on one only or other
+        output properly result right same something that the there they thing this to too unexpected up value was
+        well what when which while why with wrong you your work works working returned doing ones
+        """,
+    )
+)
 MISSING = object()
 
 
@@ -44,7 +49,7 @@ def literal(text: str) -> object:
     stripped = text.strip()
     if stripped == "set()":
         return set()
-    if len(stripped) > 4000 or "..." in stripped and not stripped.startswith(("'", '"')):
+    if len(stripped) > 4000 or ("..." in stripped and not stripped.startswith(("'", '"'))):
         return MISSING
     try:
         with warnings.catch_warnings():
@@ -92,7 +97,9 @@ def choose(
     if not ours:
         return None, theirs[0] if theirs else None
     if not theirs:
-        best = min(ours, key=lambda r: ours.index(r) + 3 * _against_annotation(r, returns) + _against_arguments(r, arguments))
+        best = min(
+            ours, key=lambda r: ours.index(r) + 3 * _against_annotation(r, returns) + _against_arguments(r, arguments)
+        )
         return best, None
     pairs = [(e, a) for e in ours for a in theirs]
 
@@ -123,7 +130,9 @@ def _same(one: object, other: object) -> bool:
 
 
 def _against_annotation(reading: Reading, returns: str) -> bool:
-    kinds = {"str": str, "int": int, "float": (int, float), "bool": bool, "bytes": bytes}
+    kinds: dict[str, tuple[type, ...]] = {
+        "str": (str,), "int": (int,), "float": (int, float), "bool": (bool,), "bytes": (bytes,),
+    }  # fmt: skip
     kind = kinds.get(returns)
     return kind is not None and not isinstance(reading.value, kind)
 
@@ -145,7 +154,7 @@ def plausible_bare(text: str, others: tuple[str, ...]) -> bool:
         return False
     if text.lower() in IN_WORDS or literal(text) is not MISSING:
         return True
-    if any(alike(text, other) for other in others if other) and not set(w.lower() for w in words) <= STOPWORDS - {"a"}:
+    if any(alike(text, other) for other in others if other) and not {w.lower() for w in words} <= STOPWORDS - {"a"}:
         return True
     return len(words) == 1 and bool(re.search(r"[\d_\-./:@#%]", text)) and text.lower() not in STOPWORDS
 

@@ -31,7 +31,9 @@ def place(index: Index, modules: Iterable[str], digest: str) -> str:
     """Path of the new test file: beside the tests that import the same module, named as they are."""
     files = [path for path in index.tests if PurePosixPath(path).name not in {"conftest.py", "__init__.py"}]
     files = [p for p in files if re.match(r"test_.*|.*_test\.py|tests?\.py", PurePosixPath(p).name)] or files
-    importing = [p for p in files if any(re.search(rf"(?:from|import)\s+{re.escape(m)}\b", index.tests[p]) for m in modules)]
+    importing = [
+        p for p in files if any(re.search(rf"(?:from|import)\s+{re.escape(m)}\b", index.tests[p]) for m in modules)
+    ]
     chosen = importing or files
     folders = Counter(str(PurePosixPath(p).parent) for p in chosen)
     folder = min(folders, key=lambda f: (-folders[f], len(f), f)) if folders else "tests"
@@ -49,7 +51,13 @@ def unittest_style(index: Index) -> bool:
 def test_name(example: Example, taken: set[str]) -> str:
     """A readable name from the call, unique in its file."""
     words = re.sub(r"\W+", "_", example.call).strip("_").lower()[:50].strip("_")
-    purpose = "raises_" + example.raises.lower() if example.raises else "ends" if example.hangs and not example.expected else "as_reported"
+    purpose = (
+        "raises_" + example.raises.lower()
+        if example.raises
+        else "ends"
+        if example.hangs and not example.expected
+        else "as_reported"
+    )
     base = f"test_{words}_{purpose}"
     name, n = base, 2
     while name in taken:
@@ -75,8 +83,8 @@ def write(title: str, cases: list[Case], imports: dict[str, set[str]], style_uni
 
 
 def one_line(text: str, length: int = 100) -> str:
-    """A stranger's words as they may stand in a docstring: one line, without quotes, backslashes or control characters."""
-    plain = "".join(c if c.isprintable() and c not in "\"'\\`" else " " for c in text)
+    """A stranger's words as they may stand in a docstring: one line, nothing that could end or escape it."""
+    plain = "".join(c if c.isprintable() and c not in '"\\`' else " " for c in text)
     plain = re.sub(r"\s+", " ", plain).strip()
     return (plain[: length - 1] + "…" if len(plain) > length else plain) or "(no title)"
 
@@ -106,7 +114,9 @@ def _imports(cases: list[Case], imports: dict[str, set[str]], style_unittest: bo
     plain = [*(["contextlib", "signal"] if hangs else []), *(["unittest"] if style_unittest else [])]
     first = [f"import {name}" for name in plain]
     first += [f"from {m} import {', '.join(sorted(standard[m]))}" for m in sorted(standard)]
-    uses_pytest = hangs or any(c.comparison == "raises" or c.comparison.startswith("approx") for c in cases) and not style_unittest
+    uses_pytest = hangs or (
+        any(c.comparison == "raises" or c.comparison.startswith("approx") for c in cases) and not style_unittest
+    )
     second = ["import pytest"] if uses_pytest else []
     third = [f"from {m} import {', '.join(sorted(own[m]))}" for m in sorted(own)]
     groups = [group for group in (first, second, third) if group]
