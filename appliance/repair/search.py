@@ -30,7 +30,11 @@ MOST_EDITS = 30_000
 """Edits that are ranked; of more, those of the most suspicious lines."""
 ENOUGH_AFTER = 3.0
 """After the first passing patch, the search goes on until it has tried so many times as many."""
-AT_LEAST_AFTER = 400
+AT_LEAST_AFTER = 250
+COLD_SHARE = 0.35
+"""Share of the budget for edits of what runs at import, while nothing passes yet."""
+COLD_LEAST, COLD_AFTER = 2.0, 0.5
+"""CPU seconds at least, and share of what was spent so far, once something passes."""
 SAY_SECONDS = 2.0
 
 
@@ -137,15 +141,16 @@ class _Search:
         self.try_cold(texts)
 
     def try_cold(self, texts: dict[str, str]) -> None:
-        """Edits of what runs at import: ten times dearer, so within a share of the budget."""
+        """Edits of what runs at import: 20 to 50 times dearer, so within a share of the budget."""
         left = sorted(self.bench.left, key=lambda edit: -edit.score)
         self.bench.left = []
+        spent = self.bench.cpu_seconds
+        share = max(COLD_LEAST, COLD_AFTER * spent) if self.passing else COLD_SHARE * self.settings.cpu_seconds
         best = max((edit.score for edit in self.passing), default=None)
         worth = [edit for edit in left if best is None or edit.score > best - choose.FAR]
-        limit = self.bench.cpu_seconds + self.settings.cpu_seconds / 3
         if not worth:
             return
-        for edit, job in self.bench.validate_cold(self.within(worth, limit)):
+        for edit, job in self.bench.validate_cold(self.within(worth, spent + share)):
             if self.bench.passes(job) and not self.refused(edit, texts):
                 self.passing.append(edit)
             self.say()

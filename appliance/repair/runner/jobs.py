@@ -102,6 +102,8 @@ def _run(world: World, suite: Suite, tests: Sequence[str], request: dict[str, An
     limit_cpu(_allowance(per_test, 0), late if lines else None)
     if lines:
         lines.start()
+    else:
+        suite.brief()
     suite.run(tests, told)
     limit_cpu(20.0)
     reply: Reply = {"status": "done", "outcomes": outcomes, "messages": messages, "places": places}
