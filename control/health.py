@@ -100,7 +100,7 @@ def _part(row: Mapping[str, Any], name: str) -> Part:
     pid = row.get("pid") if isinstance(row.get("pid"), int) else None
     state, reason = str(row.get("state", "unknown")), str(row.get("reason") or "")
     if pid and state not in ENDED_STATES and not is_alive(pid):
-        state, reason = "lost", reason or f"process {pid} is gone and nobody said so"
+        state, reason = "lost", f"process {pid} is gone and nobody said so"
     restarts = row.get("restarts")
     return Part(
         name=str(row.get(name, "?")), state=state, reason=reason, pid=pid, since=str(row.get("since") or ""),

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 def own_names(listening: str, further: Iterable[str]) -> frozenset[str]:
     """Names this machine answers to: localhost, its host name, the listening address and those in the settings."""
     host = socket.gethostname().lower()
-    return frozenset({"localhost", host, host.partition(".")[0], listening.lower(), *(name.lower() for name in further)})
+    own = {"localhost", host, host.partition(".")[0], listening.lower()}
+    return frozenset(own | {name.lower() for name in further})
 
 
 def name_of(host: str) -> str:

@@ -16,7 +16,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from appliance.config import Home, Settings
-from appliance.errors import Conflict, ConfigError
+from appliance.errors import ConfigError, Conflict
 from appliance.ledger import open_ledger
 from control import access
 from control.app import create_app
@@ -59,7 +59,9 @@ def listen(host: str, port: int) -> socket.socket:
                 f"the console cannot listen on {place}: the port is taken",
                 "stop what listens there, or set console.port (APPLIANCE_CONSOLE_PORT)",
             ) from error
-        raise ConfigError(f"the console cannot listen on {place}: {error}", "set console.host and console.port") from error
+        raise ConfigError(
+            f"the console cannot listen on {place}: {error}", "set console.host and console.port"
+        ) from error
 
 
 class _Server(BaseApplication):  # type: ignore[misc]

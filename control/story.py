@@ -5,6 +5,7 @@ A reader need not know the stages: every stage's end has the same payload (see a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -52,8 +53,17 @@ def step(event: Recorded) -> Step:
         known |= {**_decided(said), "title": str(said["stage"]), "by": str(said.get("by", "")),
                   "seconds": float(said.get("wall_seconds") or 0.0), "facts": said.get("facts") or {}}  # fmt: skip
     else:
-        known |= {"title": event.kind, "facts": said, "aside": True}
+        known |= {"title": in_words(event.kind), "facts": said, "aside": True, "reason": str(said.get("title", ""))}
     return Step(**known)
+
+
+def in_words(kind: str) -> str:
+    """The kind of an event as words.
+
+    >>> in_words("SignalReceived")
+    'signal received'
+    """
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", kind).lower()
 
 
 def _decided(said: Mapping[str, Any]) -> dict[str, str]:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from appliance.ledger.store import LEGAL
 from appliance.work import Noun, WorkItem
 
-
 APPROVABLE = frozenset({"review", "secure", "ship"})
 """Stages that take an approval; a test holds it to the line's own list."""
 
@@ -37,10 +36,10 @@ VERBS: Mapping[str, Verb] = {
         Verb(name="approve", label="Approve", tone="good",
              will="The item goes on from where it stopped. What it ships afterwards is on the server's branch "
                   "and can only be reverted, not unsaid."),
-        Verb(name="answer", label="Answer", option="--text", asks="Your answer",
+        Verb(name="answer", label="Answer", option="--text", asks="Your answer", tone="good",
              will="The answer is added to the item, and the stage that asked runs again with it."),
         Verb(name="retry", label="Retry", will="The item starts again at the stage that stopped."),
-        Verb(name="reject", label="Reject", option="--why", asks="Why",  tone="bad",
+        Verb(name="reject", label="Reject", option="--why", asks="Why", tone="bad",
              will="The item ends as rejected and its change is dropped. The reason is kept and shown to later work."),
         Verb(name="cancel", label="Cancel", tone="bad",
              will="The item ends as cancelled. Nothing more is done for it."),
@@ -50,7 +49,8 @@ VERBS: Mapping[str, Verb] = {
 
 def offered(item: WorkItem) -> list[Verb]:
     """The commands the item's state allows, in the order they are shown."""
-    return [verb for name, verb in VERBS.items() if item.state in LEGAL[name] and (name != "approve" or approvable(item))]
+    legal = [verb for name, verb in VERBS.items() if item.state in LEGAL[name]]
+    return [verb for verb in legal if verb.name != "approve" or approvable(item)]
 
 
 def approvable(item: WorkItem) -> bool:

@@ -68,7 +68,8 @@ def ask(id: str, verb: str) -> ResponseReturnValue:
     """The question before a command: what it will do, what it needs, and the same on the command line."""
     item = desk().ledger.item(id)
     check_legal(_verb(verb).name, id, item.state)
-    return render_template("command.html", item=item, verb=_verb(verb), text=request.args.get("text", "")[:LONGEST_TEXT], problem="")
+    text = request.args.get("text", "")[:LONGEST_TEXT]
+    return render_template("command.html", item=item, verb=_verb(verb), text=text, problem="")
 
 
 @blueprint.post("/<id>/<verb>")
