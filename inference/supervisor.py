@@ -263,7 +263,10 @@ class Supervisor:
         )
 
     def _pause(self) -> None:
+        now = self._clock.monotonic()
         with self._lock:
-            busy = any(e.life.phase in (Phase.STARTING, Phase.DRAINING) for e in self._entries.values())
-        self._wake.wait(BUSY_SECONDS if busy else QUIET_SECONDS)
+            lives = [entry.life for entry in self._entries.values()]
+        pause = BUSY_SECONDS if any(life.phase in (Phase.STARTING, Phase.DRAINING) for life in lives) else QUIET_SECONDS
+        due = [life.next_try - now for life in lives if life.next_try is not None]
+        self._wake.wait(max(0.0, min([pause, *due])))
         self._wake.clear()

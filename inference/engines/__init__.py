@@ -2,7 +2,7 @@
 
 `serve` is the composition root of the `engines` process. It publishes what runs in `run/engines.json` and takes orders
 on the Unix socket `run/engines.sock`; `EnginesClient` is the other end of both. A kind of engine is one file with a
-class that has the shape of `engine.Engine`, and one line in `server.KINDS`.
+class that has the shape of `engine.Engine`, and one line in `server.kinds`.
 """
 
 from inference.engines.client import EnginesClient

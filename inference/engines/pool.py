@@ -70,6 +70,11 @@ class Pool:
             self._refused.clear()
             self._publish()
 
+    def sweep(self) -> None:
+        """Remove the keys a killed engines process left; its engines died with it."""
+        for left in self.scratch.glob("*.key"):
+            left.unlink(missing_ok=True)
+
     def preload(self) -> None:
         """Load what the settings name. A model that cannot be loaded is shown as failed; the others still are."""
         for name in self._settings.preload:

@@ -33,6 +33,7 @@ def serve(home: Home, settings: Settings) -> int:
     stop = _Flag()
     with _only_one(home), _signals_set(stop):
         pool = Pool(home, settings.engines, kinds(settings))
+        pool.sweep()
         pool.preload()
         door = ControlServer(home.run / "engines.sock", pool)
         thread = threading.Thread(target=door.serve_forever, kwargs={"poll_interval": 0.1}, name="control", daemon=True)
