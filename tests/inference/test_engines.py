@@ -1,0 +1,391 @@
+"""Who gets threads and memory, what llama-server is told, and the pool with engines that are mere sleepers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.config import EnginesSettings, Home
+from appliance.errors import FactoryError, LimitExceeded, NotFound, Unavailable, UsageError
+from inference.engines.client import EnginesClient, error_from
+from inference.engines.control import MAX_BODY, STATUS, ControlServer, short
+from inference.engines.engine import Engine, Seat
+from inference.engines.llamacpp import LlamaCpp, find_server
+from inference.engines.placement import RESERVE_BYTES, context_of, fit_memory, share_threads
+from inference.engines.pool import Pool, free_port, port_is_free, write_private
+from models.card import Card
+from models.importing import import_model
+from models.registry import Registry
+from tests.inference.engines_process import until
+from tests.models.gguf_files import write_good
+
+
+def card(id: str = "coder", *, embeds: bool = False, **fields: Any) -> Card:
+    known: dict[str, Any] = {
+        "architecture": "bert" if embeds else "llama", "parameters": 135_000_000, "context_tokens": 8192,
+        "embedding_length": 576, "quantisation": "Q8_0", "sha256": "ab" * 32, "size_bytes": 145_000_000,
+        "tasks": ("embedding",) if embeds else ("chat",), "pooling": "mean" if embeds else "",
+    }  # fmt: skip
+    return Card(id=id, **{**known, **fields})
+
+
+# -- placement -------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.booleans(), max_size=12), st.integers(1, 64))
+def test_threads_of_all_engines_stay_within_the_budget_where_that_is_possible(kinds: list[bool], budget: int) -> None:
+    cards = [card(f"m{n}", embeds=embeds) for n, embeds in enumerate(kinds)]
+    shares = share_threads(cards, budget)
+    assert set(shares) == {one.id for one in cards} and all(share >= 1 for share in shares.values())
+    assert sum(shares.values()) <= max(budget, len(cards))
+    writers = [shares[one.id] for one in cards if not one.embeds]
+    assert not writers or max(writers) - min(writers) <= 1
+    assert all(shares[one.id] == 1 for one in cards if one.embeds)
+    if writers and budget >= len(cards):
+        assert sum(shares.values()) == budget, "no core idles while somebody writes"
+
+
+def test_a_model_fits_only_beside_what_is_kept_back() -> None:
+    assert fit_memory("m", 100, RESERVE_BYTES + 100).fits
+    refused = fit_memory("m", 3 << 30, 2 << 30)
+    assert not refused.fits
+    assert refused.reason == (
+        "m does not fit into memory: it needs about 3072 MiB; 2048 MiB are free, 512 of them kept back"
+    )
+
+
+@pytest.mark.parametrize(
+    ("trained", "embeds", "wanted", "given"),
+    [
+        (8192, False, 4096, 4096), (2048, False, 4096, 2048), (0, False, 4096, 4096), (512, True, 4096, 512),
+        (512, True, 128, 512), (0, True, 4096, 512), (2**40, True, 4096, 4096),
+    ],
+)  # fmt: skip
+def test_context_is_what_is_wanted_within_what_was_trained(trained: int, embeds: bool, wanted: int, given: int) -> None:
+    assert context_of(card(embeds=embeds, context_tokens=trained), wanted) == given
+
+
+# -- llama-server's command ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def seat(tmp_path: Path) -> Seat:
+    return Seat(card(), tmp_path / "m.gguf", 4711, "secret", tmp_path / "m.key", 3, 4, 1024, tmp_path)
+
+
+def option(argv: tuple[str, ...], name: str) -> str:
+    return argv[argv.index(name) + 1]
+
+
+def test_a_writers_command(seat: Seat) -> None:
+    argv = LlamaCpp().argv(seat)
+    assert Path(argv[0]).name == "llama-server" and os.access(argv[0], os.X_OK)
+    assert option(argv, "--threads") == option(argv, "--threads-batch") == "3"
+    assert (option(argv, "--parallel"), option(argv, "--ctx-size")) == ("4", "4096")
+    assert option(argv, "--host") == "127.0.0.1" and "--offline" in argv and "--jinja" in argv
+    assert "secret" not in argv and option(argv, "--api-key-file") == str(seat.key_file)
+    assert "--embedding" not in argv
+
+
+def test_an_embedders_command_takes_each_text_in_one_piece(seat: Seat) -> None:
+    argv = LlamaCpp().argv(replace(seat, card=card(embeds=True), context_tokens=512))
+    assert option(argv, "--pooling") == "mean" and "--embedding" in argv
+    assert option(argv, "--batch-size") == option(argv, "--ubatch-size") == "512"
+    reranker = LlamaCpp().argv(replace(seat, card=card(embeds=True, tasks=("rerank",), pooling="rank")))
+    assert "--rerank" in reranker and "--pooling" not in reranker
+
+
+def test_a_missing_server_is_told_with_its_remedy(seat: Seat, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="no llama-server at") as caught:
+        LlamaCpp(str(tmp_path / "none")).argv(seat)
+    assert "engines.llama_server" in caught.value.hint
+    assert find_server().is_file()
+
+
+def test_memory_grows_with_slots_and_context_for_writers_alone() -> None:
+    engine = LlamaCpp()
+    assert engine.memory_bytes(card(), 8, 4096) > engine.memory_bytes(card(), 4, 4096) > card().size_bytes
+    assert engine.memory_bytes(card(embeds=True), 8, 4096) == engine.memory_bytes(card(embeds=True), 1, 512)
+
+
+def test_an_engine_that_does_not_listen_does_not_answer(seat: Seat) -> None:
+    for one in (card(), card(embeds=True), card(embeds=True, tasks=("rerank",))):
+        assert LlamaCpp().answers(replace(seat, card=one, port=free_port())) is False
+
+
+# -- the pool --------------------------------------------------------------------------------------------------------
+
+
+class Sleepers:
+    """An engine that serves nothing, and is ready at once."""
+
+    kind = "sleeper"
+    formats = frozenset({"gguf"})
+    needs = 1
+
+    def argv(self, seat: Seat) -> tuple[str, ...]:
+        code = "import time; time.sleep(600)"
+        return (sys.executable, "-S", "-c", code, str(seat.port), str(seat.threads))
+
+    def env(self, seat: Seat) -> Mapping[str, str]:
+        return {"PATH": "/usr/bin:/bin"}
+
+    def answers(self, seat: Seat) -> bool:
+        return True
+
+    def memory_bytes(self, card: Card, slots: int, context_tokens: int) -> int:
+        return self.needs
+
+
+@pytest.fixture
+def stocked(home: Home, tmp_path: Path) -> Home:
+    for n, id in enumerate("abc"):
+        import_model(write_good(tmp_path / f"{id}.gguf", n), Registry(home.models), aliases=(f"{id}-alias",))
+    return home
+
+
+@contextmanager
+def at_work(home: Home, kind: Engine | None = None, **settings: Any) -> Iterator[Pool]:
+    pool = Pool(home, EnginesSettings(threads=4, **settings), [kind or Sleepers()])
+    door = ControlServer(home.run / "engines.sock", pool)
+    stop = threading.Event()
+    threads = [
+        threading.Thread(target=pool.run, args=(stop,)),
+        threading.Thread(target=door.serve_forever, kwargs={"poll_interval": 0.02}),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield pool
+    finally:
+        stop.set()
+        threads[0].join(30)
+        door.close()
+        threads[1].join(30)
+
+
+@pytest.fixture
+def pool(stocked: Home) -> Iterator[Pool]:
+    with at_work(stocked) as made:
+        yield made
+
+
+def row(pool: Pool, model: str) -> dict[str, Any]:
+    return next((row for row in pool.rows() if row["model"] == model), {})
+
+
+def ready(pool: Pool, model: str) -> dict[str, Any]:
+    return until(lambda: (now := row(pool, model)).get("state") == "ready" and now)  # type: ignore[no-any-return]
+
+
+def test_loading_twice_is_loading_once(pool: Pool) -> None:
+    pool.load("a")
+    first = ready(pool, "a")
+    assert pool.load("a-alias")["pid"] == first["pid"] and len(pool.rows()) == 1
+
+
+def test_what_runs_is_published_whenever_it_changes(pool: Pool) -> None:
+    pool.load("a")
+    ready(pool, "a")
+    until(lambda: json.loads(pool.published.read_text()) == pool.rows())
+    published = json.loads(pool.published.read_text())[0]
+    assert set(published) == {
+        "model", "state", "pid", "since", "restarts", "reason", "next_try", "engine", "url", "api_key_file",
+        "context_tokens", "slots", "threads",
+    }  # fmt: skip
+    pool.unload("a")
+    until(lambda: json.loads(pool.published.read_text()) == [])
+    assert not Path(published["api_key_file"]).exists()
+
+
+def test_threads_follow_the_number_of_writers(pool: Pool) -> None:
+    pool.load("a")
+    assert ready(pool, "a")["threads"] == 4
+    pool.load("b")
+    until(lambda: ready(pool, "a")["threads"] == ready(pool, "b")["threads"] == 2)
+    pool.load("c")
+    until(lambda: [ready(pool, id)["threads"] for id in "abc"] == [2, 1, 1])
+    for id in "bc":
+        pool.unload(id)
+    until(lambda: len(pool.rows()) == 1)
+    assert ready(pool, "a")["threads"] == 2, "more threads are not worth a restart"
+    os.kill(ready(pool, "a")["pid"], signal.SIGKILL)
+    until(lambda: ready(pool, "a")["threads"] == 4)
+
+
+def test_a_port_that_somebody_took_is_left_to_them(pool: Pool) -> None:
+    pool.load("a")
+    before = ready(pool, "a")
+    with socket.socket() as thief:
+        thief.bind(("127.0.0.1", int(before["url"].rsplit(":", 1)[1])))
+        thief.listen()
+        os.kill(before["pid"], signal.SIGKILL)
+        after = until(lambda: (now := ready(pool, "a"))["restarts"] == 1 and now)
+    assert after["url"] != before["url"] and after["api_key_file"] == before["api_key_file"]
+
+
+def test_loaded_while_on_its_way_out_it_comes_back(pool: Pool) -> None:
+    pool.load("a")
+    ready(pool, "a")
+    for _ in range(5):
+        pool.unload("a")
+        pool.load("a")
+        assert ready(pool, "a")
+        time.sleep(0.03)
+    assert ready(pool, "a")["restarts"] == 0
+
+
+def test_orders_from_many_threads_end_in_order(pool: Pool) -> None:
+    def order(n: int) -> None:
+        for m in range(15):
+            try:
+                (pool.load if (n + m) % 3 else pool.unload)("abc"[(n * m) % 3])
+            except NotFound:
+                continue
+
+    threads = [threading.Thread(target=order, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    for id in "abc":
+        pool.load(id)
+        ready(pool, id)
+    assert sum(one["threads"] for one in pool.rows()) <= 4
+
+
+def test_a_model_that_does_not_fit_is_not_half_loaded(stocked: Home) -> None:
+    kind = Sleepers()
+    kind.needs = 1 << 60
+    with at_work(stocked, kind) as pool:
+        with pytest.raises(LimitExceeded, match="a does not fit"):
+            pool.load("a")
+        assert pool.rows() == [] and list(pool.scratch.glob("*.key")) == []
+
+
+def test_a_format_nobody_serves_is_refused(stocked: Home) -> None:
+    kind = Sleepers()
+    kind.formats = frozenset({"safetensors"})
+    with at_work(stocked, kind) as pool, pytest.raises(Unavailable, match="no engine on this box serves gguf"):
+        pool.load("a")
+
+
+def test_preloading_shows_what_could_not_be(stocked: Home) -> None:
+    with at_work(stocked, preload=["a", "nope"]) as pool:
+        pool.preload()
+        assert ready(pool, "a") and row(pool, "nope")["reason"].startswith("there is no model 'nope'")
+
+
+def test_keys_of_a_killed_process_are_swept_away(stocked: Home) -> None:
+    pool = Pool(stocked, EnginesSettings(), [Sleepers()])
+    pool.sweep()
+    pool.scratch.mkdir()
+    write_private(pool.scratch / "old.key", "secret")
+    pool.sweep()
+    assert list(pool.scratch.iterdir()) == []
+
+
+# -- its door --------------------------------------------------------------------------------------------------------
+
+
+def test_orders_through_the_door(pool: Pool, stocked: Home) -> None:
+    client, said = EnginesClient(stocked), list[str]()
+    assert client.healthy() and client.engines() == []
+    assert client.load("a-alias")["model"] == "a"
+    made = client.wait_ready("a", 30, said.append)
+    assert made == row(pool, "a") and client.engines() == [made]
+    assert client.unload("a")["model"] == "a"
+    until(lambda: client.engines() == [])
+    with pytest.raises(Unavailable, match="a is not loaded"):
+        client.wait_ready("a", 1)
+
+
+def test_errors_come_through_the_door_as_they_were_raised(pool: Pool, stocked: Home) -> None:
+    client = EnginesClient(stocked)
+    with pytest.raises(NotFound, match="there is no model 'nope'") as caught:
+        client.load("nope")
+    assert caught.value.hint
+    with pytest.raises(NotFound, match="not loaded"):
+        client.unload("a")
+    for kind, _ in STATUS:
+        again = error_from(kind("what", "do").as_dict())
+        assert (type(again), again.message, again.hint) == (kind, "what", "do")
+    assert type(error_from(["no", "shape"])) is FactoryError
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/load", b"{", 400), ("/load", b"[]", 400), ("/load", b"{}", 400), ("/load", b'{"model": 3}', 400),
+        ("/load", b" " * (MAX_BODY + 1), 400), ("/other", b'{"model": "a"}', 404),
+    ],
+)  # fmt: skip
+def test_what_is_no_order_is_refused(pool: Pool, stocked: Home, path: str, body: bytes, status: int) -> None:
+    connection = http.client.HTTPConnection("engines", timeout=10)
+    with socket.socket(socket.AF_UNIX) as connection.sock, short(stocked.run / "engines.sock") as name:
+        connection.sock.connect(name)
+        connection.request("POST", path, body[:100], {"Content-Length": str(len(body))})
+        response = connection.getresponse()
+        assert response.status == status and json.loads(response.read())["error"]["hint"]
+        connection.close()
+
+
+def test_without_an_engines_process_it_says_how_to_start_one(home: Home) -> None:
+    client = EnginesClient(home, timeout=1)
+    assert not client.healthy()
+    for call in (client.engines, lambda: client.load("a"), lambda: client.unload("a")):
+        with pytest.raises(Unavailable) as caught:
+            call()
+        assert "appliance up" in caught.value.hint
+
+
+def test_waiting_has_an_end(stocked: Home) -> None:
+    class Never(Sleepers):
+        def answers(self, seat: Seat) -> bool:
+            return False
+
+    with at_work(stocked, Never()) as pool:
+        pool.load("a")
+        with pytest.raises(LimitExceeded, match="not ready after"):
+            EnginesClient(stocked).wait_ready("a", 0.2)
+
+
+# -- small things ----------------------------------------------------------------------------------------------------
+
+
+def test_private_files_are_whole_and_private(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    (tmp_path / ".key.new").write_text("left by a killed process")
+    write_private(file, "one")
+    write_private(file, "two")
+    assert file.read_text() == "two" and file.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_ports_are_free_until_somebody_listens() -> None:
+    port = free_port()
+    assert port_is_free(port)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        assert not port_is_free(port)
+
+
+def test_usage_errors_are_the_callers_fault() -> None:
+    assert next(status for kind, status in STATUS if issubclass(UsageError, kind)) == 400
