@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,18 +16,32 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 LOG_BYTES = 5 * 1024 * 1024
 """Size at which a log is moved to `<name>.1`; one old file is kept."""
 REAP_SECONDS = 5.0
+TAIL_BYTES = 16 * 1024
+"""How far back in a log its last words are looked for."""
+TIME_STAMP = re.compile(r"^\d[\d.:,TZ+-]*\s+(?:\d[\d.:,TZ+-]*\s+)?(?:[A-Z]\s+)?")
+"""Dates, times and a level's letter, as programs put them in front of their lines."""
 
 
 class Child:
     """A running process in a group of its own, which the kernel kills when the thread that made it ends."""
 
     def __init__(
-        self, argv: Sequence[str], env: Mapping[str, str] | None, log: Path, death_signal: int = signal.SIGKILL
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None,
+        log: Path,
+        death_signal: int = signal.SIGKILL,
+        telling: Sequence[str] = (),
     ) -> None:
-        """Start it. `env` None means this process's own. Raises OSError when that is not possible."""
+        """Start it. `env` None means this process's own; `telling` is as in `last_words`.
+
+        Raises:
+            OSError: that is not possible.
+        """
         log.parent.mkdir(parents=True, exist_ok=True)
         rotate(log)
         self._log = log
+        self._telling = telling
         launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(int(death_signal)), str(os.getpid())]
         with log.open("ab") as output:
             self._log_start = output.tell()
@@ -49,7 +64,7 @@ class Child:
         if status is None:
             return None
         self._kill_group()  # what it started itself must not outlive it
-        return in_words(status, last_words(self._log, self._log_start))
+        return in_words(status, last_words(self._log, self._log_start, self._telling))
 
     def terminate(self) -> None:
         """Ask it to end; its own children are its own business."""
@@ -104,14 +119,22 @@ def in_words(status: int, said: str) -> str:
     return f"{how}: {said}" if said and status != -signal.SIGKILL else how
 
 
-def last_words(log: Path, start: int = 0, limit: int = 300) -> str:
-    """The line of a log since byte `start` that tells most: the last one that speaks of an error, else the last one."""
+def last_words(log: Path, start: int = 0, telling: Sequence[str] = (), limit: int = 300) -> str:
+    """The line of a log since byte `start` that tells most, without its time stamp.
+
+    `telling` are phrases of lines that say why a program ends, the best first; after them come "error" and "fail".
+    The last line with the best phrase that occurs is taken, else the last line.
+    """
     try:
         with log.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(start if start <= size else 0, size - 8192))
+            stream.seek(max(start if start <= size else 0, size - TAIL_BYTES))
             lines = [line.strip() for line in stream.read().decode("utf-8", "replace").splitlines() if line.strip()]
     except OSError:
         return ""
-    telling = [line for line in lines if "error" in line.lower() or "fail" in line.lower()]
-    return (telling or lines or [""])[-1][:limit]
+    for phrase in (*telling, "error", "fail"):
+        found = [line for line in lines if phrase.lower() in line.lower()]
+        if found:
+            lines = found
+            break
+    return TIME_STAMP.sub("", lines[-1])[:limit] if lines else ""

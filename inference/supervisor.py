@@ -56,6 +56,8 @@ class ProcessSpec:
     patience: Patience = field(default_factory=Patience)
     death_signal: int = signal.SIGKILL
     """Sent by the kernel should the supervisor die without stopping it."""
+    telling: Sequence[str] = ()
+    """Phrases of the log lines that say why it ended, the best first."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,7 @@ class Supervisor:
         entry.rotated = now
         try:
             argv = spec.argv() if callable(spec.argv) else spec.argv
-            entry.child = Child(argv, spec.env, spec.log, spec.death_signal)
+            entry.child = Child(argv, spec.env, spec.log, spec.death_signal, spec.telling)
         except OSError as error:
             entry.spawn_failure = f"cannot be started: {error.strerror or error}"
         except FactoryError as error:  # its command cannot be made now: the server was uninstalled, say

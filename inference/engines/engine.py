@@ -39,6 +39,8 @@ class Engine(Protocol):
     kind: str
     formats: frozenset[str]
     """Formats of models it can serve, as in `Card.format`."""
+    telling: tuple[str, ...]
+    """Phrases of its log lines that say why it ended, the best first."""
 
     def argv(self, seat: Seat) -> tuple[str, ...]:
         """The command. Raises Unavailable when the server is not installed."""

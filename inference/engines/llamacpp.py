@@ -32,6 +32,8 @@ class LlamaCpp:
 
     kind = "llama.cpp"
     formats = frozenset({"gguf"})
+    # Many lines of a failed start say "failed to load model"; one says what was wrong with it.
+    telling: tuple[str, ...] = ("error loading model:", "GGML_ASSERT", "GGML_ABORT", "terminate called")
 
     def __init__(self, program: str = "") -> None:
         """`program` is the path of a llama-server; empty means the one that came with the wheel."""

@@ -175,6 +175,7 @@ class Pool:
             log=self._home.logs / f"engine-{id}.log",
             probe=lambda: loaded.engine.answers(loaded.seat),
             env=loaded.engine.env(loaded.seat),
+            telling=loaded.engine.telling,
             patience=Patience(
                 start_seconds=self._settings.start_seconds,
                 stop_seconds=10.0,

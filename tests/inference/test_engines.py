@@ -136,6 +136,7 @@ class Sleepers:
 
     kind = "sleeper"
     formats = frozenset({"gguf"})
+    telling = ()
     needs = 1
 
     def argv(self, seat: Seat) -> tuple[str, ...]:

@@ -342,12 +342,17 @@ def test_logs_are_kept_short_while_they_are_written(tmp_path: Path) -> None:
         ("one\ntwo\n\n", "two"),
         ("load\nerror: bad magic\nbye\n", "error: bad magic"),
         ("Failed to load\n", "Failed to load"),
+        (
+            "0.00.005.101 E load: error: key not found: x\n0.00.005.687 E srv: exiting\nerror",
+            "load: error: key not found: x",
+        ),
+        ("2026-11-26 00:18:59,120 ERROR appliance: no room\n", "ERROR appliance: no room"),
     ],
 )
 def test_the_last_words_are_those_that_tell_most(tmp_path: Path, text: str, words: str) -> None:
     log = tmp_path / "a.log"
     log.write_text("error: of an earlier run\n" + text)
-    assert last_words(log, len("error: of an earlier run\n")) == words
+    assert last_words(log, len("error: of an earlier run\n"), ["key not found"]) == words
     assert last_words(tmp_path / "none") == ""
 
 
