@@ -1,0 +1,102 @@
+"""How other processes ask the learning store: one JSON line there and one back, over a Unix socket.
+
+::
+
+    {"ask": "outcomes", "with": {"repo": "shop"}}     {"rows": [...]}
+    {"ask": "status"}                                 {"status": {...}}
+    {"ask": "rebuild"}                                {"status": {...}}    once it is done
+                                                      {"error": {"code", "message", "hint"}}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from appliance.config import Home
+from appliance.errors import FactoryError, LimitExceeded, NotFound, Unavailable, UsageError
+
+LONGEST_ANSWER = 64 * 1024 * 1024
+"""Bytes. An answer is read whole."""
+
+REBUILD_SECONDS = 3600.0
+
+RAISED = {kind.code: kind for kind in (UsageError, NotFound, LimitExceeded, Unavailable)}
+
+
+def socket_file(home: Home) -> Path:
+    """Where the learning process listens."""
+    return home.run / "learning.sock"
+
+
+@contextmanager
+def short_name(file: Path) -> Iterator[str]:
+    """A name of `file` that fits into a socket address (107 bytes), however deep the home lies."""
+    folder = os.open(file.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{file.name}"
+    finally:
+        os.close(folder)
+
+
+class LearningClient:
+    """Asks the learning process of a home."""
+
+    def __init__(self, home: Home, timeout: float = 15.0) -> None:
+        self._file = socket_file(home)
+        self._timeout = timeout
+
+    def query(self, name: str, **parameters: Any) -> list[dict[str, Any]]:
+        """Rows of a named question (see `queries.py`).
+
+        Raises:
+            Unavailable: the learning process does not answer.
+            NotFound: there is no such question.
+            UsageError: a parameter is wrong.
+            LimitExceeded: it took too long.
+        """
+        rows: list[dict[str, Any]] = self._ask({"ask": name, "with": parameters}, self._timeout)["rows"]
+        return rows
+
+    def status(self) -> dict[str, Any]:
+        """How far the store is, and what it holds. Raises Unavailable."""
+        status: dict[str, Any] = self._ask({"ask": "status"}, self._timeout)["status"]
+        return status
+
+    def rebuild(self) -> dict[str, Any]:
+        """Have the store built anew from the ledger; returns its status once it has caught up. Raises Unavailable."""
+        status: dict[str, Any] = self._ask({"ask": "rebuild"}, REBUILD_SECONDS)["status"]
+        return status
+
+    def answers(self) -> bool:
+        """Is the learning process there?"""
+        try:
+            self.status()
+        except Unavailable:
+            return False
+        return True
+
+    def _ask(self, question: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        try:
+            with short_name(self._file) as name, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+                line.settimeout(timeout)
+                line.connect(name)
+                line.sendall(json.dumps(question).encode() + b"\n")
+                line.shutdown(socket.SHUT_WR)
+                with line.makefile("rb") as answer:
+                    raw = answer.read(LONGEST_ANSWER + 1)
+            told: dict[str, Any] = json.loads(raw)
+        except (OSError, ValueError) as error:
+            raise Unavailable(
+                f"the learning process does not answer: {error}",
+                "start it with `appliance up`; logs/learning.log tells more",
+            ) from error
+        if "error" in told:
+            wrong = told["error"]
+            raise RAISED.get(wrong.get("code"), FactoryError)(str(wrong.get("message")), str(wrong.get("hint")))
+        return told

@@ -1,0 +1,102 @@
+"""When can the file be trusted? Compared at boot with the watermark in the ledger.
+
+DuckDB keeps every acknowledged commit through a SIGKILL. But a log file that is missing or was cut off opens without
+complaint, with older content; and a restored ledger may be older than the file. So the store's newest event must be one
+the ledger has, with the same hash, and at least as new as the ledger says it was. Else the file is put aside and the
+store is built anew: it holds nothing that the ledger does not.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import duckdb
+
+from appliance.learning.store import Store
+from appliance.ledger import Ledger
+from appliance.ledger.chain import GENESIS
+
+log = logging.getLogger("appliance.learning")
+
+WATERMARK = "learning"
+"""The name of this reader in the ledger."""
+KEPT_ASIDE = 3
+"""Files put aside that are kept, newest first: they are for looking at, not for the disk to fill up with."""
+
+
+def open_trusted(file: Path, ledger: Ledger, memory_mb: int) -> tuple[Store, str]:
+    """The store, and why it was begun anew ("" when it goes on where it was).
+
+    Raises duckdb.Error when even a new file cannot be opened.
+    """
+    noted = ledger.watermark(WATERMARK)
+    if not file.exists():
+        why = f"{file.name} is missing, though {noted} events were in it" if noted else ""
+        return begin_anew(file, ledger, memory_mb, why), why
+    try:
+        store = Store(file, memory_mb)
+    except duckdb.IOException as error:
+        if "lock" in str(error).lower():
+            raise  # somebody else has it open: the file is not to blame
+        return _replaced(file, ledger, memory_mb, f"it cannot be opened: {error}")
+    except (duckdb.Error, UnicodeDecodeError) as error:
+        return _replaced(file, ledger, memory_mb, f"it cannot be opened: {error}")
+    try:
+        why = distrust(store, ledger, noted)
+    except duckdb.Error as error:
+        why = f"it cannot be read: {error}"
+    if why:
+        store.close()
+        return _replaced(file, ledger, memory_mb, why)
+    ledger.set_watermark(WATERMARK, store.watermark()[0])
+    return store, ""
+
+
+def distrust(store: Store, ledger: Ledger, noted: int) -> str:
+    """What speaks against the store's content; "" when nothing does."""
+    seq, digest = store.watermark()
+    count, lowest, highest = store.counted()
+    if (count, lowest, highest) != (seq, min(1, seq), seq):
+        return f"it says it has {seq} events and has {count}"
+    if seq < noted:
+        return f"it has {seq} events, and {noted} were in it once"
+    if digest != (ledger.hash_of(seq) if seq else GENESIS):
+        return f"its event {seq} is not the ledger's"
+    return ""
+
+
+def begin_anew(file: Path, ledger: Ledger, memory_mb: int, why: str) -> Store:
+    """An empty store. The order is safe to be killed in: a missing file always means building anew."""
+    if why:
+        log.warning("the learning store is built anew from the ledger: %s", why)
+    wal(file).unlink(missing_ok=True)
+    store = Store(file, memory_mb)
+    ledger.set_watermark(WATERMARK, 0)
+    return store
+
+
+def _replaced(file: Path, ledger: Ledger, memory_mb: int, why: str) -> tuple[Store, str]:
+    aside = put_aside(file)
+    why = " ".join(why.split())
+    return begin_anew(file, ledger, memory_mb, f"{why}; the old file is {aside.name}"), why
+
+
+def put_aside(file: Path) -> Path:
+    """Rename the file and its log; returns the new name. Older ones beyond `KEPT_ASIDE` are removed."""
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f".{time.monotonic_ns() % 1_000_000:06d}"
+    aside = file.with_name(f"{file.name}.aside-{stamp}")
+    if wal(file).exists():
+        wal(file).rename(wal(aside))
+    file.rename(aside)
+    old = sorted(file.parent.glob(f"{file.name}.aside-*[0-9]"))[:-KEPT_ASIDE]
+    for one in old:
+        one.unlink()
+        wal(one).unlink(missing_ok=True)
+    return aside
+
+
+def wal(file: Path) -> Path:
+    """DuckDB's log beside a file."""
+    return file.with_name(f"{file.name}.wal")

@@ -1,0 +1,66 @@
+"""What may be asked of the learning store, by name. All fixed statements with typed parameters; none writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from appliance.errors import NotFound, UsageError
+from appliance.work import Noun
+
+
+class Query(Noun):
+    """One question. `parameters` names each with its default, whose type is the parameter's type."""
+
+    what: str
+    sql: str
+    parameters: Mapping[str, Any] = {}
+
+
+QUERIES: Mapping[str, Query] = {
+    "counts": Query(
+        what="rows in each table, and the time the events span",
+        sql="SELECT (SELECT count(*) FROM events) AS events, (SELECT count(*) FROM items) AS items,"
+        " (SELECT count(*) FROM stage_runs) AS stage_runs, (SELECT count(*) FROM attempts) AS attempts,"
+        " (SELECT count(*) FROM verdicts) AS verdicts, (SELECT min(happened) FROM events) AS first,"
+        " (SELECT max(happened) FROM events) AS last",
+    ),
+    "stage_durations": Query(
+        what="runs of each stage and how long they took, in seconds",
+        sql="SELECT runs.stage, count(*) AS runs, round(avg(runs.wall_seconds), 3) AS mean,"
+        " round(quantile_cont(runs.wall_seconds, 0.5), 3) AS median,"
+        " round(quantile_cont(runs.wall_seconds, 0.95), 3) AS p95, max(runs.wall_seconds) AS longest"
+        " FROM stage_runs AS runs LEFT JOIN items USING (item)"
+        " WHERE runs.stage <> 'signal' AND ($repo = '' OR items.repo = $repo)"
+        " AND ($days = 0 OR runs.happened > now()::TIMESTAMP - to_days($days)) GROUP BY runs.stage ORDER BY min(runs.seq)",
+        parameters={"repo": "", "days": 0},
+    ),
+    "outcomes": Query(
+        what="items by repository, strategy and state, with the share that needed no person",
+        sql="SELECT repo, coalesce(strategy, '') AS strategy, state, count(*) AS items,"
+        " count(*) FILTER (without_a_person) AS without_a_person, round(avg(seconds_from_signal), 1) AS mean_seconds"
+        " FROM items WHERE ($repo = '' OR repo = $repo) AND ($days = 0 OR opened > now()::TIMESTAMP - to_days($days))"
+        " GROUP BY ALL ORDER BY ALL",
+        parameters={"repo": "", "days": 0},
+    ),
+}
+
+
+def prepared(name: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The statement and its parameters, defaults filled in.
+
+    Raises:
+        NotFound: there is no question of that name.
+        UsageError: a parameter is unknown or of the wrong type.
+    """
+    query = QUERIES.get(name)
+    if query is None:
+        raise NotFound(f"there is no question {name!r}", f"known: {', '.join(QUERIES)}")
+    for parameter, value in given.items():
+        if parameter not in query.parameters:
+            known = ", ".join(query.parameters) or "none"
+            raise UsageError(f"{name} has no parameter {parameter!r}", f"it takes: {known}")
+        wanted = type(query.parameters[parameter])
+        if type(value) is not wanted:
+            raise UsageError(f"{parameter} of {name} must be of type {wanted.__name__}", f"it is {value!r}")
+    return query.sql, {**query.parameters, **given}

@@ -1,0 +1,207 @@
+"""The `learning` process: one thread takes over what the ledger appends, others answer questions.
+
+The store's transaction comes first and the ledger's watermark after it: killed in between, the store is ahead by one
+batch, which the next start sees and accepts (see `opening.py`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import duckdb
+
+from appliance.config import Home, Settings
+from appliance.errors import Conflict, FactoryError, Unavailable
+from appliance.learning import opening
+from appliance.learning.door import Door
+from appliance.learning.queries import prepared
+from appliance.learning.store import Store
+from appliance.ledger import Ledger, open_ledger
+
+log = logging.getLogger("appliance.learning")
+
+QUESTION_SECONDS = 10.0
+"""How long one question may take."""
+
+
+class Learning:
+    """The store of one home, kept up with its ledger."""
+
+    def __init__(self, home: Home, settings: Settings) -> None:
+        """Raises Conflict when another process has the store, Unavailable when it cannot be opened at all."""
+        self.home = home
+        self.settings = settings.learning
+        self.ledger: Ledger = open_ledger(home)
+        self._store, self.begun = self._opened()
+        self._wanted = threading.Event()
+        self._rebuilt = threading.Condition()
+        self._rebuilds = 0
+
+    def close(self) -> None:
+        self._store.close()
+        self.ledger.close()
+
+    def follow(self, stopping: threading.Event) -> None:
+        """Take over events until told to stop. A ledger that is away is waited for."""
+        while not stopping.is_set():
+            try:
+                if self._wanted.is_set():
+                    self.rebuild()
+                    continue
+                busy = self.step()
+            except Unavailable as error:
+                log.warning("%s (%s)", error.message, error.hint)
+                busy = False
+            if not busy:
+                self._wanted.wait(self.settings.poll_seconds)
+
+    def step(self) -> bool:
+        """Take over one batch. False when there was nothing."""
+        seq, _ = self._store.watermark()
+        events = self.ledger.tail(seq, self.settings.batch_rows)
+        if not events:
+            return False
+        seq = self._store.take_over(events)
+        self.ledger.set_watermark(opening.WATERMARK, seq)
+        return True
+
+    def catch_up(self) -> None:
+        """Take over everything there is."""
+        while self.step():
+            pass
+
+    def rebuild(self) -> None:
+        """Build the store anew. Questions asked meanwhile are told to come back."""
+        self._store.close()
+        aside = opening.put_aside(self._store.file)
+        self._store = opening.begin_anew(aside.with_name(self._store.file.name), self.ledger, self.settings.memory_mb,
+                                         f"a person asked for it; the old file is {aside.name}")  # fmt: skip
+        self.catch_up()
+        self.begun = "a person asked for it"
+        self._wanted.clear()
+        with self._rebuilt:
+            self._rebuilds += 1
+            self._rebuilt.notify_all()
+
+    def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        """What one question gets. Raises FactoryError. Safe from any thread."""
+        name = str(question.get("ask", ""))
+        if name == "status":
+            return {"status": self.status()}
+        if name == "rebuild":
+            with self._rebuilt:
+                before = self._rebuilds
+                self._wanted.set()
+                self._rebuilt.wait_for(lambda: self._rebuilds > before)
+            return {"status": self.status()}
+        given = question.get("with")
+        sql, parameters = prepared(name, given if isinstance(given, dict) else {})
+        return {"rows": self._store.ask(sql, parameters, QUESTION_SECONDS)}
+
+    def status(self) -> dict[str, Any]:
+        """How far the store is, and what it holds."""
+        sql, parameters = prepared("counts", {})
+        counts = self._store.ask(sql, parameters, QUESTION_SECONDS)[0]
+        tip, _ = self.ledger.tip()
+        file = self._store.file
+        size = sum(one.stat().st_size for one in (file, opening.wal(file)) if one.exists())
+        return {**counts, "behind": max(0, tip - int(counts["events"])), "file": str(file), "bytes": size,
+                "begun_anew": self.begun, "duckdb": duckdb.__version__}  # fmt: skip
+
+    def digest(self) -> dict[str, str]:
+        """SHA-256 of each table's rows."""
+        return self._store.digest()
+
+    def _opened(self) -> tuple[Store, str]:
+        try:
+            return opening.open_trusted(self.home.learning, self.ledger, self.settings.memory_mb)
+        except duckdb.Error as error:
+            raise Unavailable(
+                f"the learning store {self.home.learning} cannot be opened: {error}",
+                "see that the disk has room, and that no other process has the file open",
+            ) from error
+
+
+def serve(home: Home, settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT. Returns the exit status.
+
+    Raises:
+        Conflict: another learning process works in this home.
+        Unavailable: the ledger or the store cannot be used.
+    """
+    with (home.run / "learning.lock").open("w") as lock:
+        hold(lock)
+        stopping = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _setter(stopping))
+        learning = Learning(home, settings)
+        follower = _Thread(lambda: learning.follow(stopping), stopping)
+        started = time.monotonic()
+        try:
+            with Door(home, learning.answer):
+                log.info("the learning store has %d events", learning.status()["events"])
+                follower.start()
+                while not stopping.wait(3600.0):
+                    log.info("up for %.0f h", (time.monotonic() - started) / 3600)
+            follower.join()
+        finally:
+            learning.close()
+        if follower.problem is not None:
+            raise follower.problem
+    return 0
+
+
+def rebuild_stopped(home: Home, settings: Settings) -> dict[str, Any]:
+    """Build the store anew while no learning process runs; returns its status. Raises Conflict when one does."""
+    with (home.run / "learning.lock").open("w") as lock:
+        hold(lock)
+        learning = Learning(home, settings)
+        try:
+            learning.rebuild()
+            return learning.status()
+        finally:
+            learning.close()
+
+
+def hold(lock: Any) -> None:
+    """Take the lock of the home's learning process. Raises Conflict."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Conflict("another learning process works in this home", "stop it, or use another --home") from error
+
+
+class _Thread(threading.Thread):
+    """Runs the follower; what ends it early ends the process, which is started again with a fresh connection."""
+
+    def __init__(self, work: Callable[[], None], stopping: threading.Event) -> None:
+        super().__init__(name="follower", daemon=True)
+        self._work = work
+        self._stopping = stopping
+        self.problem: FactoryError | None = None
+
+    def run(self) -> None:
+        try:
+            self._work()
+        except FactoryError as error:
+            self.problem = error
+        except duckdb.Error as error:
+            # a full disk, say: DuckDB takes nothing more on this connection, and what is committed stays
+            self.problem = Unavailable(f"the learning store cannot be written: {error}", "see that the disk has room")
+        finally:
+            self._stopping.set()
+
+
+def _setter(stopping: threading.Event) -> Callable[[int, FrameType | None], None]:
+    def handler(_number: int, _frame: FrameType | None) -> None:
+        # a signal may come while the main thread holds the event's lock, so another thread sets it
+        threading.Thread(target=stopping.set, daemon=True).start()
+
+    return handler

@@ -1,0 +1,223 @@
+"""The DuckDB file. One process opens it; a batch of events is one transaction, and so happens exactly once."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from appliance.errors import LimitExceeded, Unavailable
+from appliance.learning.derive import Batch, Row, derive
+from appliance.learning.tables import DERIVED, TABLES, definition
+from appliance.ledger.chain import GENESIS, Recorded
+
+THREADS = 2
+"""A question must not take the machine from the line."""
+
+CLOSED = {
+    "autoinstall_known_extensions": False, "autoload_known_extensions": False, "enable_external_access": False,
+    "allow_community_extensions": False,
+}  # fmt: skip
+"""A missing extension would otherwise be looked for on the internet, and SQL could read any file of ours."""
+
+
+class Store:
+    """One opened learning store. Threads ask through `ask`; only one thread takes over events."""
+
+    def __init__(self, file: Path, memory_mb: int) -> None:
+        """Raises duckdb.Error when the file cannot be opened as what it should be."""
+        self.file = file
+        self._gate = threading.Condition()
+        self._asking: set[duckdb.DuckDBPyConnection] = set()
+        self._closed = False
+        config: dict[str, Any] = {**CLOSED, "memory_limit": f"{memory_mb}MiB", "threads": THREADS}
+        self._connection = duckdb.connect(str(file), config=config)
+        try:
+            self._connection.execute("SET lock_configuration = true")
+            self._make_tables()
+        except duckdb.Error:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        """Write everything into the file itself and let go of it, once questions under way are broken off.
+
+        A cursor that lived on would keep the file open, and the next `connect` by the same name would get it back.
+        """
+        with self._gate:
+            self._closed = True
+            for cursor in self._asking:
+                cursor.interrupt()
+            self._gate.wait_for(lambda: not self._asking)
+        self._connection.close()
+
+    def watermark(self) -> tuple[int, str]:
+        """Number and hash of the newest event taken over."""
+        rows = self._connection.execute("SELECT seq, hash FROM watermark").fetchall()
+        if len(rows) != 1:
+            raise duckdb.DataError(f"the watermark has {len(rows)} rows")
+        return int(rows[0][0]), str(rows[0][1])
+
+    def counted(self) -> tuple[int, int, int]:
+        """How many events there are, the lowest and the highest number. (0, 0, 0) for none."""
+        row = self._connection.execute("SELECT count(*), coalesce(min(seq), 0), coalesce(max(seq), 0) FROM events")
+        found = row.fetchone()
+        assert found is not None, "an aggregate gives one row"
+        return int(found[0]), int(found[1]), int(found[2])
+
+    def take_over(self, events: Sequence[Recorded]) -> int:
+        """Add events in one transaction. Those below the watermark are passed over. Returns the new watermark.
+
+        Raises ValueError when they do not follow it: a gap would never be filled again.
+        """
+        seq, _ = self.watermark()
+        fresh = [event for event in events if event.seq > seq]
+        if [event.seq for event in fresh] != list(range(seq + 1, seq + 1 + len(fresh))):
+            raise ValueError(f"events do not follow number {seq}")
+        if not fresh:
+            return seq
+        batch = derive(fresh)
+        connection = self._connection
+        connection.execute("BEGIN TRANSACTION")
+        try:
+            for table in ("events", "stage_runs", "attempts", "verdicts"):
+                self._insert(table, batch.rows[table])
+            self._fold_items(batch)
+            connection.execute("UPDATE watermark SET seq = ?, hash = ?", [fresh[-1].seq, fresh[-1].hash])
+            connection.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+        return fresh[-1].seq
+
+    def ask(self, sql: str, parameters: Mapping[str, Any], seconds: float) -> list[dict[str, Any]]:
+        """Rows of one question, read-only, cut off after `seconds`. Safe from any thread.
+
+        Raises LimitExceeded when time is over, Unavailable when the store is being rebuilt.
+        """
+        cursor = self._cursor()
+        clock = threading.Timer(seconds, cursor.interrupt)
+        try:
+            clock.start()
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            answer = cursor.execute(sql, dict(parameters) or None)
+            names = [column[0] for column in answer.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+        except duckdb.InterruptException as error:
+            if self._closed:
+                raise Unavailable("the learning store was closed meanwhile", "ask again in a moment") from error
+            raise LimitExceeded(f"the question took more than {seconds:g} s", "ask for less at once") from error
+        except duckdb.Error as error:
+            raise Unavailable(f"the learning store cannot answer: {error}", "ask again in a moment") from error
+        finally:
+            clock.cancel()
+            cursor.close()
+            with self._gate:
+                self._asking.discard(cursor)
+                self._gate.notify_all()
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        with self._gate:
+            if self._closed:
+                raise Unavailable("the learning store is being built anew", "ask again in a moment")
+            cursor = self._connection.cursor()
+            self._asking.add(cursor)
+            return cursor
+
+    def digest(self) -> dict[str, str]:
+        """SHA-256 over all rows of each table, in one order; equal for equal content."""
+        found = {}
+        for table in DERIVED:
+            sha = hashlib.sha256()
+            answer = self._connection.execute(f"SELECT * FROM {table} ORDER BY ALL")  # noqa: S608 - our own names
+            while rows := answer.fetchmany(10_000):
+                for row in rows:
+                    sha.update(repr(row).encode())
+            found[table] = sha.hexdigest()
+        return found
+
+    def _make_tables(self) -> None:
+        connection = self._connection
+        columns = connection.execute(
+            "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE NOT internal"
+        ).fetchall()
+        wanted = {(table, name, kind) for table, kinds in TABLES.items() for name, kind in kinds.items()}
+        if set(columns) == wanted:
+            return
+        if columns:
+            raise duckdb.DataError("its tables are those of another release, or not all there")
+        connection.execute("BEGIN TRANSACTION")
+        for table in TABLES:
+            connection.execute(definition(table))
+        connection.execute("INSERT INTO watermark VALUES (0, ?)", [GENESIS])
+        connection.execute("COMMIT")
+
+    def _insert(self, table: str, rows: Sequence[Row]) -> None:
+        """Columns go over as lists: one statement a table, however many rows."""
+        if not rows:
+            return
+        columns = TABLES[table]
+        lists = ", ".join(f"unnest(?::{kind}[])" for kind in columns.values())
+        values = [[row[name] for row in rows] for name in columns]
+        self._connection.execute(f"INSERT INTO {table} SELECT {lists}", values)
+
+    def _fold_items(self, batch: Batch) -> None:
+        """Insert items opened in this batch, and give every item touched its newest state."""
+        folded: dict[str, Row] = {}
+        for row in batch.rows["items"]:
+            folded[row["item"]] = fold(folded.get(row["item"]), row)
+        before = self._items(list(folded))
+        known = {**self._signals({row["signal"] for row in folded.values() if row["signal"]}), **batch.signals}
+        rows = []
+        for item, row in folded.items():
+            whole = fold(before.get(item), row)
+            rows.append({**BLANK, **known.get(whole["signal"] or "", {}), **said(whole)})
+        if before:
+            self._connection.execute("DELETE FROM items WHERE item IN (SELECT unnest(?::VARCHAR[]))", [list(before)])
+        self._insert("items", rows)
+
+    def _items(self, names: list[str]) -> dict[str, Row]:
+        answer = self._connection.execute("SELECT * FROM items WHERE item IN (SELECT unnest(?::VARCHAR[]))", [names])
+        columns = [column[0] for column in answer.description or ()]
+        return {row[0]: dict(zip(columns, row, strict=True)) for row in answer.fetchall()}
+
+    def _signals(self, names: set[str]) -> dict[str, Row]:
+        """What signals of earlier batches said. (An item may be opened long after its signal came.)"""
+        answer = self._connection.execute(
+            "SELECT subject, coalesce(payload->>'$.repo', ''), coalesce(payload->>'$.title', ''),"
+            " coalesce(payload->>'$.source', '') FROM events"
+            " WHERE kind = 'SignalReceived' AND subject IN (SELECT unnest(?::VARCHAR[]))",
+            [sorted(names)],
+        )
+        return {row[0]: {"repo": row[1], "title": row[2], "source": row[3]} for row in answer.fetchall()}
+
+    def _roll_back(self) -> None:
+        try:
+            self._connection.execute("ROLLBACK")
+        except duckdb.Error:
+            return  # the first error has ended the transaction, and is the one to be told
+
+
+BLANK: Row = {**dict.fromkeys(TABLES["items"]), "repo": "", "title": "", "source": ""}
+
+
+def fold(before: Row | None, change: Row) -> Row:
+    """An item's row after one more change: what the change does not say stays, durations add up.
+
+    >>> fold({"state": "built", "wall_seconds": 0.1}, {"state": "tested", "model": None, "wall_seconds": 0.2})
+    {'state': 'tested', 'wall_seconds': 0.3}
+    """
+    if before is None:
+        return change
+    # rounded to the ledger's own digits, so that the sum is the same however the events were cut into batches
+    seconds = round(before["wall_seconds"] + change["wall_seconds"], 3)
+    return {**before, **said(change), "wall_seconds": seconds}
+
+
+def said(row: Row) -> Row:
+    """What a row says, less what it leaves open."""
+    return {name: value for name, value in row.items() if value is not None}

@@ -1,0 +1,44 @@
+"""The tables of the learning store, documented in the help page `learning.md`.
+
+No primary keys and no indexes: the sequence number of the ledger is the key, and taking over a batch checks that it
+follows the last one. Times are UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+TABLES: Mapping[str, Mapping[str, str]] = {
+    "events": {
+        "seq": "BIGINT", "happened": "TIMESTAMP", "kind": "VARCHAR", "subject": "VARCHAR", "payload": "JSON",
+    },
+    "items": {
+        "item": "VARCHAR", "signal": "VARCHAR", "repo": "VARCHAR", "title": "VARCHAR", "source": "VARCHAR",
+        "opened": "TIMESTAMP", "state": "VARCHAR", "stage": "VARCHAR", "changed": "TIMESTAMP", "seq": "BIGINT",
+        "wall_seconds": "DOUBLE", "strategy": "VARCHAR", "model": "VARCHAR", "without_a_person": "BOOLEAN",
+        "seconds_from_signal": "DOUBLE",
+    },
+    "stage_runs": {
+        "seq": "BIGINT", "happened": "TIMESTAMP", "item": "VARCHAR", "stage": "VARCHAR", "before": "VARCHAR",
+        "after": "VARCHAR", "decided_by": "VARCHAR", "wall_seconds": "DOUBLE", "reason": "VARCHAR",
+    },
+    "attempts": {
+        "seq": "BIGINT", "happened": "TIMESTAMP", "item": "VARCHAR", "n": "INTEGER", "strategy": "VARCHAR",
+        "model": "VARCHAR", "outcome": "VARCHAR", "tried": "BIGINT", "plausible": "INTEGER",
+        "wall_seconds": "DOUBLE", "rule": "VARCHAR",
+    },
+    "verdicts": {
+        "seq": "BIGINT", "happened": "TIMESTAMP", "item": "VARCHAR", "gate": "VARCHAR", "verdict": "VARCHAR",
+        "decided_by": "VARCHAR", "reason": "VARCHAR",
+    },
+    "watermark": {"seq": "BIGINT", "hash": "VARCHAR"},
+}  # fmt: skip
+"""table → column → type. `watermark` has one row: the newest event taken over, and its hash in the ledger."""
+
+DERIVED = tuple(name for name in TABLES if name != "watermark")
+
+
+def definition(table: str) -> str:
+    """The statement that makes a table."""
+    columns = ", ".join(f'"{name}" {kind}' for name, kind in TABLES[table].items())
+    return f"CREATE TABLE {table} ({columns})"
