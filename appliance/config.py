@@ -102,6 +102,23 @@ class RepairSettings(Section):
     processes: int = Field(0, ge=0, description="candidates validated at once; 0 means one per core")
 
 
+class DroidSettings(Section):
+    """Repair by a model that edits."""
+
+    samples: int = Field(6, ge=1, le=100, description="tries: the first without chance, the rest at `temperature`")
+    turns: int = Field(3, ge=1, le=20, description="answers in one try: a first one, then corrections after the tests")
+    temperature: float = Field(0.8, ge=0, le=2, description="chance in every try after the first")
+    plausible: int = Field(1, ge=1, description="passing changes collected before it stops")
+    answer_tokens: int = Field(2048, ge=64, description="longest answer, in tokens")
+    prompt_tokens: int = Field(16000, ge=1000, le=16000, description="longest prompt, in tokens (estimated)")
+    total_tokens: int = Field(200000, ge=1000, description="tokens of all prompts and answers of one attempt")
+    steps: int = Field(24, ge=1, description="answers of one attempt, whichever try they belong to")
+    seconds: float = Field(1800.0, gt=0, description="wall time of one attempt, in seconds, tests included")
+    format_errors: int = Field(3, ge=1, description="unusable answers in a row before it gives up")
+    repeats: int = Field(3, ge=2, description="times the same edit meets the same result before it gives up")
+    whole_lines: int = Field(150, ge=10, description="longest file or function a model may write anew, in lines")
+
+
 class ComputersSettings(Section):
     """The sandboxes where droids and tests run."""
 
@@ -141,6 +158,7 @@ class Settings(Section):
     line: LineSettings = LineSettings()
     autonomy: AutonomySettings = AutonomySettings()
     repair: RepairSettings = RepairSettings()
+    droid: DroidSettings = DroidSettings()
     computers: ComputersSettings = ComputersSettings()
     mirror: MirrorSettings = MirrorSettings()
     learning: LearningSettings = LearningSettings()

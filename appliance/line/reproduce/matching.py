@@ -13,7 +13,8 @@ ENOUGH = 1.0
 """Score from which a failing test counts as reported: one shared name, or a shared value and shared words."""
 
 BROKEN = re.compile(
-    r"\b(ImportError|ModuleNotFoundError|SyntaxError|IndentationError|fixture '.*' not found|errors? during collection)\b"
+    r"\b(ImportError|ModuleNotFoundError|SyntaxError|IndentationError|"
+    r"fixture '.*' not found|errors? during collection)\b"
 )
 """What says that the test itself could not run."""
 
