@@ -122,6 +122,17 @@ class LiveFunctions:
             self.sources[path] = Source(path)
         return self.sources[path]
 
+    def ready(self, edits: Sequence[Edit]) -> bool:
+        """Read the files once here, before the fork, where every child has them; False when an edit lies outside
+        functions, or in one that ran while the tests were being collected, and therefore needs a cold runner."""
+        for path, spans in by_file(edits).items():
+            source = self.source(path)
+            for span in spans:
+                function = source.around([span])
+                if function is None:
+                    return False
+        return True
+
     def exchange(self, edits: Sequence[Edit]) -> None:
         """Put the edits in force. Raises NeedsCold, SyntaxError or ValueError (source with null bytes)."""
         changes: list[tuple[types.FunctionType, types.CodeType]] = []

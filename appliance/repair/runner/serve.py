@@ -88,6 +88,10 @@ class Server:
                 self.waiting.append(request)
 
     def _begin(self, request: dict[str, Any]) -> None:
+        live = self.world.live
+        if live is not None and not live.ready(request.get("edits", ())):
+            self.reply({"job": request["job"], "status": "cold", "cpu": 0.0, "wall": 0.0})
+            return
         self.pool.start(request["job"], lambda tell: jobs.do(self.world, request, tell), request["wall"])
 
     def _collect(self, args: list[str]) -> None:
