@@ -16,8 +16,8 @@ from appliance.line.reproduce.expressions import Hints, calls_in, parse
 from appliance.line.reproduce.index import Index
 from appliance.line.reproduce.tokens import Token, scan
 
-REACH = 7
-"""Words after which a cue no longer speaks for a value."""
+REACH, WEAK_REACH = 7, 2
+"""Words after which a cue no longer speaks for a value; after a mere `is` or `was` it is few."""
 _ROLES = {
     Kind.EXPECTED: Role.EXPECTED,
     Kind.ACTUAL: Role.ACTUAL,
@@ -45,6 +45,7 @@ class Reader:
         self.role = Role.NONE
         self.last = Role.NONE
         self.roughly = False
+        self._reach = REACH
         self._loose: Said | None = None
         self._words = 0
         self._bare_from = -1
@@ -89,18 +90,22 @@ class Reader:
         role = _ROLES.get(token.kind) or (_OTHER.get(self.last, Role.EXPECTED))
         if token.kind == Kind.FLIP and re.search(r"expected|correct|right|documented", token.text, re.IGNORECASE):
             role = Role.EXPECTED
-        pending = self.role == Role.EXPECTED and self._words <= REACH
+        pending = self.role == Role.EXPECTED and self._words <= self._reach
         if token.kind in (Kind.WEAK, Kind.SHOWN) and pending:
             return
+        if token.kind == Kind.WEAK and not (self.claim.calls or self.claim.function):
+            return  # `shipping is charged at 50 euros` speaks of no call yet
         if token.kind == Kind.INPUT and self.claim.calls and not self.claim.empty:
             self.flush()
         starts_anew = token.kind == Kind.INPUT and bool(self.claim.inputs) and not self.claim.empty
         if starts_anew:
             self.flush()
         self._expect(role, token.end if token.kind != Kind.WEAK else -1, token.label)
+        self._reach = WEAK_REACH if token.kind == Kind.WEAK else REACH
 
     def _expect(self, role: Role, bare_from: int, label: bool = False) -> None:
         self.role, self._words, self._bare_from, self._label = role, 0, bare_from, label
+        self._reach = REACH
 
     def _value(self, token: Token, text: str) -> None:
         assert token.said is not None
@@ -109,9 +114,10 @@ class Reader:
             self._settle(text, (text + "\n").index("\n", token.start))
             return
         if token.kind == Kind.EXCEPTION:
-            role = self.role if self.role in (Role.EXPECTED, Role.ACTUAL) and self._words <= REACH else Role.ACTUAL
+            told = self.role in (Role.EXPECTED, Role.ACTUAL) and self._words <= self._reach
+            role = self.role if told else Role.ACTUAL
             self._give(role, said)
-        elif self.role != Role.NONE and self._words <= REACH:
+        elif self.role != Role.NONE and self._words <= self._reach:
             self._give(self.role, said)
         elif not self.claim.calls and self.claim.function:
             self.claim.inputs.append(said)
