@@ -32,14 +32,16 @@ QUERIES: Mapping[str, Query] = {
         " round(quantile_cont(runs.wall_seconds, 0.95), 3) AS p95, max(runs.wall_seconds) AS longest"
         " FROM stage_runs AS runs LEFT JOIN items USING (item)"
         " WHERE runs.stage <> 'signal' AND ($repo = '' OR items.repo = $repo)"
-        " AND ($days = 0 OR runs.happened > now()::TIMESTAMP - to_days($days)) GROUP BY runs.stage ORDER BY min(runs.seq)",
+        " AND ($days = 0 OR runs.happened > (now() AT TIME ZONE 'UTC') - to_days($days))"
+        " GROUP BY runs.stage ORDER BY min(runs.seq)",
         parameters={"repo": "", "days": 0},
     ),
     "outcomes": Query(
         what="items by repository, strategy and state, with the share that needed no person",
         sql="SELECT repo, coalesce(strategy, '') AS strategy, state, count(*) AS items,"
         " count(*) FILTER (without_a_person) AS without_a_person, round(avg(seconds_from_signal), 1) AS mean_seconds"
-        " FROM items WHERE ($repo = '' OR repo = $repo) AND ($days = 0 OR opened > now()::TIMESTAMP - to_days($days))"
+        " FROM items WHERE ($repo = '' OR repo = $repo)"
+        " AND ($days = 0 OR opened > (now() AT TIME ZONE 'UTC') - to_days($days))"
         " GROUP BY ALL ORDER BY ALL",
         parameters={"repo": "", "days": 0},
     ),

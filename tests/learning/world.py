@@ -1,0 +1,67 @@
+"""A ledger with a history: items that go along the line and end in different ways, reproducible by seed."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from sqlalchemy import Connection
+
+from appliance.events import STAGE_FACTS, Event, Fact
+from appliance.ledger import Ledger
+from appliance.work import TrackedRepository
+
+REPOSITORIES = ("shop", "wms")
+LINE = ("triage", "plan", "build", "test", "review", "secure", "ship", "monitor", "learn")
+STATES = ("triaged", "planned", "built", "tested", "reviewed", "secured", "shipped", "monitored", "closed")
+AFTER = dict(zip(LINE, STATES, strict=True))
+
+
+def with_repositories(ledger: Ledger) -> Ledger:
+    """Name the repositories, unless they are named."""
+    known = {repository.name for repository in ledger.repositories()}
+    for name in REPOSITORIES:
+        if name not in known:
+            ledger.add_repository(TrackedRepository(name=name, url=f"file:///srv/{name}.git", branch="main"))
+    return ledger
+
+
+def tell(ledger: Ledger, items: range, seed: int = 1) -> None:
+    """Append the events of some items, in one transaction a call."""
+    dice = random.Random(f"{seed}-{items.start}")
+    with ledger.database.writing() as connection:
+        for number in items:
+            _one(ledger, connection, number, dice)
+
+
+def _one(ledger: Ledger, connection: Connection, number: int, dice: random.Random) -> None:
+    repo, signal, item = dice.choice(REPOSITORIES), f"S-{number}", f"W-{number}"
+
+    def append(kind: Fact, subject: str, **payload: Any) -> None:
+        ledger.append_in(connection, Event(kind=kind, subject=subject, payload=payload))
+
+    append(Fact.SIGNAL_RECEIVED, signal, repo=repo, title=f"it breaks, {number}", source="cli")
+    append(Fact.ITEM_OPENED, item, stage="signal", to="received", reason="opened", by="rule", wall_seconds=0.0,
+           facts={"signal": signal}, **{"from": ""})  # fmt: skip
+    before = "received"
+    for stage in LINE[: dice.randint(1, len(LINE))]:
+        after = AFTER[stage]
+        by = "search" if stage == "build" else "rule"
+        append(STAGE_FACTS[stage], item, stage=stage, to=after, reason="because", by=by,
+               wall_seconds=round(dice.uniform(0, 20), 3), facts=facts_of(stage, dice), **{"from": before})  # fmt: skip
+        before = after
+
+
+def facts_of(stage: str, dice: random.Random) -> dict[str, Any]:
+    """What a stage tells, in the shape the line gives it."""
+    if stage == "build":
+        account = {"strategy": "search", "model": "", "outcome": "plausible", "tried": dice.randint(1, 900),
+                   "plausible": 1, "seconds": round(dice.uniform(0, 60), 2)}  # fmt: skip
+        return {"rule": "code repair", "attempt 1": {**account, "outcome": "none"}, "attempt 2": account}
+    if stage == "review":
+        return {"diff-policy": {"verdict": "PASS", "reason": "small"}, "model-review": {"verdict": "INCONCLUSIVE"}}
+    if stage in ("test", "secure"):
+        return {"verdict": "PASS", "reason": "all pass"}
+    if stage == "learn":
+        return {"strategy": "search", "model": "", "without_a_person": dice.random() < 0.7, "seconds_from_signal": 12.3}
+    return {}
