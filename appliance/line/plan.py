@@ -107,7 +107,7 @@ def confirmed(found: Reproduction, parts: Parts, tree: Path) -> tuple[list[Confi
         target = tree / test.path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(test.content, encoding="utf-8")
-        report = parts.suite(tree, [test.path])
+        report = parts.suite(tree, [id for id in found.test_ids if id.partition("::")[0] == test.path])
         wrong = {name: report.messages.get(name, "") for name in report.failed}
         right = [name for name, message in wrong.items() if check_reason(message, found)[0]]
         if report.complete and right:
@@ -121,7 +121,7 @@ def confirmed(found: Reproduction, parts: Parts, tree: Path) -> tuple[list[Confi
 
 def why_not(test: NewTest, report: TestReport, wrong: Mapping[str, str], found: Reproduction) -> str:
     """Why a test made from the report proves nothing."""
-    if not report.complete:
+    if not report.complete or not report.outcomes:
         return f"the test from the report ({test.origin}) could not run: {report.limit or report.output_tail[-200:]}"
     if not wrong:
         return f"the test from the report ({test.origin}) passes already: what it reports does not happen here"

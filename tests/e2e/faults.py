@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -10,7 +10,7 @@ class Fault:
     """A repository, what is reported, and the test that shows the fault."""
 
     name: str
-    files: dict[str, str]
+    files: dict[str, str] = field(hash=False)
     title: str
     body: str
     test: str

@@ -72,7 +72,7 @@ def test_a_report_with_an_example_and_no_failing_test_becomes_a_test_first(box: 
     bare = look_after(box, place, Fault("mean", {**MEAN.files, "test_mean.py": tests}, "", "", ""))
     item = box.report("mean", MEAN.title, MEAN.body + "\nAlso `mean([1, 2])` returns `3.0` instead of `1.5`.")
     ended = box.settled(item)
-    assert ended["plan"]["tests"], ended["waiting_for"]
+    assert ended["plan"] and ended["plan"]["tests"], ended["waiting_for"]
     assert ended["state"] in ("closed", "needs_human"), ended
     if ended["state"] == "needs_human":  # several readings of one example: it asks and tells them apart
         assert ended["stage"] == "build" and len(ended["attempts"][-1]["candidates"]) > 1, ended["waiting_for"]
