@@ -109,8 +109,8 @@ def shipped(item: WorkItem, change: Change, commit: str, previous: str, how: str
 
 
 def rebuild(item: WorkItem, why: str) -> Outcome:
-    """The change does not hold on today's branch: plan again from there."""
-    back = item.with_(state=State.TRIAGED, stage="plan", change=None, plan=None)
+    """The change does not hold on today's branch: plan again from there. What was approved is not what will come."""
+    back = item.with_(state=State.TRIAGED, stage="plan", change=None, plan=None, approvals={})
     return Outcome(item=back, reason=f"{why}; planned again from today's branch", by="rule")
 
 

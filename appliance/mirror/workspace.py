@@ -73,7 +73,7 @@ class Clone:
         self._git(self.tree, "checkout", "--quiet", "--detach", head, "--")
         text = with_trailers(message, trailers)
         try:
-            self._commit("merge", "--quiet", "--no-verify", "--no-ff", "-F", "-", ours, message=text)
+            self._commit("merge", "--quiet", "--no-verify", "--no-ff", "-m", text, ours)
         except FactoryError as error:
             self._git(self.tree, "reset", "--quiet", "--hard", head, "--")
             raise Conflict(f"it does not merge onto {head[:12]}: {error.message}", error.hint) from error
@@ -118,7 +118,7 @@ class Clone:
     def _head(self) -> str:
         return self._git(self.tree, "rev-parse", "HEAD")
 
-    def _commit(self, *words: str, message: str) -> None:
+    def _commit(self, *words: str, message: str = "") -> None:
         name, address = self._settings.author_name, self._settings.author_email
         identity = {f"GIT_{role}_NAME": name for role in ("AUTHOR", "COMMITTER")}
         identity |= {f"GIT_{role}_EMAIL": address for role in ("AUTHOR", "COMMITTER")}

@@ -118,7 +118,7 @@ def test_a_branch_that_moved_is_merged_after_testing_again(box: RunningBox, plac
 
 
 def test_the_openai_client_works_against_the_running_box(box: RunningBox) -> None:
-    key = box.ask("key", "create", "tester")["key"]
+    key = box.ask("key", "create", "tester")["token"]
     client = OpenAI(base_url=f"http://127.0.0.1:{box.gateway}/v1", api_key=key)
     assert "all-minilm-l6-v2" in [model.id for model in client.models.list()]
     vectors = client.embeddings.create(model="auto", input=["a red car", "an automobile", "tax law"]).data
