@@ -1,7 +1,7 @@
 """Runs one command in the foreground so that Ctrl-C reaches it alone and its exit status is the caller's.
 
-`make` dies of the terminal's interrupt before it can report how the box ended. In a process group of its own that holds the
-terminal, the box gets the interrupt, ends in order, and `make` reports its status.
+`make` dies of the terminal's interrupt before it can report how the box ended. In a process group of its own that
+holds the terminal, the box gets the interrupt, ends in order, and `make` reports its status.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def run(command: Sequence[str]) -> int:
     """Run the command to its end; its status, or 128 + n when signal n ended it."""
     child = subprocess.Popen(command, process_group=0)
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
+    def pass_on(number: int, _frame: FrameType | None) -> None:
         child.send_signal(number)
 
     previous = {number: signal.signal(number, pass_on) for number in PASSED_ON}

@@ -1,8 +1,8 @@
 """Gives the llama-cpp-python wheel: from the wheelhouse, from the cache, or built, once for each recipe.
 
-Order: a wheel in offline-wheels/ whose recorded SHA-256 holds and whose processor features this machine has; the cached
-wheel of this machine's recipe; a build from the source distribution (minutes), cached for good. An interrupted build goes
-on where it stopped. Two builds of one recipe at once: the second waits and takes the first one's result.
+Order: a wheel in offline-wheels/ whose recorded SHA-256 holds and whose processor features this machine has; the
+cached wheel of this machine's recipe; a build from the source distribution (minutes), cached for good. An interrupted
+build goes on where it stopped. Two builds of one recipe at once: the second waits and takes the first one's result.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def put_into_wheelhouse(checkout: Checkout, wheel: Path) -> Path:
 
 
 def fetch_source(checkout: Checkout, terminal: Terminal, name: str) -> None:
-    """See that the source distribution lies in the wheelhouse, so that a machine with another processor can build from it."""
+    """See that the source lies in the wheelhouse, so that a machine with another processor can build from it."""
     pin = pinned(checkout)
     archive = checkout.wheelhouse / f"llama_cpp_python-{pin.version}.tar.gz"
     if archive.exists() and sha256(archive) in pin.hashes:
@@ -112,13 +112,15 @@ def _build(checkout: Checkout, plan: Recipe, work: Path, terminal: Terminal, nam
         "CMAKE_ARGS": plan.cmake_arguments(ccache=shutil.which("ccache") is not None),
         "CMAKE_BUILD_PARALLEL_LEVEL": str(_jobs()),
         "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "CCACHE_BASEDIR": str(work),  # a compiler cache then helps wherever the build folder lies
+        "CCACHE_NOHASHDIR": "1",
     }
     options = ["wheel", "--no-index", "--no-deps", "--no-build-isolation", "--verbose"]
     settings = ["--config-settings", f"build-dir={work / 'cmake'}", "--wheel-dir", str(work / "out")]
     run(
         [python, "-m", "pip", *options, *settings, source],
         terminal, f"{name}: compile", checkout.log, progress=compiled_share, env=environment,
-        hint=f"all of the compiler's output: {checkout.log}; running the same command again goes on where this stopped",
+        hint=f"the compiler's output: {checkout.log}; running the same command again goes on where this stopped",
     )  # fmt: skip
     return next((work / "out").glob("*.whl"))
 
@@ -135,12 +137,12 @@ def _source(checkout: Checkout, work: Path, python: Path, terminal: Terminal, na
 
 
 def _download(checkout: Checkout, folder: Path, python: Path, terminal: Terminal, name: str) -> None:
-    """Fetch the source distribution into `folder`. `python` must have the build tools: pip asks them for the metadata."""
+    """Fetch the source into `folder`. `python` must have the build tools: pip asks them for the metadata."""
     options = ["download", "--no-deps", "--no-binary", ":all:", "--no-build-isolation", "--require-hashes"]
     run(
         [python, "-m", "pip", *options, "--progress-bar", "off", "--dest", folder, "-r", checkout.lock("llama")],
         terminal, name, checkout.log, env=pip.environment(False),
-        hint="put the wheel (`make wheels` where an index is reached) into offline-wheels/, or mend pip's configuration",
+        hint="fill offline-wheels/ with `make wheels` where an index is reached, or mend pip's configuration",
     )  # fmt: skip
 
 
@@ -169,7 +171,7 @@ def _jobs() -> int:
 
 
 def _keep(built: Path, plan: Recipe, folder: Path) -> Path:
-    """Slim the built wheel into the cache. The hash file is renamed into place last: without it a wheel does not count."""
+    """Slim the built wheel into the cache. The hash file comes last: without it a wheel does not count."""
     folder.mkdir(parents=True, exist_ok=True)
     half = folder / f".{built.name}.{os.getpid()}"
     note = json.dumps({**asdict(plan), "flags": plan.flags}, indent=1, sort_keys=True).encode()

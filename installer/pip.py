@@ -11,7 +11,7 @@ from installer.terminal import Progress, Terminal, run
 
 
 def environment(offline: bool, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment pip gets. Offline it sees no configuration of the machine's, so no index can be reached by it."""
+    """The environment pip gets. Offline it sees no configuration of the machine's, so it can reach no index."""
     kept = {
         name: value
         for name, value in environ.items()
@@ -32,7 +32,7 @@ def sources(checkout: Checkout) -> list[str]:
 def install(
     checkout: Checkout, locks: Sequence[str], terminal: Terminal, name: str, python: Path | None = None
 ) -> None:
-    """Install every pin of `locks`. A lock is complete, so nothing is resolved; only wheels, so no foreign code runs."""
+    """Install every pin of `locks`. A lock is complete: nothing is resolved. Only wheels: no foreign code runs."""
     files = [word for lock in locks for word in ("-r", str(checkout.lock(lock)))]
     options = ["install", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--progress-bar", "off"]
     run(
@@ -51,7 +51,7 @@ def install_file(checkout: Checkout, wheel: Path, terminal: Terminal, name: str)
 
 
 def install_checkout(checkout: Checkout, terminal: Terminal, name: str) -> None:
-    """Install this distribution so that it runs from the checkout; the build back end is the pinned one, already there."""
+    """Install this distribution so that it runs from the checkout; its build back end is there already, pinned."""
     options = ["install", "--no-index", "--no-deps", "--no-build-isolation", "--editable"]
     run([checkout.python, "-m", "pip", *options, checkout.root], terminal, name, checkout.log, env=environment(True))
 
@@ -89,4 +89,7 @@ def _hint(checkout: Checkout) -> str:
             "offline-wheels/ holds wheels, so no index was asked: fill it again with `make wheels` for this Python "
             f"and these locks, or empty it; all of pip's output: {checkout.log}"
         )
-    return f"fill offline-wheels/ with `make wheels` where an index is reached, or mend pip's configuration; output: {checkout.log}"
+    return (
+        "fill offline-wheels/ with `make wheels` where an index is reached, or mend pip's configuration; "
+        f"all of pip's output: {checkout.log}"
+    )

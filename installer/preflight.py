@@ -94,7 +94,7 @@ def temporary(options: Sequence[str]) -> Row:
         return Row(
             "temporary files",
             "warn",
-            "/tmp is mounted noexec",
+            "/tmp is mounted noexec",  # noqa: S108
             "set TMPDIR to a folder whose file system allows programs",
         )
     return Row("temporary files", "pass", "programs may run from /tmp")
@@ -105,7 +105,8 @@ def sandbox(complaint: str | None) -> Row:
     if complaint is None:
         return Row("sandbox", "fail", "bubblewrap is not installed", "apt-get install bubblewrap")
     if complaint:
-        fix = "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)"
+        switches = "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns"
+        fix = f"allow unprivileged user namespaces (sysctl {switches})"
         return Row("sandbox", "warn", complaint, fix)
     return Row("sandbox", "pass", "bubblewrap makes one without network")
 

@@ -1,7 +1,7 @@
 """Brings a fresh checkout to the point where the box runs: `python3 -m installer setup [--dev]`.
 
-The steps run in order. Each tells what it lacks and is skipped when it lacks nothing, so that a second run, or one after an
-interruption, does only what is left. What was installed is known by digests in the virtual environment.
+The steps run in order. Each tells what it lacks and is skipped when it lacks nothing, so that a second run, or one
+after an interruption, does only what is left. What was installed is known by digests in the virtual environment.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _venv_step(checkout: Checkout, terminal: Terminal) -> Step:
 
 
 def _packages_step(checkout: Checkout, terminal: Terminal, dev: bool) -> Step:
-    """The development set holds the runtime set, pin for pin, so that either order of `make run` and `make test` works."""
+    """The development set holds the runtime set, pin for pin: `make run` and `make test` may come in either order."""
     stamps = Stamps(checkout.venv)
     lock = "dev" if dev else "runtime"
 
@@ -166,7 +166,7 @@ def _own_step(checkout: Checkout, terminal: Terminal) -> Step:
 
 
 def site_packages(checkout: Checkout) -> Path | None:
-    """Where the virtual environment keeps its packages, or None unless it works: a suitable Python that exists, and pip."""
+    """Where the virtual environment keeps its packages, or None unless it has a suitable Python that exists, and pip."""
     if not checkout.python.exists():  # follows the link: false when the Python it was made from is gone
         return None
     for minor in range(NEWEST[1], OLDEST[1] - 1, -1):

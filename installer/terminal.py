@@ -72,7 +72,7 @@ def run(
     name: str,
     log: Path,
     *,
-    progress: Progress = lambda line: None,
+    progress: Progress = lambda _: None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     hint: str = "",
