@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from appliance.droids.lines import shifted, spliced, split_lines, trimmed
 
@@ -47,6 +48,13 @@ def span(node: Node) -> tuple[int, int]:
     """First and one-past-last line index of a definition, decorators included."""
     first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
     return first - 1, node.end_lineno or node.lineno
+
+
+@lru_cache(maxsize=16)
+def outline(text: str) -> tuple[tuple[str, int, int], ...]:
+    """Qualified name, first and one-past-last line index of every definition; () for a text that is not Python."""
+    tree = parsed(text)
+    return tuple((name, *span(node)) for name, node in walk(tree)) if tree is not None else ()
 
 
 def top_names(text: str) -> set[str] | None:

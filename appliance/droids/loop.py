@@ -26,6 +26,8 @@ __all__ = ["DroidResult", "Feedback", "Task", "attempt"]
 
 SMALLEST_PROMPT = 700
 """Tokens below which a prompt says too little to be worth a call."""
+LINE_SHARE = 40
+"""Tokens of a prompt for each line of the longest piece of code in it: a line has 12, and a piece a third at most."""
 
 
 def attempt(task: Task, model: Model, validate: Validate, settings: DroidSettings, progress: Progress) -> DroidResult:
@@ -48,16 +50,15 @@ class _Attempt:
         self.candidates: list[Candidate] = []
         self.judged: dict[str, Feedback] = {}
         self.known = material.ranked(task)
-        self.pieces = list(material.pieces(task, self.known, settings.whole_lines))
         self.secrets: dict[str, str] = {}
-        for piece in self.pieces:
-            self.secrets |= redact(piece.text)[1]  # of the code only: a secret of the report never gets into code
+        """Of the code only: a secret of the report never gets into code."""
         self.room = settings.prompt_tokens
+        self.opening = self._open()
 
     def run(self) -> DroidResult:
         """All tries, and the account of them."""
         try:
-            for message in self._opening():
+            for message in self.opening:
                 self.account.note(message["role"], message["content"])
             for sample in range(self.settings.samples):
                 self.progress(f"try {sample + 1} of {self.settings.samples} by {self.task.model}")
@@ -96,7 +97,7 @@ class _Attempt:
     def _ask(self, last: list[prompt.Message], sample: int, turn: int) -> Completion:
         """One answer. A prompt that is too long for the model is asked again at half the length, down to a limit."""
         while True:
-            messages = [{**m, "content": redact(m["content"])[0]} for m in (*self._opening(), *last)]
+            messages = [{**m, "content": redact(m["content"])[0]} for m in (*self.opening, *last)]
             size = sum(prompt.tokens(message["content"]) for message in messages)
             allowed = self.account.allow(size)
             try:
@@ -109,16 +110,20 @@ class _Attempt:
                     seed=sample * self.settings.turns + turn,
                 )
             except LimitExceeded as error:
-                self.room //= 2
-                last = []
+                self.room, last = self.room // 2, []
                 if self.room < SMALLEST_PROMPT + prompt.tokens(prompt.SYSTEM):
                     raise Ended(f"the model's context is too small for the task: {error.message}") from error
+                self.opening = self._open()
                 continue
             self.account.spent(said, size, prompt.tokens(said.text))
             return said
 
-    def _opening(self) -> list[prompt.Message]:
-        opened = prompt.opening(self.task, self.known, self.pieces, self.room)
+    def _open(self) -> list[prompt.Message]:
+        """The first messages, with as much code as there is room for."""
+        pieces = list(material.pieces(self.task, self.known, min(self.settings.whole_lines, self.room // LINE_SHARE)))
+        for piece in pieces:
+            self.secrets |= redact(piece.text)[1]
+        opened = prompt.opening(self.task, self.known, pieces, self.room)
         return [{**message, "content": redact(message["content"])[0]} for message in opened]
 
     def _understood(self, read: answers.Answer) -> tuple[dict[str, str], str]:
@@ -127,7 +132,7 @@ class _Attempt:
             return {}, read.problem
         odd = [trouble for edit in read.edits if (trouble := self.tree.trouble(edit.path))]
         applied = apply(read.edits, self.tree.reading, self.task.protected, self.settings.whole_lines)
-        problem = applied.problem or next(iter(odd), "")
+        problem = next(iter(odd), "") or applied.problem
         for path, text in applied.files.items():
             mark = leftover(text)
             if mark and mark not in (self.tree.reading(path) or ""):

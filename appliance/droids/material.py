@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from appliance.droids import repo_map
-from appliance.droids.definitions import find, parsed, span, walk
+from appliance.droids.definitions import find, outline, span
 from appliance.droids.task import Task
 
 MAX_FILES = 8
@@ -39,12 +39,15 @@ class Tree:
 
     def trouble(self, path: str) -> str:
         """Why a path cannot be edited whatever the edit; "" when it can."""
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or ".." in pure.parts or "\0" in path:
+            return f"{path!r} is not a path inside the repository"
         place = self.root
-        for part in path.split("/"):
+        for part in pure.parts:
             place = place / part
             if place.is_symlink():
                 return f"{path} goes through a link"
-        if any(folder.exists() and not folder.is_dir() for folder in list(place.parents)[: path.count("/")]):
+        if any(folder.exists() and not folder.is_dir() for folder in list(place.parents)[: len(pure.parts) - 1]):
             return f"{path} lies in something that is no folder"
         if not place.exists():
             return ""
@@ -89,14 +92,9 @@ def pieces(task: Task, known: list[repo_map.Definition], whole_lines: int) -> It
 def around(path: str, text: str, line: int, whole_lines: int) -> Piece:
     """The innermost definition around a line that is short enough to show; else the lines near it."""
     lines = text.split("\n")
-    fitting = []
-    tree = parsed(text)
-    for name, node in walk(tree) if tree is not None else ():
-        start, end = span(node)
-        if start < line <= end and end - start <= whole_lines:
-            fitting.append((start, end, name))
-    if fitting:
-        start, end, name = max(fitting)
+    around_it = [one for one in outline(text) if one[1] < line <= one[2] and one[2] - one[1] <= whole_lines]
+    if around_it:
+        name, start, end = max(around_it, key=lambda one: one[1])
         return Piece(f"{path}::{name}", "\n".join(lines[start:end]) + "\n")
     start, end = max(0, line - NEAR), min(len(lines), line + NEAR)
     return Piece(f"{path} lines {start + 1} to {end}", "\n".join(lines[start:end]) + "\n")
