@@ -18,6 +18,7 @@ from appliance.learning.client import short_name, socket_file
 log = logging.getLogger("appliance.learning")
 
 LONGEST_QUESTION = 64 * 1024
+MOST_DRAINED = 1024 * 1024
 PATIENCE_SECONDS = 10.0
 """How long a caller may take to say what it wants."""
 AT_ONCE = 8
@@ -85,6 +86,8 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def _question(self) -> dict[str, Any]:
         line = self.rfile.readline(LONGEST_QUESTION + 1)
+        if len(line) > LONGEST_QUESTION:
+            self.rfile.read(MOST_DRAINED)  # closing on unread bytes would reset the connection, and the answer with it
         try:
             question = json.loads(line)
         except ValueError:

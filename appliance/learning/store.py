@@ -18,6 +18,9 @@ from appliance.ledger.chain import GENESIS, Recorded
 THREADS = 2
 """A question must not take the machine from the line."""
 
+AGAIN_SECONDS = 0.05
+"""An interrupt that comes between two statements of a question is lost, so it is repeated until the question ends."""
+
 CLOSED = {
     "autoinstall_known_extensions": False, "autoload_known_extensions": False, "enable_external_access": False,
     "allow_community_extensions": False,
@@ -50,9 +53,10 @@ class Store:
         """
         with self._gate:
             self._closed = True
-            for cursor in self._asking:
-                cursor.interrupt()
-            self._gate.wait_for(lambda: not self._asking)
+            while self._asking:
+                for cursor in self._asking:
+                    cursor.interrupt()
+                self._gate.wait(AGAIN_SECONDS)
         self._connection.close()
 
     def watermark(self) -> tuple[int, str]:
@@ -100,9 +104,10 @@ class Store:
         Raises LimitExceeded when time is over, Unavailable when the store is being rebuilt.
         """
         cursor = self._cursor()
-        clock = threading.Timer(seconds, cursor.interrupt)
+        done = threading.Event()
+        clock = threading.Thread(target=_break_off, args=(cursor, seconds, done), daemon=True)
+        clock.start()
         try:
-            clock.start()
             cursor.execute("BEGIN TRANSACTION READ ONLY")
             answer = cursor.execute(sql, dict(parameters) or None)
             names = [column[0] for column in answer.description or ()]
@@ -114,7 +119,8 @@ class Store:
         except duckdb.Error as error:
             raise Unavailable(f"the learning store cannot answer: {error}", "ask again in a moment") from error
         finally:
-            clock.cancel()
+            done.set()
+            clock.join()
             cursor.close()
             with self._gate:
                 self._asking.discard(cursor)
@@ -200,6 +206,14 @@ class Store:
             self._connection.execute("ROLLBACK")
         except duckdb.Error:
             return  # the first error has ended the transaction, and is the one to be told
+
+
+def _break_off(cursor: duckdb.DuckDBPyConnection, seconds: float, done: threading.Event) -> None:
+    if done.wait(seconds):
+        return
+    cursor.interrupt()
+    while not done.wait(AGAIN_SECONDS):
+        cursor.interrupt()
 
 
 BLANK: Row = {**dict.fromkeys(TABLES["items"]), "repo": "", "title": "", "source": ""}

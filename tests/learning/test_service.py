@@ -1,0 +1,175 @@
+"""The learning process as others meet it: over its socket, killed, started twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from appliance.cli.main import root
+from appliance.config import Home, Settings, render
+from appliance.errors import Conflict, LimitExceeded, NotFound, Unavailable, UsageError
+from appliance.learning import LearningClient
+from appliance.learning.client import short_name, socket_file
+from appliance.learning.door import Door
+from appliance.learning.service import Learning, rebuild_stopped
+from appliance.ledger import open_ledger
+from tests.learning.world import tell, with_repositories
+
+
+@pytest.fixture
+def told(home: Home) -> Home:
+    home.settings_file.write_text(render(Settings()))
+    ledger = with_repositories(open_ledger(home))
+    tell(ledger, range(1, 11))
+    ledger.close()
+    return home
+
+
+def start(home: Home, **settings: str) -> subprocess.Popen[bytes]:
+    """The real process."""
+    chosen = {f"APPLIANCE_LEARNING_{name.upper()}": value for name, value in settings.items()}
+    with (home.logs / "learning.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "appliance", "serve", "learning", "--home", str(home.root)],
+            env={**os.environ, **chosen}, stdout=log, stderr=log,
+        )  # fmt: skip
+
+
+def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.05)
+
+
+@contextmanager
+def running(home: Home) -> Iterator[LearningClient]:
+    process = start(home, poll_seconds="0.05")
+    client = LearningClient(home)
+    try:
+        until(lambda: client.answers() and client.status()["behind"] == 0)
+        yield client
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+@pytest.mark.integration
+def test_other_processes_ask_over_the_socket_and_see_what_happened_since(told: Home) -> None:
+    with running(told) as client:
+        assert client.status()["items"] == 10
+        assert oct(socket_file(told).stat().st_mode & 0o777) == "0o600"
+        assert {row["stage"] for row in client.query("stage_durations")} >= {"triage"}
+        ledger = open_ledger(told)
+        tell(ledger, range(11, 13))
+        until(lambda: client.status()["items"] == 12)
+        with pytest.raises(NotFound):
+            client.query("nonsense")
+        with pytest.raises(UsageError):
+            client.query("outcomes", days="many")
+        before = client.query("outcomes")
+        assert client.rebuild()["behind"] == 0 and client.query("outcomes") == before
+        assert ledger.watermark("learning") == ledger.tip()[0]
+        ledger.close()
+    assert not socket_file(told).exists()
+
+
+@pytest.mark.integration
+def test_a_second_learning_process_is_refused(told: Home) -> None:
+    with running(told):
+        assert start(told).wait(30) == 1
+        assert "another learning process works in this home" in (told.logs / "learning.log").read_text()
+        with pytest.raises(Conflict):
+            rebuild_stopped(told, Settings())
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(600)
+def test_killed_at_random_moments_it_loses_and_doubles_nothing(told: Home) -> None:
+    dice = random.Random(2026)
+    ledger = open_ledger(told)
+    client = LearningClient(told)
+    for kill in range(12):
+        tell(ledger, range(100 + 40 * kill, 140 + 40 * kill))
+        behind = ledger.watermark("learning")
+        process = start(told, batch_rows="5", poll_seconds="0.01")
+        until(lambda behind=behind: ledger.watermark("learning") > behind)  # type: ignore[misc]
+        time.sleep(dice.uniform(0.0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    tip = ledger.tip()[0]
+    with running(told):
+        assert client.status()["events"] == tip
+        assert client.status()["begun_anew"] == ""
+    assert not list(told.root.glob("learning.duckdb.aside-*")), "a kill never costs the store"
+    learning = Learning(told, Settings())
+    after_kills = learning.digest()
+    learning.close()
+    rebuild_stopped(told, Settings())
+    learning = Learning(told, Settings())
+    assert learning.digest() == after_kills
+    learning.close()
+    ledger.close()
+
+
+@pytest.mark.integration
+def test_the_command_line_tells_and_rebuilds_with_the_process_and_without(told: Home) -> None:
+    def call(*words: str) -> dict[str, object]:
+        result = CliRunner().invoke(root, ["--home", str(told.root), "--json", "learn", *words], catch_exceptions=False)
+        found: dict[str, object] = json.loads(result.stdout)
+        return found
+
+    assert call("rebuild", "--yes")["items"] == 10
+    with running(told):
+        assert call("rebuild", "--yes")["items"] == 10
+        assert call("status", "--repo", "shop")["outcomes"]
+
+
+def ask(home: Home, raw: bytes) -> bytes:
+    with short_name(socket_file(home)) as name, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.connect(name)
+        line.sendall(raw)
+        line.shutdown(socket.SHUT_WR)
+        return line.makefile("rb").read()
+
+
+@pytest.mark.parametrize("raw", [b"", b"\n", b"[]\n", b"{\n", b"\xff\xfe\n", b'{"ask": ' + b'"x' * 40_000 + b"\n"])
+def test_what_is_no_question_gets_an_error_in_the_usual_shape(home: Home, raw: bytes) -> None:
+    with Door(home, lambda question: question):
+        assert json.loads(ask(home, raw))["error"]["code"] == "usage"
+
+
+def test_errors_keep_their_kind_on_the_way_to_the_client(home: Home) -> None:
+    def answer(_question: dict[str, object]) -> dict[str, object]:
+        raise LimitExceeded("too long", "ask for less")
+
+    with Door(home, answer), pytest.raises(LimitExceeded, match="too long") as caught:
+        LearningClient(home).status()
+    assert caught.value.hint == "ask for less"
+
+
+def test_a_home_too_deep_for_a_socket_address_works(tmp_path: Path) -> None:
+    deep = Home(tmp_path / ("d" * 100) / ("e" * 100))
+    deep.run.mkdir(parents=True)
+    with Door(deep, lambda _question: {"status": {"events": 1}}):
+        assert LearningClient(deep).status() == {"events": 1}
+
+
+def test_a_stopped_learning_process_is_said_as_such(home: Home) -> None:
+    with pytest.raises(Unavailable, match="does not answer") as caught:
+        LearningClient(home).status()
+    assert "appliance up" in caught.value.hint
+    home.run.rmdir()
+    assert not LearningClient(home).answers()
