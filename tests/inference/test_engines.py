@@ -102,6 +102,13 @@ def test_a_writers_command(seat: Seat) -> None:
     assert "--embedding" not in argv
 
 
+def test_an_engine_shares_cores_politely_and_sees_nothing_of_ours(seat: Seat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLAMA_ARG_THREADS", "64")
+    monkeypatch.setenv("APPLIANCE_KEY", "secret")
+    env = LlamaCpp().env(seat)
+    assert env["OMP_WAIT_POLICY"] == "passive" and not {"LLAMA_ARG_THREADS", "APPLIANCE_KEY"} & set(env)
+
+
 def test_an_embedders_command_takes_each_text_in_one_piece(seat: Seat) -> None:
     argv = LlamaCpp().argv(replace(seat, card=card(embeds=True), context_tokens=512))
     assert option(argv, "--pooling") == "mean" and "--embedding" in argv

@@ -124,7 +124,7 @@ def test_an_engine_listens_on_the_loopback_alone_and_sees_no_settings_of_ours(en
     process = psutil.Process(engines.ready(ID)["pid"])
     listening = [c.laddr for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
     assert [address.ip for address in listening] == ["127.0.0.1"]
-    assert set(process.environ()) == {"PATH", "LC_ALL", "HOME"} and "--offline" in process.cmdline()
+    assert set(process.environ()) == {"PATH", "LC_ALL", "HOME", "OMP_WAIT_POLICY"} and "--offline" in process.cmdline()
 
 
 def test_threads_are_shared_out_anew_when_a_model_comes_or_goes(engines: Engines) -> None:
