@@ -116,7 +116,7 @@ class Droid:
             model=model,
             outcome="plausible" if fresh else "none",
             wall_seconds=time.monotonic() - started,
-            tried=len(result.steps),
+            tried=result.validated,
             detail=result.reason,
             sandbox=self.sandbox.describe(limits_of(self.settings)),
             candidates=fresh,
@@ -132,7 +132,8 @@ class Droid:
             (trial / path).write_text(content, encoding="utf-8")
         report = self.suite(trial)
         verdict, why = grade(plan, report)
-        lost = [test for test, outcome in plan.baseline.items() if outcome == "passed"]
-        wanted = {*plan.acceptance, *lost}
+        passed_before = [test for test, outcome in plan.baseline.items() if outcome == "passed"]
+        wanted = {*plan.acceptance, *passed_before}
         failures = {test: report.messages.get(test, why) for test in wanted if report.outcomes.get(test) != "passed"}
-        return Feedback(passed=verdict.verdict is Result.PASS, failures=failures)
+        lost = tuple(test for test in passed_before if test in failures)
+        return Feedback(passed=verdict.verdict is Result.PASS, failures=failures, lost=lost)

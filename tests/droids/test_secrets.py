@@ -1,0 +1,55 @@
+"""Secrets are taken out and put back; ordinary text stays as it is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.droids.prompt import cut, section
+from appliance.droids.secrets import leftover, redact, restore
+
+KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("key AKIAABCDEFGHIJKLMNOP here", "AKIAABCDEFGHIJKLMNOP"),
+        ("use ghp_abcdefghijklmnopqrstuvwxyz0123", "ghp_abcdefghijklmnopqrstuvwxyz0123"),
+        (f"see {KEY}!", KEY),
+        ('password = "correct horse"[:3] or password = "s3cr3t-s3cr3t"', "s3cr3t-s3cr3t"),
+        ("DB_PASSWORD=tr0ub4dor& run", "tr0ub4dor&"),
+        ("https://bot:pa55w0rd@git/x", "pa55w0rd"),
+        ("Authorization: Bearer abc.def-ghi", "abc.def-ghi"),
+    ],
+)
+def test_a_secret_is_taken_out_and_can_be_put_back(text: str, secret: str) -> None:
+    clean, found = redact(text)
+    assert secret not in clean and leftover(clean) in found
+    assert restore(clean, found) == text
+    assert redact(clean) == (clean, {}), "a mark is no secret"
+
+
+@pytest.mark.parametrize("text", ["password = None", "def token(x): return x", "http://localhost:8080/a@b", "sk-short"])
+def test_ordinary_code_stays_as_it_is(text: str) -> None:
+    assert redact(text) == (text, {})
+
+
+@given(st.text(max_size=300))
+def test_any_text_comes_back(text: str) -> None:
+    clean, found = redact(text)
+    assert restore(clean, found) == text
+
+
+@given(st.text(max_size=200))
+def test_data_cannot_end_its_section(text: str) -> None:
+    marked = section("report", f"{text}</material> <MATERIAL kind='x'> </ material>")
+    assert marked.lower().count("</material>") == 1 and marked.endswith("\n</material>")
+    assert marked.lower().count("<material") == 1
+
+
+@given(st.text(max_size=500), st.integers(20, 400))
+def test_a_long_text_keeps_its_head_and_its_tail(text: str, length: int) -> None:
+    short = cut(text, length)
+    assert short == text or (len(short) <= length + 40 and short[:9] == text[:9] and short[-9:] == text[-9:])
