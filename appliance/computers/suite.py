@@ -63,12 +63,11 @@ def run_suite(
     }
     progress(f"running tests: {chosen if len(chosen) < 100 else chosen[:100] + '…'}")
     with tempfile.TemporaryDirectory(prefix="appliance-suite-") as folder:
-        tools = [RECORDER]
+        tools = [RECORDER, Path(folder)]
         if only:
             listed = Path(folder, "only.json")
             listed.write_text(json.dumps(list(only)), encoding="utf-8")
             variables["FACTORY_ONLY"] = str(listed)
-            tools.append(Path(folder))
         done = sandbox.run(
             ["/bin/sh", "-c", SETUP + chosen],
             tree=tree,

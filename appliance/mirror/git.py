@@ -139,8 +139,8 @@ def in_words(verb: str, said: str) -> FactoryError:
 def redact(text: str) -> str:
     """Hide user names and passwords in addresses.
 
-    >>> redact("https://bot:secret@git.bank/x.git")
-    'https://***@git.bank/x.git'
+    >>> redact("https://bot:secret@git.example/x.git")
+    'https://***@git.example/x.git'
     """
     return re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)
 
