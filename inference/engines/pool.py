@@ -71,9 +71,10 @@ class Pool:
             self._publish()
 
     def sweep(self) -> None:
-        """Remove the keys a killed engines process left; its engines died with it."""
+        """Remove the keys and rows a killed engines process left; its engines died with it."""
         for left in self.scratch.glob("*.key"):
             left.unlink(missing_ok=True)
+        self._publish()
 
     def preload(self) -> None:
         """Load what the settings name. A model that cannot be loaded is shown as failed; the others still are."""

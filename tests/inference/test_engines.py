@@ -300,13 +300,14 @@ def test_preloading_shows_what_could_not_be(stocked: Home) -> None:
         assert ready(pool, "a") and row(pool, "nope")["reason"].startswith("there is no model 'nope'")
 
 
-def test_keys_of_a_killed_process_are_swept_away(stocked: Home) -> None:
+def test_what_a_killed_process_left_is_swept_away(stocked: Home) -> None:
     pool = Pool(stocked, EnginesSettings(), [Sleepers()])
     pool.sweep()
     pool.scratch.mkdir()
     write_private(pool.scratch / "old.key", "secret")
+    write_private(pool.published, '[{"model": "old", "state": "ready"}]')
     pool.sweep()
-    assert list(pool.scratch.iterdir()) == []
+    assert list(pool.scratch.iterdir()) == [] and json.loads(pool.published.read_text()) == []
 
 
 # -- its door --------------------------------------------------------------------------------------------------------
