@@ -8,7 +8,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 import click
@@ -132,7 +132,7 @@ def only_one(home: Home) -> Iterator[None]:
         yield
 
 
-def publish(home: Home, statuses: list[Status]) -> None:
+def publish(home: Home, statuses: Sequence[Status]) -> None:
     """Write `run/up.json` for `status` and the console."""
     file = home.run / "up.json"
     temporary = file.with_suffix(".tmp")
