@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config import EnginesSettings, Home
-from appliance.errors import FactoryError, LimitExceeded, NotFound, Unavailable, UsageError
+from appliance.errors import FactoryError, LimitExceeded, NotFound, Unavailable
 from inference.engines.client import EnginesClient, error_from
 from inference.engines.control import MAX_BODY, STATUS, ControlServer, short
 from inference.engines.engine import Engine, Seat
@@ -395,7 +395,3 @@ def test_ports_are_free_until_somebody_listens() -> None:
         taken.bind(("127.0.0.1", port))
         taken.listen()
         assert not port_is_free(port)
-
-
-def test_usage_errors_are_the_callers_fault() -> None:
-    assert next(status for kind, status in STATUS if issubclass(UsageError, kind)) == 400
