@@ -15,8 +15,9 @@ from typing import Any
 from appliance.config import Home
 from appliance.work import Noun
 
-BAD_STATES = frozenset({"failed", "lost", "backoff", "backing_off", "parked", "refused"})
-ENDED_STATES = frozenset({"stopped", "failed", "unloaded", "parked", "refused"})
+BAD_STATES = frozenset({"failed", "lost"})
+UNDER_WAY = frozenset({"starting", "draining"})
+ENDED_STATES = frozenset({"stopped", "failed"})
 """States in which nobody expects the process to be there."""
 
 
@@ -54,9 +55,14 @@ class Health(Noun):
         return tuple(part for part in (*self.processes, *self.engines) if part.state in BAD_STATES)
 
     @property
+    def under_way(self) -> tuple[Part, ...]:
+        """Parts that are not there yet, or are about to go."""
+        return tuple(part for part in (*self.processes, *self.engines) if part.state in UNDER_WAY)
+
+    @property
     def well(self) -> bool:
         """Does everything that should run, run?"""
-        return bool(self.processes) and not self.problems and not self.in_trouble
+        return bool(self.processes) and not (self.problems or self.in_trouble or self.under_way)
 
     def doing_for(self, item: str) -> str:
         """What is being done for an item just now; "" when nothing is."""

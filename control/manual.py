@@ -21,7 +21,7 @@ from appliance.work import Noun
 FOLDER = Path(__file__).parent / "help"
 
 ORDER = (
-    "index", "getting-started", "concepts", "cli", "repair", "sandbox", "troubleshooting", "settings", "routes",
+    "index", "getting-started", "concepts", "cli", "repair", "sandbox", "learning", "troubleshooting", "settings", "routes",
     "metrics",
 )  # fmt: skip
 """The chapters, as the contents list them; decisions follow by name."""
@@ -102,5 +102,5 @@ def routes_table(app: Flask) -> str:
         first = (app.view_functions[rule.endpoint].__doc__ or "").strip().partition("\n")[0]
         what = "stylesheet and script" if rule.endpoint == "static" else first
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
-        lines.append(f"| `{path}` | {methods} | {what} |".replace("{", "\\{"))
+        lines.append(f"| `{path}` | {methods} | {what} |")
     return "\n".join(lines)

@@ -9,11 +9,10 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 TONES: Mapping[str, str] = {
-    "closed": "good", "shipped": "good", "monitored": "good", "PASS": "good", "ready": "good", "running": "good",
-    "needs_human": "wait", "INCONCLUSIVE": "wait", "starting": "wait", "stopping": "wait", "loading": "wait",
-    "backing_off": "wait", "ambiguous": "wait",
+    "closed": "good", "shipped": "good", "monitored": "good", "PASS": "good", "ready": "good",
+    "needs_human": "wait", "INCONCLUSIVE": "wait", "starting": "wait", "draining": "wait", "ambiguous": "wait",
     "failed": "bad", "rejected": "bad", "rolled_back": "bad", "FAIL": "bad", "lost": "bad", "error": "bad",
-    "cancelled": "quiet", "duplicate": "quiet", "stopped": "quiet", "unloaded": "quiet", "none": "quiet",
+    "cancelled": "quiet", "duplicate": "quiet", "stopped": "quiet", "none": "quiet",
 }  # fmt: skip
 """What a state, verdict or process state feels like; anything else is under way."""
 
