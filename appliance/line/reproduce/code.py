@@ -192,10 +192,14 @@ def _expression(node: ast.expr, reader: Reader, comment: str) -> None:
         reader.call(ast.unparse(node))
         if comment:
             _remark(comment, reader)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        if isinstance(node, ast.Call) and (isinstance(node.func, ast.Attribute) or _names_among(node.args)):
             reader.setup.append(ast.unparse(node))  # it may have changed its object for what follows
     elif comment:
         reader.prose(comment)
+
+
+def _names_among(arguments: list[ast.expr]) -> bool:
+    return any(isinstance(argument, ast.Name) for argument in arguments)
 
 
 def _remark(comment: str, reader: Reader, printed: bool = False) -> None:

@@ -63,7 +63,8 @@ def read(title: str, parts: list[blocks.Block], reader: Reader) -> list[Claim]:
 def mentions(text: str, known: Index, reader: Reader) -> tuple[str, ...]:
     """What the report names that the repository has: definitions, methods, files, and places of tracebacks."""
     words = dict.fromkeys(re.findall(r"[A-Za-z_]\w*", text))
-    marked = set(re.findall(r"`[^`\n]*?([A-Za-z_]\w*)[^`\n]*?`", text)) | set(re.findall(r"([A-Za-z_]\w*)\(", text))
+    spans = " ".join(re.findall(r"`([^`\n]+)`", text))
+    marked = set(re.findall(r"[A-Za-z_]\w*", spans)) | set(re.findall(r"([A-Za-z_]\w*)\(", text))
     ordinary = re.compile(r"[a-z]{1,12}")
     names = [
         word

@@ -61,10 +61,10 @@ class Maker:
         for line in reversed(self.claim.setup):
             statement = _one_statement(line)
             target = _target(statement)
-            if target in needed and statement is not None:
+            if statement is not None and (target in needed or _takes(statement, needed)):
                 chosen.insert(0, (target, statement))
                 needed |= {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)}
-        local = frozenset(target for target, _ in chosen)
+        local = frozenset(target for target, statement in chosen if not isinstance(statement, ast.Expr))
         lines = []
         for target, statement in chosen[-20:]:
             assert isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Expr)
@@ -187,6 +187,12 @@ def _one_statement(line: str) -> ast.stmt | None:
     except (SyntaxError, ValueError, RecursionError):
         return None
     return body[0] if len(body) == 1 else None
+
+
+def _takes(statement: ast.stmt, needed: set[str]) -> bool:
+    """Whether a statement is a call that gets one of these objects, and so may change it."""
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(call, ast.Call) and any(isinstance(a, ast.Name) and a.id in needed for a in call.args)
 
 
 def _target(statement: ast.stmt | None) -> str:

@@ -180,6 +180,8 @@ def same_value(seen: str, said: str) -> bool:
     one, other = literal(seen), literal(said)
     if one is not MISSING and other is not MISSING and type(one) is type(other) and one == other:
         return True
+    if isinstance(one, bool) or isinstance(other, bool):
+        return False
     if isinstance(one, int | float) and isinstance(other, int | float):
         digits = len(said.partition(".")[2]) if "." in said else 0
         return abs(one - other) <= (0.51 * 10.0**-digits if digits else 0.0)

@@ -95,6 +95,8 @@ class Reader:
             return
         if token.kind == Kind.WEAK and not (self.claim.calls or self.claim.function):
             return  # `shipping is charged at 50 euros` speaks of no call yet
+        if token.kind == Kind.ACTUAL and pending and self._previous == Kind.CALL:
+            role = Role.EXPECTED  # `the manual says f(1) returns 2` tells what is right
         if token.kind == Kind.INPUT and self.claim.calls and not self.claim.empty:
             self.flush()
         starts_anew = token.kind == Kind.INPUT and bool(self.claim.inputs) and not self.claim.empty
