@@ -13,9 +13,19 @@ from appliance.line.reproduce import reproduce
 from tests.line.reports import REPORTS, Report, write
 
 
-@pytest.fixture(scope="module")
+class Shared:
+    """The tree for tests by hypothesis, which take no fixture that pytest would make anew."""
+
+    tree = Path()
+
+
+SHARED = Shared()
+
+
+@pytest.fixture(scope="module", autouse=True)
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("shop"))
+    SHARED.tree = write(tmp_path_factory.mktemp("shop"))
+    return SHARED.tree
 
 
 @pytest.mark.parametrize("report", REPORTS, ids=lambda report: report.name)
@@ -175,28 +185,16 @@ def test_no_text_is_an_accident(body: str, title: str) -> None:
 
 
 PARTS = st.sampled_from(
-    ['`slug("A b")`', "slug(", "gives", "`a-b`", "instead of", "should be", "Expected:", "```", "\n", ">>> ", "'x'", "raises",
-     "ValueError", "| a | b |", "|---|", "hangs", "(((", "E   assert 1 == 2", "Traceback (most recent call last):", "#", "3.5",
-     '  File "src/shop/text.py", line 6, in slug', "not", "None", "[1, 2", "})", "\\", '"', "clamp(1, 2, 3)"]
+    ['`slug("A b")`', "slug(", "gives", "`a-b`", "instead of", "should be", "Expected:", "```", "\n", ">>> ", "'x'",
+     "raises", "ValueError", "| a | b |", "|---|", "hangs", "(((", "E   assert 1 == 2", "#", "3.5", "not", "None",
+     "Traceback (most recent call last):", '  File "src/shop/text.py", line 6, in slug', "[1, 2", "})", "\\", '"',
+     "clamp(1, 2, 3)"]
 )  # fmt: skip
 
 
 @given(st.lists(PARTS, max_size=25))
 def test_any_shuffle_of_a_reports_parts_gives_a_valid_test_or_a_reason(parts: list[str]) -> None:
-    tree = _shared_tree()
-    found = reproduce("Report", " ".join(parts), tree)
+    found = reproduce("Report", " ".join(parts), SHARED.tree)
     assert found.why
     for test in found.tests:
         compile(test.content, test.path, "exec")
-
-
-_TREES: list[Path] = []
-
-
-def _shared_tree() -> Path:
-    return _TREES[0]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _keep(tree: Path) -> None:
-    _TREES.append(tree)

@@ -48,7 +48,8 @@ def outcomes(tree: Path, found: Mapping[str, Reproduction]) -> dict[str, tuple[s
     (tree / "recorder.py").write_text(RECORD)
     subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "recorder", "-p", "no:cacheprovider", *paths],
-        cwd=tree, env={"PYTHONPATH": f"{tree}:{tree / 'src'}", "PATH": "/usr/bin:/bin"}, capture_output=True, timeout=100,
+        cwd=tree, env={"PYTHONPATH": f"{tree}:{tree / 'src'}", "PATH": "/usr/bin:/bin"},
+        capture_output=True, timeout=100,
     )  # fmt: skip
     rows = [json.loads(line) for line in (tree / "record.jsonl").read_text().splitlines()]
     return {name.replace("_report_x_", "_report_"): (outcome, message) for name, outcome, message in rows}
