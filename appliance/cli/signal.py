@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from appliance.cli.context import Box, pass_box, table
-from appliance.errors import UsageError
+from appliance.errors import Conflict, UsageError
 from appliance.ledger import open_ledger
 from appliance.work import Kind, Signal
 
@@ -85,4 +85,23 @@ def show(box: Box, id: str) -> None:
     box.require_home()
     signal, item = open_ledger(box.home).signal(id)
     head = f"{signal.id} ({signal.source}, {signal.created:%Y-%m-%d %H:%M:%S}) {signal.repo}: {signal.title}"
-    box.emit({**signal.model_dump(mode="json"), "item": item}, f"{head}\n{signal.body}\nitem: {item or 'not opened yet'}")
+    text = f"{head}\n{signal.body}\nitem: {item or 'not opened yet'}"
+    box.emit({**signal.model_dump(mode="json"), "item": item}, text)
+
+
+@command.command()
+@click.argument("id")
+@click.option("--into", required=True, metavar="ITEM", help="The item that says the same.")
+@pass_box
+def merge(box: Box, id: str, into: str) -> None:
+    """Say that a signal is a duplicate: its own item ends, and the other one carries on for both."""
+    box.require_home()
+    ledger = open_ledger(box.home)
+    _, item = ledger.signal(id)
+    if not item:
+        raise Conflict(f"{id} has no item yet", "wait until the line has opened it")
+    if item == into:
+        raise UsageError(f"{id} belongs to {into} already", "name another item")
+    ledger.item(into)
+    number = ledger.command(item, "merge", getpass.getuser(), into)
+    box.emit({"command": number, "item": item, "into": into}, f"{item} will end as a duplicate of {into}")

@@ -37,6 +37,7 @@ LEGAL: Mapping[str, frozenset[State]] = {
     "approve": frozenset({State.NEEDS_HUMAN}),
     "answer": frozenset({State.NEEDS_HUMAN}),
     "retry": frozenset({State.NEEDS_HUMAN, State.FAILED, State.REJECTED, State.CANCELLED, State.ROLLED_BACK}),
+    "merge": frozenset(State) - ENDED - {State.SHIPPED, State.MONITORED},
     "reject": frozenset(State) - ENDED - {State.SHIPPED, State.MONITORED},
     "cancel": frozenset(State) - ENDED - {State.SHIPPED, State.MONITORED},
 }

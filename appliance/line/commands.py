@@ -31,6 +31,9 @@ def decide(item: WorkItem, verb: str, by: str, text: str) -> Outcome:
             return go_on(answered, item.stage, f"answered by {by}: {text}", by)
         case "retry":
             return retry(item, by, text)
+        case "merge":
+            ended = item.with_(state=State.DUPLICATE, duplicate_of=text, waiting_for="")
+            return Outcome(item=ended, reason=f"{by} says it is a duplicate of {text}", by=f"person:{by}")
         case "reject":
             ended = item.with_(state=State.REJECTED, waiting_for="")
             return Outcome(item=ended, reason=f"rejected by {by}: {text}", by=f"person:{by}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from appliance.errors import FactoryError
@@ -51,7 +52,10 @@ def _plan(item: WorkItem, parts: Parts, tree: Path, base: str, baseline: TestRep
     matched, why_matched = match_failures(report, failing, {})
     parts.progress("writing a test from the report's example")
     found = reproduce(item.title, item.body, tree)
-    tests, why_tests = confirmed(found, parts, tree)
+    if covered(found, [failing[test] for test in matched]):
+        tests, why_tests = [], "the report's example is what a failing test of the repository shows already"
+    else:
+        tests, why_tests = confirmed(found, parts, tree)
     acceptance = (*matched, *(test.id for test in tests))
     facts = {"baseline": evidence(baseline), "similarity": how, "example": why_tests, "matched": why_matched}
     if not acceptance:
@@ -87,6 +91,12 @@ def rated(tree: Path, report: str, parts: Parts) -> tuple[Mapping[str, float], s
         similarity,
         f"{len(similarity)} functions; nearest {best} ({similarity[best]:.2f})" if best else "no functions",
     )
+
+
+def covered(found: Reproduction, messages: Sequence[str]) -> bool:
+    """Do the failures of the repository's own tests name every call that the report shows?"""
+    shown = re.sub(r"[\s\"']", "", "".join(messages))
+    return bool(found.examples) and all(re.sub(r"[\s\"']", "", one.call) in shown for one in found.examples)
 
 
 class Confirmed:

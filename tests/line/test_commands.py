@@ -84,3 +84,8 @@ def test_an_answer_in_words_is_added_to_the_report() -> None:
     item = decide(waiting("build", attempts=(AMBIGUOUS,)), "answer", "ada", "f(0) should be 1").item
     assert item.body.endswith("f(0) should be 1")
     assert decide(waiting("build"), "answer", "ada", "2").item.body == ""
+
+
+def test_a_merged_item_ends_as_a_duplicate_of_the_other() -> None:
+    item = decide(waiting("plan"), "merge", "ada", "W-7").item
+    assert (item.state, item.duplicate_of) == (State.DUPLICATE, "W-7")

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.line.plan import cannot_start, evidence
+from appliance.line.plan import cannot_start, covered, evidence
+from appliance.line.reproduce import Example, Reproduction
 from appliance.line.similarity import functions_of, rate
 from appliance.work import TestReport
 
@@ -75,3 +76,25 @@ def test_similarity_is_the_cosine_and_never_below_nothing(tree: Path) -> None:
 
 def test_a_tree_without_functions_needs_no_model(tmp_path: Path) -> None:
     assert rate(tmp_path, "report", None) == {}  # type: ignore[arg-type]
+
+
+def example(call: str) -> Reproduction:
+    return Reproduction(examples=(Example(test="t", call=call, function="a.py::f"),))
+
+
+@pytest.mark.parametrize(
+    ("call", "message", "already"),
+    [
+        ("shipping_cost(50, 'DE')", 'assert 4.9 == 0.0\n +  where 4.9 = shipping_cost(50, "DE")', True),
+        ("shipping_cost(50, 'DE')", "assert 4.9 == 0.0\n +  where 4.9 = shipping_cost(60, 'DE')", False),
+        ("f(1)", "", False),
+    ],
+)
+def test_an_example_a_failing_test_shows_already_needs_no_test_of_its_own(
+    call: str, message: str, already: bool
+) -> None:
+    assert covered(example(call), [message]) is already
+
+
+def test_a_report_without_an_example_covers_nothing() -> None:
+    assert not covered(Reproduction(), ["anything"])

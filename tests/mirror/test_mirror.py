@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from appliance.config import Home
+from appliance.errors import Conflict, FactoryError, NotFound, Unavailable, UsageError
+from appliance.mirror.mirror import Mirror
+from tests.e2e.world import git, remote
+from tests.mirror.conftest import SETTINGS, Server
+
+
+def test_a_mirror_follows_its_server(mirror: Mirror, server: Server) -> None:
+    first = mirror.head()
+    second = server.push("shop.py", "PRICE = 2\n")
+    assert mirror.head() == first
+    assert mirror.sync() == second == mirror.head()
+    assert mirror.changed_between(first, second) == ("shop.py",)
+
+
+def test_the_servers_default_branch_is_found_and_kept(home: Home, tmp_path: Path) -> None:
+    bare = remote(tmp_path, "old", {"a.py": "1\n"})
+    git(bare, "branch", "-m", "main", "trunk")
+    git(bare, "symbolic-ref", "HEAD", "refs/heads/trunk")
+    made = Mirror(home, "old", bare.as_uri(), "", SETTINGS)
+    made.create()
+    assert made.branch == "trunk"
+    assert Mirror(home, "old", bare.as_uri(), "", SETTINGS).branch == "trunk"
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "said"),
+    [
+        ("file:///nonexistent/x.git", NotFound, "no repository at that address"),
+        ("http://127.0.0.1:1/x.git", Unavailable, "does not answer"),
+        ("--upload-pack=touch /tmp/x", UsageError, "not an address"),
+        ("ext::sh -c touch% /tmp/x", UsageError, "not an address"),
+        ("ftp://host/x.git", UsageError, "not allowed"),
+        ("file:///a\nb", UsageError, "not an address"),
+        ("", UsageError, "not an address"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_said_so_and_leaves_nothing(
+    home: Home, url: str, error: type[FactoryError], said: str
+) -> None:
+    with pytest.raises(error, match=said) as caught:
+        Mirror(home, "x", url, "", SETTINGS).create()
+    assert caught.value.hint
+    assert list(home.mirrors.iterdir()) == []
+
+
+def test_an_empty_repository_is_said_to_be_empty(home: Home, tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "--bare", "empty.git")
+    with pytest.raises(NotFound, match="is empty"):
+        Mirror(home, "x", (tmp_path / "empty.git").as_uri(), "", SETTINGS).create()
+    assert list(home.mirrors.iterdir()) == []
+
+
+def test_a_missing_branch_is_named_with_those_there_are(home: Home, server: Server) -> None:
+    with pytest.raises(NotFound, match="no branch 'release'") as caught:
+        Mirror(home, "x", server.bare.as_uri(), "release", SETTINGS).create()
+    assert "main" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["", ".x", "-x", "X", "a/b", "..", "a..b", "x.git", "a" * 65, "ä"])
+def test_names_are_plain(home: Home, server: Server, name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be a repository's name"):
+        Mirror(home, name, server.bare.as_uri(), "", SETTINGS)
+
+
+@pytest.mark.parametrize("branch", ["-x", "a b", "a..b", "a:b", "a\nb", "x.lock", "@{u}", "a~1", "refs/"])
+def test_branch_names_git_would_read_otherwise_are_refused(home: Home, server: Server, branch: str) -> None:
+    with pytest.raises(UsageError, match="cannot be a branch"):
+        Mirror(home, "x", server.bare.as_uri(), branch, SETTINGS)
+
+
+def test_a_branch_deleted_on_the_server_is_noticed(mirror: Mirror, server: Server) -> None:
+    git(server.bare, "branch", "other", "main")
+    git(server.bare, "update-ref", "-d", "refs/heads/main")
+    with pytest.raises(NotFound, match="no branch 'main'"):
+        mirror.sync()
+
+
+def test_a_rewritten_branch_is_followed(mirror: Mirror, server: Server) -> None:
+    git(server.tree, "commit", "-q", "--amend", "-m", "rewritten")
+    git(server.tree, "push", "-q", "-f", "origin", "HEAD:main")
+    assert mirror.sync() == git(server.tree, "rev-parse", "HEAD")
+
+
+def test_a_server_that_went_away_is_said_so_and_the_mirror_still_reads(mirror: Mirror, server: Server) -> None:
+    head = mirror.head()
+    server.bare.rename(server.bare.with_suffix(".away"))
+    with pytest.raises(NotFound, match="no repository at that address"):
+        mirror.sync()
+    assert mirror.head() == head
+
+
+def test_a_mirror_that_was_lost_is_cloned_again(mirror: Mirror) -> None:
+    head = mirror.head()
+    mirror.remove()
+    with pytest.raises(NotFound, match="not mirrored yet"):
+        mirror.head()
+    assert mirror.sync() == head
+
+
+def test_a_second_mirror_of_the_name_is_refused(mirror: Mirror) -> None:
+    with pytest.raises(Conflict, match="already"):
+        mirror.create()
+
+
+def test_threads_syncing_at_once_do_not_break_one_another(mirror: Mirror, server: Server) -> None:
+    wanted = server.push("shop.py", "PRICE = 3\n")
+    heads: list[str] = []
+    threads = [threading.Thread(target=lambda: heads.append(mirror.sync())) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert heads == [wanted] * 6
+
+
+def test_a_checkout_has_one_commit_no_remote_and_no_history(mirror: Mirror, server: Server, tmp_path: Path) -> None:
+    old = mirror.head()
+    server.push("secret_solution.py", "x = 1\n")
+    mirror.sync()
+    tree = mirror.checkout(old, tmp_path / "out")
+    assert git(tree, "log", "--format=%s") == "as handed over"
+    assert git(tree, "remote") == ""
+    assert git(tree, "status", "--porcelain") == ""
+    assert (tree / "shop.py").read_text() == "PRICE = 1\n"
+    objects = git(tree, "cat-file", "--batch-check", "--batch-all-objects")
+    assert objects.count(" commit ") == 1, "later commits cannot be read"
+
+
+def test_what_a_repository_brings_is_never_executed(home: Home, tmp_path: Path) -> None:
+    mark = tmp_path / "executed"
+    hostile = {
+        ".gitattributes": "*.py filter=evil diff=evil\n* ident\n",
+        ".gitmodules": f'[submodule "s"]\n\tpath = s\n\turl = ext::sh -c "touch {mark}"\n',
+        ".githooks/post-checkout": f"#!/bin/sh\ntouch {mark}\n",
+        "a.py": "x = 1\n",
+    }
+    bare = remote(tmp_path, "hostile", hostile)
+    for hook in ("post-checkout", "post-upload-pack", "post-merge"):
+        (bare / "hooks" / hook).write_text(f"#!/bin/sh\ntouch {mark}\n")
+        (bare / "hooks" / hook).chmod(0o755)
+    made = Mirror(home, "hostile", bare.as_uri(), "", SETTINGS)
+    head = made.create()
+    made.checkout(head, tmp_path / "out")
+    made.workspace(head).close()
+    assert not mark.exists()
+
+
+def test_links_out_of_the_tree_become_plain_files(home: Home, tmp_path: Path) -> None:
+    tree = tmp_path / "links-tree"
+    tree.mkdir()
+    (tree / "inside.txt").write_text("mine\n")
+    (tree / "good").symlink_to("inside.txt")
+    (tree / "tests").symlink_to("/etc")
+    (tree / "up").symlink_to("../../..")
+    bare = remote(tmp_path, "links", {"a.py": "x = 1\n"})
+    made = Mirror(home, "links", bare.as_uri(), "", SETTINGS)
+    out = made.checkout(made.create(), tmp_path / "out")
+    assert (out / "good").is_symlink() and (out / "good").read_text() == "mine\n"
+    for name, target in (("tests", "/etc"), ("up", "../../..")):
+        assert not (out / name).is_symlink()
+        assert (out / name).read_text() == target
+
+
+def test_a_kill_while_cloning_leaves_nothing_half_done(home: Home, server: Server) -> None:
+    for number in range(200):
+        (server.tree / f"f{number}.txt").write_text("x" * 2000 * number)
+    server.push("more.txt", "x")
+    script = (
+        "import sys; from pathlib import Path; from appliance.config import Home, MirrorSettings\n"
+        "from appliance.mirror.mirror import Mirror\n"
+        "Mirror(Home(Path(sys.argv[1])), 'shop', sys.argv[2], '', MirrorSettings()).create()"
+    )
+    for pause in (0.0, 0.35, 0.4, 0.45, 0.5, 0.6):
+        process = subprocess.Popen([sys.executable, "-c", script, str(home.root), server.bare.as_uri()])
+        time.sleep(pause)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        if (home.mirrors / "shop.git").exists():
+            break
+    made = Mirror(home, "shop", server.bare.as_uri(), "", SETTINGS)
+    if not made.folder.exists():
+        made.create()
+    assert made.sync() == git(server.tree, "rev-parse", "HEAD")
+    git(made.folder, "fsck", "--strict")
