@@ -8,7 +8,7 @@ starting   failed     it ended, could not be started, or was not ready in time (
 starting   draining   it is no longer wanted, or is to be renewed
 ready      failed     it ended
 ready      draining   it is no longer wanted, or is to be renewed
-draining   stopped    it ended (after a while it is killed)
+draining   stopped    it ended (asked to once its work is done; after a while it is killed)
 failed     starting   the back-off is over; never when it is parked
 failed     stopped    it is no longer wanted
 
@@ -59,7 +59,10 @@ class Patience:
     """How long and how often; all times in seconds."""
 
     start_seconds: float = 60.0
+    drain_seconds: float = 0.0
+    """For work in flight before it is asked to end; 0 asks at once."""
     stop_seconds: float = 10.0
+    """From asking it to end until it is killed."""
     restart_limit: int = 5
     backoff_seconds: float = 0.5
     backoff_cap_seconds: float = 30.0
@@ -81,6 +84,8 @@ class Life:
     """It is to be ended and started again, with a command made anew."""
     since: float = 0.0
     deadline: float | None = None
+    asked: bool = False
+    """While draining: it has been asked to end, and is no longer left to finish its work."""
     failed_starts: int = 0
     failures: int = 0
     restarts: int = 0
@@ -102,6 +107,8 @@ class Seen:
     """Why it ended, in words; None while it lives or never lived."""
     answers: bool = False
     """Its probe answered."""
+    busy: bool = False
+    """It has work in flight that should be finished before it ends."""
     said: str = ""
     """What the probe or the log says about why it does not answer."""
     jitter: float = 0.5
@@ -125,7 +132,7 @@ def decide(life: Life, seen: Seen, patience: Patience) -> tuple[Life, Action]:
         case Phase.READY:
             return _while_ready(life, seen, patience)
         case Phase.DRAINING:
-            return _while_draining(life, seen)
+            return _while_draining(life, seen, patience)
         case Phase.FAILED:
             if not life.wanted:
                 return replace(life, phase=Phase.STOPPED, since=seen.now, next_try=None), Action.NOTHING
@@ -172,15 +179,21 @@ def _while_ready(life: Life, seen: Seen, patience: Patience) -> tuple[Life, Acti
 
 
 def _drain(life: Life, seen: Seen, patience: Patience) -> tuple[Life, Action]:
-    deadline = seen.now + patience.stop_seconds
-    return replace(life, phase=Phase.DRAINING, renew=False, since=seen.now, deadline=deadline), Action.TERMINATE
+    at_once = life.phase is Phase.STARTING or patience.drain_seconds <= 0
+    pause = patience.stop_seconds if at_once else patience.drain_seconds
+    draining = replace(
+        life, phase=Phase.DRAINING, renew=False, since=seen.now, deadline=seen.now + pause, asked=at_once
+    )
+    return draining, Action.TERMINATE if at_once else Action.NOTHING
 
 
-def _while_draining(life: Life, seen: Seen) -> tuple[Life, Action]:
+def _while_draining(life: Life, seen: Seen, patience: Patience) -> tuple[Life, Action]:
     if seen.ended is not None:
-        return replace(life, phase=Phase.STOPPED, since=seen.now, deadline=None), Action.NOTHING
+        return replace(life, phase=Phase.STOPPED, since=seen.now, deadline=None, asked=False), Action.NOTHING
     late = life.deadline is not None and seen.now > life.deadline
-    return life, Action.KILL if late else Action.NOTHING
+    if not life.asked and (late or not seen.busy):
+        return replace(life, asked=True, deadline=seen.now + patience.stop_seconds), Action.TERMINATE
+    return life, Action.KILL if life.asked and late else Action.NOTHING
 
 
 def _fail(life: Life, seen: Seen, patience: Patience, reason: str) -> Life:

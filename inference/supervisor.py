@@ -56,6 +56,8 @@ class ProcessSpec:
     patience: Patience = field(default_factory=Patience)
     death_signal: int = signal.SIGKILL
     """Sent by the kernel should the supervisor die without stopping it."""
+    busy: Callable[[], bool] = lambda: False
+    """True while it has work in flight; asked as `probe` is, during the `drain_seconds` before it is told to end."""
     telling: Sequence[str] = ()
     """Phrases of the log lines that say why it ended, the best first."""
 
@@ -111,6 +113,7 @@ class Supervisor:
         self._entries: dict[str, _Entry] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
+        self._ending = False
 
     def add(self, spec: ProcessSpec) -> None:
         """Know a process, stopped. Raises Conflict when one of this name is there."""
@@ -188,6 +191,7 @@ class Supervisor:
             entry.life, action = decide(before, seen, entry.spec.patience)
             if entry.life.phase is not before.phase:
                 entry.since = self._clock.now()
+                entry.probing = None  # what was asked in one phase is no answer in the next
             if seen.ended is not None:
                 entry.child = entry.probing = entry.spawn_failure = None
         self._act(entry, action, seen.now)
@@ -198,17 +202,20 @@ class Supervisor:
         ended = entry.spawn_failure or (entry.child.ended() if entry.child else None)
         if ended is None and entry.child is None and entry.life.phase is Phase.DRAINING:
             ended = "was not running"
-        answers = ended is None and entry.life.phase is Phase.STARTING and self._answers(entry)
-        return Seen(now, ended, answers, entry.probe_failure, self._jitter())
+        answers = ended is None and entry.life.phase is Phase.STARTING and self._check(entry, entry.spec.probe) is True
+        # Not known yet counts as busy. At the end of the supervisor nothing is waited for.
+        draining = entry.life.phase is Phase.DRAINING and not entry.life.asked and not self._ending
+        busy = ended is None and draining and self._check(entry, entry.spec.busy) is not False
+        return Seen(now, ended, answers, busy, entry.probe_failure, self._jitter())
 
-    def _answers(self, entry: _Entry) -> bool:
-        """What the last finished probe said; starts the next one. A probe never holds up the loop."""
+    def _check(self, entry: _Entry, check: Callable[[], bool]) -> bool | None:
+        """What the last finished check said; starts the next one. A check never holds up the loop."""
         finished = entry.probing if entry.probing is not None and entry.probing.done() else None
         if entry.probing is None or finished is not None:
-            entry.probing = self._probes.submit(entry.spec.probe)
+            entry.probing = self._probes.submit(check)
             finished = finished or (entry.probing if entry.probing.done() else None)
         if finished is None:
-            return False
+            return None
         error = finished.exception()
         entry.probe_failure = f"{type(error).__name__}: {error}" if error else ""
         return error is None and finished.result()
@@ -246,6 +253,7 @@ class Supervisor:
 
     def _want_none(self) -> None:
         with self._lock:
+            self._ending = True
             for entry in self._entries.values():
                 entry.life = replace(entry.life, wanted=False)
 

@@ -54,6 +54,10 @@ class Engine(Protocol):
         """True when it has just produced a real token or a real vector. Ends within seconds."""
         ...
 
+    def busy(self, seat: Seat) -> bool:
+        """True while it works on a request. Ends within seconds."""
+        ...
+
     def memory_bytes(self, card: Card, slots: int, context_tokens: int) -> int:
         """Memory it will take, estimated."""
         ...

@@ -9,6 +9,7 @@ import http.client
 import importlib.metadata
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,12 @@ class LlamaCpp:
         answer = _post(seat, "/completion", {"prompt": "1", "n_predict": 1, "cache_prompt": False})
         return answer is not None and answer.get("tokens_evaluated", 0) >= 1 and "content" in answer
 
+    def busy(self, seat: Seat) -> bool:
+        """By its own count of requests that it works on or holds back; one that does not answer does no work."""
+        answer = _ask(seat, "GET", "/metrics")
+        counts = re.findall(rb"^llamacpp:requests_(?:processing|deferred) (\S+)", answer or b"", re.MULTILINE)
+        return any(float(count) > 0 for count in counts)
+
     def memory_bytes(self, card: Card, slots: int, context_tokens: int) -> int:
         """Weights and compute buffers, plus, for writers, half-precision keys and values of every slot.
 
@@ -123,14 +130,23 @@ def _is_vector(answer: dict[str, Any] | None, length: int) -> bool:
 
 def _post(seat: Seat, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
     """The JSON object the engine answers with; None when it does not answer so."""
+    try:
+        answer = json.loads(_ask(seat, "POST", path, json.dumps(body)) or b"null")
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _ask(seat: Seat, method: str, path: str, body: str | None = None) -> bytes | None:
+    """What the engine answers with status 200; None when it does not."""
     connection = http.client.HTTPConnection("127.0.0.1", seat.port, timeout=PROBE_SECONDS)
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {seat.key}"}
     try:
-        connection.request("POST", path, json.dumps(body), headers)
+        connection.request(method, path, body, headers)
         response = connection.getresponse()
-        answer = json.loads(response.read())
-    except (OSError, http.client.HTTPException, ValueError):
+        answer = response.read()
+    except (OSError, http.client.HTTPException):
         return None
     finally:
         connection.close()
-    return answer if response.status == 200 and isinstance(answer, dict) else None
+    return answer if response.status == 200 else None

@@ -27,6 +27,11 @@ from models.card import Card
 from models.gguf import read_header
 from models.registry import Registry
 
+DRAIN_SECONDS = 30.0
+"""For requests in flight when a model is unloaded or starts anew with other threads. New ones wait at the gateway."""
+STOP_SECONDS = 3.0
+"""An engine without work ends at once; llama-server told to end in mid-answer stops answering, and does not end."""
+
 
 @dataclass
 class Loaded:
@@ -165,10 +170,12 @@ class Pool:
         loaded = self._loaded[id]
 
         def argv() -> tuple[str, ...]:
-            # Each start may need another port: somebody may have taken ours in between.
-            port = loaded.seat.port if port_is_free(loaded.seat.port) else free_port()
-            loaded.seat = replace(loaded.seat, port=port, threads=loaded.threads)
-            return loaded.engine.argv(loaded.seat)
+            # Each start may need another port: somebody may have taken ours in between. The lock, because threads
+            # shared out anew at this moment must be seen either here or by `_share_out`.
+            with self._lock:
+                port = loaded.seat.port if port_is_free(loaded.seat.port) else free_port()
+                loaded.seat = replace(loaded.seat, port=port, threads=loaded.threads)
+                return loaded.engine.argv(loaded.seat)
 
         return ProcessSpec(
             name=id,
@@ -176,10 +183,12 @@ class Pool:
             log=self._home.logs / f"engine-{id}.log",
             probe=lambda: loaded.engine.answers(loaded.seat),
             env=loaded.engine.env(loaded.seat),
+            busy=lambda: loaded.engine.busy(loaded.seat),
             telling=loaded.engine.telling,
             patience=Patience(
                 start_seconds=self._settings.start_seconds,
-                stop_seconds=10.0,
+                drain_seconds=DRAIN_SECONDS,
+                stop_seconds=STOP_SECONDS,
                 restart_limit=self._settings.restart_limit,
             ),
         )

@@ -178,6 +178,18 @@ def test_what_is_unloaded_is_gone_and_can_come_again(engines: Engines) -> None:
     assert engines.ready("tiny")["state"] == "ready", "asked for while it was on its way out"
 
 
+def test_an_answer_in_flight_is_finished_when_its_model_is_unloaded(engines: Engines) -> None:
+    engines.ready("tiny")
+    body = {"prompt": "x", "max_tokens": 300, "ignore_eos": True, "stream": True}
+    with engines.talk("tiny") as http, http.stream("POST", "/v1/completions", json=body) as response:
+        lines = (line for line in response.iter_lines() if line.startswith("data: "))
+        next(lines)
+        engines.client.unload("tiny")
+        until(lambda: engines.row("tiny")["state"] == "draining")
+        assert list(lines)[-1] == "data: [DONE]"
+    until(lambda: engines.row("tiny") == {})
+
+
 def test_a_model_that_cannot_run_is_parked_with_the_engines_own_reason(stocked: Home) -> None:
     home = make_home(stocked.root, "[engines]\nthreads = 2\nrestart_limit = 2\n")
     with running_engines(home) as engines:

@@ -40,8 +40,11 @@ def test_the_documented_table_is_the_one_in_force() -> None:
         (life(Phase.READY), Seen(1, ended="x"), Phase.FAILED, Action.NOTHING),
         (life(Phase.READY, wanted=False), Seen(1), Phase.DRAINING, Action.TERMINATE),
         (life(Phase.READY, renew=True), Seen(1), Phase.DRAINING, Action.TERMINATE),
-        (life(Phase.DRAINING, deadline=5.0), Seen(1), Phase.DRAINING, Action.NOTHING),
-        (life(Phase.DRAINING, deadline=5.0), Seen(6), Phase.DRAINING, Action.KILL),
+        (life(Phase.DRAINING, deadline=5.0), Seen(1, busy=True), Phase.DRAINING, Action.NOTHING),
+        (life(Phase.DRAINING, deadline=5.0), Seen(1), Phase.DRAINING, Action.TERMINATE),
+        (life(Phase.DRAINING, deadline=5.0), Seen(6, busy=True), Phase.DRAINING, Action.TERMINATE),
+        (life(Phase.DRAINING, deadline=5.0, asked=True), Seen(1), Phase.DRAINING, Action.NOTHING),
+        (life(Phase.DRAINING, deadline=5.0, asked=True), Seen(6, busy=True), Phase.DRAINING, Action.KILL),
         (life(Phase.DRAINING, deadline=5.0), Seen(1, ended="x"), Phase.STOPPED, Action.NOTHING),
         (life(Phase.FAILED, next_try=5.0), Seen(4), Phase.FAILED, Action.NOTHING),
         (life(Phase.FAILED, next_try=5.0), Seen(5), Phase.STARTING, Action.SPAWN),
@@ -52,6 +55,18 @@ def test_the_documented_table_is_the_one_in_force() -> None:
 def test_each_row_of_the_table(before: Life, seen: Seen, phase: Phase, action: Action) -> None:
     after, done = decide(before, seen, PATIENCE)
     assert (after.phase, done) == (phase, action)
+
+
+def test_work_in_flight_is_finished_within_its_time_and_then_it_is_asked_and_then_killed() -> None:
+    patience = replace(PATIENCE, drain_seconds=20)
+    steps = []
+    one = life(Phase.READY, wanted=False)
+    for now in (0, 19, 21, 25, 27):
+        one, action = decide(one, Seen(now, busy=True), patience)
+        steps.append(action)
+    assert steps == [Action.NOTHING, Action.NOTHING, Action.TERMINATE, Action.NOTHING, Action.KILL]
+    starting, action = decide(life(Phase.STARTING, wanted=False), Seen(0, busy=True), patience)
+    assert action is Action.TERMINATE and starting.asked, "it has no work yet"
 
 
 def test_a_start_that_takes_too_long_says_why() -> None:
@@ -119,14 +134,18 @@ class Process(RuleBasedStateMachine):
 
     @rule(
         seconds=st.floats(0, 60), ends=st.booleans(), answers=st.booleans(), jitter=st.floats(0, 1),
-        starts=st.booleans(),
+        starts=st.booleans(), busy=st.booleans(), drain=st.sampled_from([0, 20]),
     )  # fmt: skip
-    def look(self, seconds: float, ends: bool, answers: bool, jitter: float, starts: bool) -> None:
+    def look(
+        self, seconds: float, ends: bool, answers: bool, jitter: float, starts: bool, busy: bool, drain: int
+    ) -> None:
         self.now += seconds
         before = self.life
         running = before.phase in RUNS
         ended = "gone" if running and (ends or not self.child) else None
-        self.life, action = decide(before, Seen(self.now, ended, answers, "", jitter), PATIENCE)
+        self.life, action = decide(
+            before, Seen(self.now, ended, answers, busy, "", jitter), replace(PATIENCE, drain_seconds=drain)
+        )
         if self.life.phase is not before.phase:
             assert self.life.phase in LEGAL[before.phase]
         if ended:
@@ -155,7 +174,7 @@ class Process(RuleBasedStateMachine):
         """Unwanted, every process comes to rest."""
         self.life = want(self.life, False, self.now)
         for _ in range(5):
-            self.look(6.0, True, False, 0.5, True)
+            self.look(6.0, True, False, 0.5, True, True, 20)
         assert self.life.phase is Phase.STOPPED and not self.child
 
 

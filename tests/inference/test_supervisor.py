@@ -185,6 +185,23 @@ def test_one_that_does_not_listen_to_terminate_is_killed(world: World) -> None:
     assert pid is not None and not lives(pid)
 
 
+def test_work_in_flight_is_finished_first(idle: World) -> None:
+    working = threading.Event()
+    working.set()
+    with idle.running():
+        idle.add(SLEEP, busy=working.is_set, patience=Patience(drain_seconds=600))
+        idle.add(SLEEP, "b", busy=working.is_set, patience=Patience(drain_seconds=600))
+        pid = idle.becomes(Phase.READY).pid
+        idle.becomes(Phase.READY, "b")
+        idle.supervisor.stop("a")
+        idle.becomes(Phase.DRAINING)
+        assert pid is not None and lives(pid)
+        working.clear()
+        idle.becomes(Phase.STOPPED)
+        working.set()
+    assert idle.status("b").state is Phase.STOPPED, "the end of the supervisor waits for no work"
+
+
 def test_start_while_draining_brings_it_back(world: World) -> None:
     world.add(DEAF, probe=lambda: world.said("deaf"), patience=Patience(stop_seconds=0.3))
     first = world.becomes(Phase.READY).pid
