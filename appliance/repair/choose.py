@@ -19,8 +19,8 @@ from appliance.repair.localise import Fault
 from appliance.repair.problem import Problem, literals
 from appliance.repair.runners import Job
 from appliance.repair.source import Source
-from appliance.repair.templates import changed_line
 from appliance.repair.validate import Bench
+from appliance.repair.words import why
 
 FAR = 5.0
 """Patches whose score is so much below the best one's (in nats) are not compared with it any more."""
@@ -62,7 +62,7 @@ def decide(problem: Problem, fault: Fault, bench: Bench, passing: Sequence[Edit]
     best = max(edit.score for edit in passing)
     near = [edit for edit in passing if edit.score > best - FAR]
     progress(f"comparing {len(near)} patches that pass by what they answer on other inputs")
-    clusters = clustered(near, probed(problem, fault, bench, near))
+    clusters = clustered(near, probed(fault, bench, near))
     weigh(clusters, best)
     first, rest = clusters[0], clusters[1:]
     share = first.odds / sum(cluster.odds for cluster in clusters)
@@ -70,23 +70,25 @@ def decide(problem: Problem, fault: Fault, bench: Bench, passing: Sequence[Edit]
     tried = f"{len(passing)} of {bench.tried} candidates pass all {len(bench.tests)} known tests"
     if not rest:
         alike = " and all answer alike on other inputs" if len(near) > 1 else ""
-        return Decided("ship", f"{_in_words(fault, first.best)}; {tried}{alike}", candidates)
+        return Decided("ship", f"{why(first.best, fault.sources)}; {tried}{alike}", candidates)
     if share >= SURE:
-        why = f"{_in_words(fault, first.best)}; {tried} in {len(clusters)} ways, this one by far the likeliest ({share:.0%})"
-        return Decided("ship", why, candidates)
+        odds = f"this one by far the likeliest ({share:.0%})"
+        said = f"{why(first.best, fault.sources)}; {tried} in {len(clusters)} ways, {odds}"
+        return Decided("ship", said, candidates)
     question = f"{tried} in {len(clusters)} ways that differ on other inputs, and nothing decides."
     return Decided("ask", question, candidates)
 
 
-def probed(problem: Problem, fault: Fault, bench: Bench, edits: Sequence[Edit]) -> dict[int, Mapping[str, str]]:
+def probed(fault: Fault, bench: Bench, edits: Sequence[Edit]) -> dict[int, Mapping[str, str]]:
     """For each edit by its place in the list: call → answer on generated inputs."""
-    passing = [test for test in bench.tests[bench.first :]][:TESTS_SHOWN]
+    passing = bench.tests[bench.first :][:TESTS_SHOWN]
     touched = sorted({part.path for edit in edits for part in edit.all})
     targets = sorted({(part.path, _first_line(fault.sources[part.path], part)) for edit in edits for part in edit.all})
     values = [value for path in touched for value in literals(fault.sources[path])][:60]
     request: dict[str, Any] = {
         "op": "probe", "tests": [*bench.tests[: bench.first], *passing], "files": touched, "targets": targets,
-        "literals": values, "seed": SEED, "count": INPUTS, "record_cpu": 15.0, "cpu": 15.0, "wall": 60.0, "start_cpu": 10.0,
+        "literals": values, "seed": SEED, "count": INPUTS,
+        "record_cpu": 15.0, "cpu": 15.0, "wall": 60.0, "start_cpu": 10.0,
     }  # fmt: skip
     answers: dict[int, Mapping[str, str]] = {}
     cold: list[Job] = []
@@ -104,7 +106,7 @@ def probed(problem: Problem, fault: Fault, bench: Bench, edits: Sequence[Edit]) 
 def _first_line(source: Source, edit: Edit) -> int:
     node = source.function_at(edit.line).node
     decorators = [one.lineno for one in getattr(node, "decorator_list", ())]
-    return min([getattr(node, "lineno", 1), *decorators])
+    return int(min([getattr(node, "lineno", 1), *decorators]))
 
 
 def _answers(job: Job) -> dict[str, str]:
@@ -150,7 +152,7 @@ def _candidate(fault: Fault, cluster: Cluster, number: int, clusters: Sequence[C
         origin=edit.names(),
         weight=round(cluster.odds / total, 4),
         cluster=number,
-        why=_in_words(fault, edit),
+        why=why(edit, fault.sources),
         telling_input=_telling(cluster, clusters),
     )
 
@@ -163,17 +165,3 @@ def _telling(cluster: Cluster, clusters: Sequence[Cluster]) -> str:
             if calls:
                 return f"{calls[0]} gives {cluster.answers[calls[0]]} and not {other.answers[calls[0]]}"
     return ""
-
-
-def _in_words(fault: Fault, edit: Edit) -> str:
-    """What an edit does, for people."""
-    said = []
-    for part in edit.all:
-        old, new = changed_line(fault.sources[part.path], part)
-        said.append(f"{part.path}:{part.line} ({part.template}): `{_short(old)}` becomes `{_short(new)}`")
-    return " and ".join(said)
-
-
-def _short(text: str) -> str:
-    line = " ⏎ ".join(part.strip() for part in text.strip().splitlines() if part.strip())
-    return line if len(line) <= 160 else f"{line[:157]}…"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -18,6 +19,11 @@ from appliance.repair.localise import Fault, Suspicion
 from appliance.repair.ngram import NGrams
 from appliance.repair.source import Source
 from appliance.repair.templates import changed_line
+
+IDLE = re.compile(
+    r"[*/] ?1\b(?!\.)|[-+|^] ?0\b(?![.x])|(<<|>>) ?0\b(?!x)|\bor (False|None)\b|\band True\b|\+ ?1 - ?1\b|- ?1 \+ ?1\b"
+)
+"""What does nothing: `* 1`, `+ 0`. A person would write the operand alone, and there is an edit for that."""
 
 STRANGEST = 6.0
 """Nats per token beyond which a line is not called stranger still."""
@@ -56,7 +62,14 @@ def described_all(edits: Sequence[Edit], fault: Fault, model: NGrams | None) -> 
     return [
         replace(
             edit,
-            traits={**_of_place(fault.lines[edit.path, edit.line]), "strangeness": strange, "size": _size(edit)},
+            traits={
+                **_of_place(fault.lines[edit.path, edit.line]),
+                "strangeness": strange,
+                "size": _size(edit),
+                "idle": float(
+                    bool(IDLE.search(" ".join(new for _, _, new in _widened(edit, fault.sources[edit.path]))))
+                ),
+            },
         )
         for edit, strange in zip(edits, strangeness, strict=True)
     ]
@@ -69,6 +82,11 @@ def _of_place(suspicion: Suspicion) -> dict[str, float]:
         "words": suspicion.words,
         "similar": suspicion.similar,
     }
+
+
+def _widened(edit: Edit, source: Source) -> list[tuple[int, int, str]]:
+    """Spans with the few characters around them, so that `* 1` is seen where only the `*` is new."""
+    return [(a, b, source.text[max(0, a - 6) : a] + new + source.text[b : b + 6]) for a, b, new in edit.spans]
 
 
 def _size(edit: Edit) -> float:

@@ -14,28 +14,36 @@ from pathlib import Path
 
 from appliance import ports
 from appliance.config import RepairSettings
-from appliance.errors import LimitExceeded
+from appliance.errors import LimitExceeded, Unavailable
 from appliance.repair import choose, pairs
 from appliance.repair.edits import Edit, new_contents, unified
 from appliance.repair.localise import Fault, locate, suspects
 from appliance.repair.ngram import load
 from appliance.repair.problem import Found, Problem
-from appliance.repair.rank import Weights, fitted, ranked
-from appliance.repair.runners import Runner, limits_for
+from appliance.repair.rank import fitted, ranked
+from appliance.repair.runners import Job, Runner, limits_for
 from appliance.repair.spectrum import gather
 from appliance.repair.templates import edits_of
 from appliance.repair.validate import Bench, bench
 
 MOST_EDITS = 30_000
 """Edits that are ranked; of more, those of the most suspicious lines."""
-ENOUGH_AFTER = 3.0
-"""After the first passing patch, the search goes on until it has tried so many times as many."""
-AT_LEAST_AFTER = 250
+AT_LEAST_AFTER, ENOUGH_AFTER = 250, 3.0
+"""After the first passing patch, the search tries at least so many more edits, and this many times as many in all."""
+LEAST_AFTER = 60
+"""The same, where all edits that are left weigh too little to matter."""
 COLD_SHARE = 0.35
 """Share of the budget for edits of what runs at import, while nothing passes yet."""
 COLD_LEAST, COLD_AFTER = 2.0, 0.5
 """CPU seconds at least, and share of what was spent so far, once something passes."""
-SAY_SECONDS = 2.0
+PATIENCE, MOST_SLOW = 8.0, 120
+"""How much longer, and how many, edits run again that the first limit on time stopped, when nothing else passes."""
+HELPERS = 300
+"""Likeliest edits that are tried on several failing tests each before pairs are made."""
+ENOUGH_PAIRS = 3
+SAY_SECONDS = 1.5
+WALL_LEAST, WALL_PER_CPU = 15.0, 4.0
+"""Wall seconds a budget may take: at least, and for each CPU second of it."""
 
 
 def search(
@@ -55,18 +63,22 @@ def search(
     """
     started = time.monotonic()
     budget = settings.cpu_seconds + settings.pair_seconds
-    wide = limits_for(limits, 2 * budget + 120.0)
+    wide = limits_for(limits, (WALL_PER_CPU + 1.0) * budget + 180.0)
     processes = settings.processes or os.cpu_count() or 1
     with (
         Runner(sandbox, problem.tree, wide, python, hot=True, processes=processes) as hot,
         Runner(sandbox, problem.tree, wide, python, hot=False, processes=processes) as cold,
     ):
+        hot.pulse = lambda: progress("running the tests once more to see which code they run")
         try:
-            return _Search(problem, hot, cold, settings, progress, home_policy, fitted()).run(started)
+            spectrum = gather(problem, hot, say=progress)
         except LimitExceeded as error:
-            return Found(
-                "none", f"the search could not start: {error.message}", wall_seconds=time.monotonic() - started
-            )
+            wall = time.monotonic() - started
+            return Found("none", f"the search could not start: {error.message}", wall_seconds=wall)
+        fault = locate(problem, spectrum)
+        mine = _Search(problem, fault, bench(problem, spectrum, hot, cold), settings, progress, started)
+        hot.pulse = cold.pulse = mine.say
+        return mine.run(home_policy)
 
 
 class _Search:
@@ -75,72 +87,82 @@ class _Search:
     def __init__(
         self,
         problem: Problem,
-        hot: Runner,
-        cold: Runner,
+        fault: Fault,
+        bench: Bench,
         settings: RepairSettings,
         progress: ports.Progress,
-        home_policy: Path | None,
-        weights: Weights,
+        started: float,
     ) -> None:
-        self.problem, self.hot, self.cold, self.settings = problem, hot, cold, settings
-        self.progress, self.weights = progress, weights
-        self.model = load(home_policy)
+        self.problem, self.fault, self.bench, self.settings = problem, fault, bench, settings
+        self.progress, self.started = progress, started
+        self.texts = {path: source.text for path, source in fault.sources.items()}
         self.passing: list[Edit] = []
         self.partial: list[tuple[float, Edit]] = []
-        self.said = 0.0
+        self.slow: list[Edit] = []
+        self.said, self.what = 0.0, ""
 
-    def run(self, started: float) -> Found:
-        spectrum = gather(self.problem, self.hot, say=self.progress)
-        fault = locate(self.problem, spectrum)
-        found_suspects = suspects(fault)
-        self.bench = bench(self.problem, spectrum, self.hot, self.cold)
-        edits = self.candidates(fault)
-        self.progress(f"{len(edits)} candidate edits at {len(fault.lines)} suspicious statements")
-        self.try_singles(edits, fault)
-        if not self.passing and self.settings.pair_seconds > 0:
-            self.try_pairs(edits)
-        decided = choose.decide(self.problem, fault, self.bench, self.passing, self.progress)
+    def run(self, home_policy: Path | None) -> Found:
+        edits = self.candidates(home_policy)
+        self.progress(f"{len(edits)} candidate edits at {len(self.fault.lines)} suspicious statements")
+        try:
+            self.try_singles(edits)
+            if not self.passing and self.settings.pair_seconds > 0:
+                self.try_pairs(edits)
+            decided = choose.decide(self.problem, self.fault, self.bench, self.passing, self.progress)
+        except (Unavailable, LimitExceeded) as error:
+            decided = choose.Decided("none", f"the search was broken off: {error.message}; {self.account(edits)}")
         return Found(
             decision=decided.decision,
-            reason=decided.reason or self.account(fault, edits),
+            reason=decided.reason or self.account(edits),
             candidates=decided.candidates,
             tried=self.bench.tried,
             cpu_seconds=round(self.bench.cpu_seconds, 2),
-            wall_seconds=round(time.monotonic() - started, 2),
-            suspects=found_suspects,
+            wall_seconds=round(time.monotonic() - self.started, 2),
+            suspects=suspects(self.fault),
         )
 
-    def candidates(self, fault: Fault) -> list[Edit]:
+    def candidates(self, home_policy: Path | None) -> list[Edit]:
         """Every edit of suspicious statements, ranked."""
         by_file: dict[str, dict[int, float]] = {}
-        for (path, line), suspicion in fault.lines.items():
+        for (path, line), suspicion in self.fault.lines.items():
             by_file.setdefault(path, {})[line] = suspicion.score
         edits: list[Edit] = []
         for path, lines in by_file.items():
-            edits += edits_of(fault.sources[path], lines)
+            edits += edits_of(self.fault.sources[path], lines)
         if len(edits) > MOST_EDITS:
-            edits.sort(key=lambda edit: -fault.lines[edit.path, edit.line].score)
+            edits.sort(key=lambda edit: -self.fault.lines[edit.path, edit.line].score)
             del edits[MOST_EDITS:]
-        return ranked(edits, fault, self.model, self.weights)
+        return ranked(edits, self.fault, load(home_policy), fitted())
 
-    def try_singles(self, edits: Sequence[Edit], fault: Fault) -> None:
-        """One edit at a time, hot ones as they come, cold ones in between."""
-        texts = {path: source.text for path, source in fault.sources.items()}
+    def try_singles(self, edits: Sequence[Edit]) -> None:
+        """One edit at a time; then those that are dear to try; then those that were too slow."""
         first_at = 0
-        for edit, job in self.bench.validate(
-            self.within(edits, self.settings.cpu_seconds), always=min(self.bench.first, 3)
-        ):
-            if self.bench.passes(job) and not self.refused(edit, texts):
-                self.passing.append(edit)
+        for edit, job in self.bench.validate(self.within(edits, self.settings.cpu_seconds)):
+            if self.accept(edit, job):
                 first_at = first_at or self.bench.tried
+            elif job.status == "timeout":
+                self.slow.append(edit)
             elif self.bench.accepted(job):
                 self.partial.append((self.bench.accepted(job) / self.bench.first, edit))
-            self.say()
-            if self.enough(first_at):
+            if self.enough(first_at, edit):
                 break
-        self.try_cold(texts)
+        self.try_cold()
+        if not self.passing and self.slow:
+            self.what = "slow edits once more, "
+            limit = self.bench.cpu_seconds + self.settings.cpu_seconds / 2
+            again = self.within(self.slow[:MOST_SLOW], limit)
+            for edit, job in self.bench.validate(again, patience=PATIENCE):
+                self.accept(edit, job)
 
-    def try_cold(self, texts: dict[str, str]) -> None:
+    def accept(self, edit: Edit, job: Job) -> bool:
+        """Keep an edit that passes all tests, unless a later gate turned it down before."""
+        self.say()
+        if not self.bench.passes(job) or self.refused(edit):
+            return False
+        self.passing.append(edit)
+        return True
+
+    def try_cold(self) -> None:
         """Edits of what runs at import: 20 to 50 times dearer, so within a share of the budget."""
         left = sorted(self.bench.left, key=lambda edit: -edit.score)
         self.bench.left = []
@@ -150,57 +172,67 @@ class _Search:
         worth = [edit for edit in left if best is None or edit.score > best - choose.FAR]
         if not worth:
             return
+        self.what = "edits of what runs at import, "
         for edit, job in self.bench.validate_cold(self.within(worth, spent + share)):
-            if self.bench.passes(job) and not self.refused(edit, texts):
-                self.passing.append(edit)
-            self.say()
+            self.accept(edit, job)
             if len(self.passing) >= self.settings.plausible:
                 break
 
     def try_pairs(self, edits: Sequence[Edit]) -> None:
         """Two edits at once, from those that made some acceptance tests pass."""
+        self.what = "pairs of edits, "
         limit = self.bench.cpu_seconds + self.settings.pair_seconds
-        proposed = pairs.propose(self.partial, edits)
-        for edit, job in self.bench.validate(self.within(proposed, limit)):
-            if self.bench.passes(job):
-                self.passing.append(edit)
-            self.say("pairs of edits, ")
-            if len(self.passing) >= 3:
+        if self.bench.first > 1:  # which edits help some test, though not the first one?
+            known = {edit.key for _, edit in self.partial}
+            likeliest = [edit for edit in edits[:HELPERS] if edit.function and edit.key not in known]
+            for edit, job in self.bench.validate(self.within(likeliest, limit), always=min(self.bench.first, 4)):
+                if self.bench.accepted(job):
+                    self.partial.append((self.bench.accepted(job) / self.bench.first, edit))
+                self.say()
+        for edit, job in self.bench.validate(self.within(pairs.propose(self.partial, edits), limit)):
+            self.accept(edit, job)
+            if len(self.passing) >= ENOUGH_PAIRS:
                 break
+        self.bench.left = []
 
     def within(self, edits: Iterator[Edit] | Sequence[Edit], limit: float) -> Iterator[Edit]:
-        """Hand out edits until the CPU budget is used up."""
+        """Hand out edits until the CPU budget is used up, or the wall time that tests which sleep or wait may take."""
+        end = time.monotonic() + max(WALL_LEAST, WALL_PER_CPU * (limit - self.bench.cpu_seconds))
         for edit in edits:
-            if self.bench.cpu_seconds > limit:
+            if self.bench.cpu_seconds > limit or time.monotonic() > end:
                 return
             yield edit
 
-    def enough(self, first_at: int) -> bool:
-        """Stop when enough passing patches were found, or when long after the first no other has come."""
+    def enough(self, first_at: int, last: Edit) -> bool:
+        """Stop when enough passing patches were found, or none that is left could weigh against the best of them."""
         if len(self.passing) >= self.settings.plausible:
             return True
-        return bool(first_at) and self.bench.tried > max(first_at + AT_LEAST_AFTER, ENOUGH_AFTER * first_at)
+        if not first_at:
+            return False
+        best = max(edit.score for edit in self.passing)
+        far = last.score < best - choose.FAR and self.bench.tried > first_at + LEAST_AFTER
+        return far or self.bench.tried > max(first_at + AT_LEAST_AFTER, ENOUGH_AFTER * first_at)
 
-    def refused(self, edit: Edit, texts: dict[str, str]) -> bool:
+    def refused(self, edit: Edit) -> bool:
         """Was this very diff turned down before?"""
-        diff = unified(texts, new_contents(edit, texts))
+        diff = unified(self.texts, new_contents(edit, self.texts))
         return hashlib.sha256(diff.encode()).hexdigest() in self.problem.refused
 
-    def say(self, what: str = "") -> None:
+    def say(self) -> None:
         """A line at least every two seconds."""
         now = time.monotonic()
         if now - self.said >= SAY_SECONDS:
             self.said = now
             self.progress(
-                f"{what}{self.bench.tried} candidates tried, {len(self.passing)} pass, "
+                f"{self.what}{self.bench.tried} candidates tried, {len(self.passing)} pass, "
                 f"{self.bench.cpu_seconds:.0f} of {self.settings.cpu_seconds:.0f} s CPU"
             )
 
-    def account(self, fault: Fault, edits: Sequence[Edit]) -> str:
+    def account(self, edits: Sequence[Edit]) -> str:
         """Where it looked and what it tried, when nothing came of it."""
-        if not fault.lines:
+        if not self.fault.lines:
             return "the failing tests run no code of the repository that could be edited"
-        places = "; ".join(f"{one.path}:{one.line} {one.function}" for one in suspects(fault)[:5])
+        places = "; ".join(f"{one.path}:{one.line} {one.function}" for one in suspects(self.fault)[:5])
         return (
             f"{self.bench.tried} of {len(edits)} edits were tried in {self.bench.cpu_seconds:.0f} s of CPU and none "
             f"passes all {len(self.bench.tests)} known tests; looked first at {places}"

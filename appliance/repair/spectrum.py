@@ -5,6 +5,7 @@ from __future__ import annotations
 import os.path
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from appliance.errors import UsageError
 from appliance.repair.problem import Problem, is_test
@@ -120,7 +121,7 @@ def _trace_failing(problem: Problem, runner: Runner, tests: Sequence[str], spect
         spectrum.failing[job.tag] = _lines(job)
         spectrum.seconds[job.tag] = job.cpu
         spectrum.messages[job.tag] = str(next(iter(job.reply.get("messages", {}).values()), ""))
-        steps = next(iter(job.reply.get("places", {}).values()), [])
+        steps: list[Any] = next(iter(job.reply.get("places", {}).values()), [])
         spectrum.steps[job.tag] = tuple(_inside(steps))
     spectrum.hanging = frozenset(hanging)
 

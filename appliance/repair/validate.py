@@ -36,16 +36,16 @@ class Bench:
     def cpu_seconds(self) -> float:
         return self.hot.cpu_seconds + self.cold.cpu_seconds
 
-    def job(self, edit: Edit, always: int = 1) -> Job:
+    def job(self, edit: Edit, always: int = 1, patience: float = 1.0) -> Job:
         """Run the known tests under an edit; the first `always` whatever happens."""
-        wall = sum(self.cpu) * 1.5 + 5.0
+        wall = (sum(self.cpu) * 1.5 + 5.0) * patience
         request = {"op": "run", "plan": PLAN, "edits": edit.wire(), "always": always, "stop": True, "stream": False,
-                   "cpu": list(self.cpu), "wall": min(wall, 60.0), "start_cpu": 10.0}  # fmt: skip
+                   "cpu": [one * patience for one in self.cpu], "wall": min(wall, 60.0), "start_cpu": 10.0}  # fmt: skip
         return Job(request, tag=edit)
 
-    def validate(self, edits: Iterable[Edit], always: int = 1) -> Iterator[tuple[Edit, Job]]:
+    def validate(self, edits: Iterable[Edit], always: int = 1, patience: float = 1.0) -> Iterator[tuple[Edit, Job]]:
         """Try edits with the hot runner; those that change what runs at import are put aside in `left`."""
-        for job in self.hot.run(self.job(edit, always) for edit in edits):
+        for job in self.hot.run(self.job(edit, always, patience) for edit in edits):
             if job.status == "cold":
                 self.left.append(job.tag)
                 continue

@@ -6,7 +6,6 @@ candidate at a few milliseconds however long its file is.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -14,7 +13,6 @@ import gc
 import importlib.abc
 import importlib.machinery
 import os
-import sys
 import types
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -90,7 +88,9 @@ class Source:
                 return start, end, classes
         return None
 
-    def compiled(self, function: tuple[int, int, tuple[str, ...]], edits: Sequence[tuple[int, int, str]]) -> types.CodeType:
+    def compiled(
+        self, function: tuple[int, int, tuple[str, ...]], edits: Sequence[tuple[int, int, str]]
+    ) -> types.CodeType:
         """Code of a module that defines just this function, at its own place."""
         first, last, classes = function
         offset, limit = self.starts[first - 1], self.starts[last]
@@ -154,7 +154,7 @@ class LiveFunctions:
         own = _own(old) != _own(new)
         place = (old.co_filename, old.co_name, old.co_firstlineno)
         live = [] if old.co_name == "<module>" else self._live(old)
-        if own and (outside and not live or place in self.called):
+        if own and ((outside and not live) or place in self.called):
             raise NeedsCold
         if live and not _same(old, new):
             if old.co_freevars != new.co_freevars:

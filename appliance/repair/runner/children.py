@@ -134,7 +134,7 @@ def _be_child(work: Work, pipe: int, memory_mb: int) -> None:
 
         tell(work(tell))
         status = 0
-    except BaseException as error:  # noqa: BLE001 -- the process boundary: whatever it was, say it and be gone
+    except BaseException as error:
         with contextlib.suppress(BaseException):
             tell({"status": "died", "message": f"{type(error).__name__}: {error}"[:500]})
     finally:

@@ -30,7 +30,7 @@ def copied(arguments: Arguments) -> Arguments:
     """A deep copy; a value that cannot be copied is shared."""
     try:
         return copy.deepcopy(arguments)
-    except Exception:  # noqa: BLE001 -- a repository's own copying code may raise anything
+    except Exception:
         return dict(arguments)
 
 
@@ -48,7 +48,9 @@ def changed(value: Any, literals: Sequence[Any], others: Sequence[Any], rng: ran
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
-        return rng.choice((value + 1, value - 1, -value, value * 2, value // 2, rng.choice(NUMBERS), rng.randint(-20, 120)))
+        return rng.choice(
+            (value + 1, value - 1, -value, value * 2, value // 2, rng.choice(NUMBERS), rng.randint(-20, 120))
+        )
     if isinstance(value, float):
         return rng.choice((value + 1, value - 0.5, -value, value * 2, value / 2, 0.0, 1.0, float(round(value))))
     if isinstance(value, str):

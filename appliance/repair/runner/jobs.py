@@ -63,7 +63,9 @@ def _into_copy(world: World, overlay: candidate.Overlay) -> None:
     import tempfile
 
     target = tempfile.mkdtemp(prefix="candidate-")
-    shutil.copytree(world.root, target, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", ".git"))
+    shutil.copytree(
+        world.root, target, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", ".git")
+    )
     os.chdir(target)
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     overlay.sources = {os.path.relpath(path, world.root): text for path, text in overlay.sources.items()}
@@ -82,9 +84,16 @@ def _run(world: World, suite: Suite, tests: Sequence[str], request: dict[str, An
     def late(signal: int, frame: types.FrameType | None) -> None:
         """A traced test that never ends still tells where it was."""
         assert lines
-        tell({"status": "timeout", "outcomes": outcomes, "messages": messages, "lines": lines.stop(), "places": {len(outcomes): within(world.root, stack(frame))}})
+        tell(
+            {
+                "status": "timeout",
+                "outcomes": outcomes,
+                "messages": messages,
+                "lines": lines.stop(),
+                "places": {len(outcomes): within(world.root, stack(frame))},
+            }
+        )
         os._exit(0)
-
 
     def told(index: int, outcome: str, spent: float, message: str) -> bool:
         good = outcome in ("passed", "xfailed", "skipped", "xpassed")

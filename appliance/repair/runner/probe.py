@@ -76,7 +76,7 @@ def run(root: str, suite: Suite, tests: Sequence[str], request: dict[str, Any], 
     suite.run(tests, lambda index, outcome, spent, message: True)
     sys.settrace(None)
     limit_cpu(request["cpu"])
-    rng = random.Random(request["seed"])  # noqa: S311 -- the same inputs for every candidate, not a secret
+    rng = random.Random(request["seed"])
     functions = _functions(recorder)
     share = max(5, request["count"] // max(1, len(functions)))
     said: list[list[str]] = []
@@ -134,10 +134,14 @@ def _called(function: Callable[..., Any], positional: list[Any], named: dict[str
         outcome = shape.of(result)
     except TooLong:
         raise
-    except BaseException as error:  # noqa: BLE001 -- whatever the function raises is its answer
+    except BaseException as error:
         outcome = shape.of_error(error)
     after = [shape.of(value) for value in positional]
-    moved = [f"; argument {n + 1} becomes {now}" for n, (was, now) in enumerate(zip(before, after, strict=True)) if was != now]
+    moved = [
+        f"; argument {n + 1} becomes {now}"
+        for n, (was, now) in enumerate(zip(before, after, strict=True))
+        if was != now
+    ]
     return outcome + "".join(moved)
 
 

@@ -104,9 +104,11 @@ class Server:
         sys.settrace(candidate.calls_into(called, self.world.root))
         try:
             suite = Suite(args)
-        except BaseException as error:  # noqa: BLE001 -- a conftest may raise anything, SystemExit too
+        except BaseException as error:
             sys.settrace(None)
-            self.reply({"op": "collected", "tests": [], "errors": {"": f"{type(error).__name__}: {error}"[:2000]}, "called": 0})
+            self.reply(
+                {"op": "collected", "tests": [], "errors": {"": f"{type(error).__name__}: {error}"[:2000]}, "called": 0}
+            )
             return
         sys.settrace(None)
         self.world.suite = suite

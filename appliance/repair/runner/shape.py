@@ -20,7 +20,7 @@ def of(value: Any, depth: int = DEPTH) -> str:
         return _of(value, depth)[:LIMIT]
     except RecursionError:
         return f"<deep {type(value).__name__}>"
-    except Exception as error:  # noqa: BLE001 -- a repository's own repr code may raise anything
+    except Exception as error:
         return f"<{type(value).__name__}: {type(error).__name__}>"
 
 
@@ -43,10 +43,20 @@ def _of(value: Any, depth: int) -> str:
         inner = ", ".join(_of(item, depth - 1) for item in value[:ITEMS])
         return f"[{inner}]" if kind is list else f"({inner})"
     if kind in (set, frozenset):
-        return kind.__name__ + "{" + ", ".join(sorted(_of(item, depth - 1) for item in itertools.islice(value, 500))[:ITEMS]) + "}"
+        return (
+            kind.__name__
+            + "{"
+            + ", ".join(sorted(_of(item, depth - 1) for item in itertools.islice(value, 500))[:ITEMS])
+            + "}"
+        )
     if isinstance(value, dict):
         pairs = itertools.islice(value.items(), ITEMS)
-        return kind.__name__ + "{" + ", ".join(f"{_of(key, depth - 1)}: {_of(item, depth - 1)}" for key, item in pairs) + "}"
+        return (
+            kind.__name__
+            + "{"
+            + ", ".join(f"{_of(key, depth - 1)}: {_of(item, depth - 1)}" for key, item in pairs)
+            + "}"
+        )
     if isinstance(value, BaseException):
         return of_error(value)
     if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType | types.ModuleType):

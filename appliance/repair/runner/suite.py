@@ -57,6 +57,8 @@ class Suite:
         self.config.hook.pytest_sessionstart(session=self.session)
         self.config.hook.pytest_collection(session=self.session)
         self.items = {item.nodeid: item for item in self.session.items}
+        for name in ("terminalreporter", "lfplugin", "nfplugin", "stepwiseplugin"):
+            self.config.pluginmanager.unregister(name=name)  # their accounts of each test are read by nobody here
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Remember what could not be collected."""
@@ -98,7 +100,15 @@ def _following(wanted: Sequence[str], index: int) -> str:
 
 def _options() -> list[str]:
     """Options that keep ids as an ordinary run names them and switch off what fights with forking."""
-    options = [f"--rootdir={os.getcwd()}", "--capture=sys", "-o", f"cache_dir={_scratch()}", "-p", "no:randomly", "--tb=short"]
+    options = [
+        f"--rootdir={os.getcwd()}",
+        "--capture=sys",
+        "-o",
+        f"cache_dir={_scratch()}",
+        "-p",
+        "no:randomly",
+        "--tb=short",
+    ]
     if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
         return options
     if _present("xdist"):
@@ -111,7 +121,7 @@ def _options() -> list[str]:
 
 
 def _scratch() -> str:
-    return os.path.join(os.environ.get("TMPDIR", "/tmp"), f"pytest-cache-{os.getpid()}")  # noqa: S108
+    return os.path.join(os.environ.get("TMPDIR", "/tmp"), f"pytest-cache-{os.getpid()}")
 
 
 def _present(module: str) -> bool:
@@ -124,7 +134,7 @@ def _text(report: Any) -> str:
     text = str(getattr(crash, "message", "")) if crash else ""
     try:
         text = text or report.longreprtext
-    except Exception as error:  # noqa: BLE001 -- a repository's own repr code may raise anything
+    except Exception as error:
         text = f"{type(error).__name__} while showing the failure"
     return text[-MESSAGE_LIMIT:]
 
