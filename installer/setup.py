@@ -166,7 +166,7 @@ def _own_step(checkout: Checkout, terminal: Terminal) -> Step:
 
 
 def site_packages(checkout: Checkout) -> Path | None:
-    """Where the virtual environment keeps its packages, or None unless it has a suitable Python that exists, and pip."""
+    """Where the virtual environment keeps its packages, or None unless a suitable Python and pip are in it."""
     if not checkout.python.exists():  # follows the link: false when the Python it was made from is gone
         return None
     for minor in range(NEWEST[1], OLDEST[1] - 1, -1):

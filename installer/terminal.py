@@ -131,8 +131,9 @@ def _follow(
 
 def _read(child: subprocess.Popen[str], lines: queue.SimpleQueue[str | None]) -> None:
     if child.stdout is not None:
-        for line in child.stdout:
-            lines.put(line)
+        with child.stdout:
+            for line in child.stdout:
+                lines.put(line)
     lines.put(None)
 
 

@@ -20,7 +20,7 @@ SONAME_COPY = re.compile(r"^(?P<name>lib/.*\.so)\.\d+$")
 
 
 def kept(names: Iterable[str]) -> list[str]:
-    """Which members of a wheel stay: in lib/ the loader asks for `x.so.0` alone, in llama_cpp/lib Python for `x.so` too."""
+    """Which members of a wheel stay: in lib/ the loader asks for `x.so.0`, in llama_cpp/lib Python for `x.so` too."""
     members = [name for name in names if not DROPPED.search(name)]
     doubled = {found["name"] for found in map(SONAME_COPY.match, members) if found}
     return [name for name in members if name not in doubled]
