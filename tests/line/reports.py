@@ -37,7 +37,7 @@ def is_email(text) -> bool:
 def title(text):
     return text.title()
 ''',
-    "src/shop/numbers.py": '''def mean(values):
+    "src/shop/numbers.py": """def mean(values):
     return sum(values) / len(values)
 
 
@@ -73,7 +73,7 @@ def percent(part, whole):
 
 def histogram(values):
     return {value: 1 for value in values}
-''',
+""",
     "src/shop/cart.py": '''class EmptyCart(Exception):
     """There is nothing in it."""
 
@@ -97,7 +97,7 @@ def merge(first, second):
     first.update(second)
     return first
 ''',
-    "src/shop/danger.py": '''import shutil
+    "src/shop/danger.py": """import shutil
 import subprocess
 
 
@@ -115,7 +115,7 @@ def calculate(text):
 
 async def fetch(url):
     return url
-''',
+""",
     "src/shop/old.py": "def twice(x):\n    return x\n",
     "src/shop/new.py": "def twice(x):\n    return x + 1\n",
     "tests/test_text.py": 'from shop.text import slug\n\n\ndef test_slug():\n    assert slug("x") == "x"\n',
@@ -262,4 +262,68 @@ REPORTS: tuple[Report, ...] = (
            "assert words('a  b') == ['a', 'b']"),
     Report("none", "parse", "parse_amount('2,50') fails with ValueError; should return 2.5",
            "assert parse_amount('2,50') == pytest.approx(2.5"),
+    Report('when I call', 'slug bug', 'When I call slug with "A b" I get "a b", but "a-b" would be correct.',
+           "assert slug('A b') == 'a-b'"),
+    Report('what I see, what I want', 'slug', "Steps:\n1. from shop.text import slug\n2. slug('A b')\n\nWhat I see: 'a b'\nWhat I want: 'a-b'",
+           "assert slug('A b') == 'a-b'"),
+    Report('words only', 'median', 'The median of [1, 2, 3, 4] should be 2.5. We get 3.',
+           'assert median([1, 2, 3, 4]) == pytest.approx(2.5'),
+    Report('function and values apart', 'median function is off', '`median` returns the upper middle element. For `[1, 2, 3, 4]` it returns `3`; the correct result is `2.5`.',
+           'assert median([1, 2, 3, 4]) == pytest.approx(2.5'),
+    Report('comment in a session', 'clamp', '```\n>>> clamp(15, 0, 10)\n15   # should be 10\n```',
+           'assert clamp(15, 0, 10) == 10'),
+    Report('equations', 'clamp', 'clamp(15, 0, 10) == 15, expected == 10',
+           'assert clamp(15, 0, 10) == 10'),
+    Report('in brackets', 'clamp', 'clamp(15, 0, 10) => 15 (expected: 10)',
+           'assert clamp(15, 0, 10) == 10'),
+    Report('expected equation', 'clamp', "Expected `clamp(15, 0, 10) == 10` but it's 15",
+           'assert clamp(15, 0, 10) == 10'),
+    Report('printed comment', 'clamp', '```python\nprint(clamp(15, 0, 10))  # 15\n```\n\nshould print 10',
+           'assert clamp(15, 0, 10) == 10'),
+    Report('assert in a line', 'clamp', '`assert clamp(15, 0, 10) == 10` fails.',
+           'assert clamp(15, 0, 10) == 10'),
+    Report('exception in a fence', 'mean', "mean([]) crashes\n\n```\nZeroDivisionError: division by zero\n```\n\nI'd expect 0.",
+           'assert mean([]) == 0'),
+    Report('crash in the title', 'mean([]) crashes with ZeroDivisionError', '',
+           '    mean([])'),
+    Report('wish in the title', 'mean([]) should be 0', '',
+           'assert mean([]) == 0'),
+    Report('since it is called so', 'percent', "percent(1, 4) returns 0.25. Since it's called percent, I'd expect 25.",
+           'assert percent(1, 4) == 25'),
+    Report('the following code prints', 'Wrong result', "The following code\n\n```python\nfrom shop.numbers import histogram\n\nresult = histogram(['a', 'b', 'a'])\nprint(result)\n```\n\nprints `{'a': 1, 'b': 1}`, but it should print `{'a': 2, 'b': 1}`.",
+           "assert result == {'a': 2, 'b': 1}"),
+    Report('comment with both', 'cart', 'Adding two teas at 3 each gives a total of 3:\n\n```python\nfrom shop.cart import Cart\n\ncart = Cart()\ncart.add("tea", 3, count=2)\nprint(cart.total())  # 3, expected 6\n```',
+           "cart.add('tea', 3, count=2)\n    assert cart.total() == 6"),
+    Report('set-up without print', 'Cart.total ignores count', "```python\nc = Cart()\nc.add('tea', price=3, count=2)\nc.total()\n```\nReturns 3. Expected 6.",
+           "c.add('tea', price=3, count=2)\n    assert c.total() == 6"),
+    Report('both of two', 'is_email', "is_email('foo@') and is_email('@bar') both return True. Both should be False.",
+           "assert is_email('@bar') is False"),
+    Report('colon', 'shorten', "shorten('hello') adds dots: `hello...`. Expected: `hello`",
+           "assert shorten('hello') == 'hello'"),
+    Report('given input', 'words', "Given input 'a  b', words returns ['a', '', 'b'] when it should return ['a', 'b']",
+           "assert words('a  b') == ['a', 'b']"),
+    Report('call, result, should be', 'initials', "Call: initials('ada lovelace')\nResult: a.l\nShould be: A.L",
+           "assert initials('ada lovelace') == 'A.L'"),
+    Report('wrong and right in brackets', 'title', '`title("it\'s")` → `It\'S` (wrong), `It\'s` (right)',
+           'assert title("it\'s") == "It\'s"'),
+    Report('freezes, used to return', 'collatz', 'My program freezes when I call collatz(3). It used to return 7.',
+           'with _time_limit():\n        assert collatz(3) == 7'),
+    Report('runs forever', 'collatz', 'collatz(7) runs forever',
+           'with _time_limit():\n        collatz(7)'),
+    Report('gives and loses', 'chunks', 'list(chunks([1,2,3], 2)) gives [[1, 2]] and loses the last element; expected [[1, 2], [3]]',
+           'assert list(chunks([1, 2, 3], 2)) == [[1, 2], [3]]'),
+    Report('exception first', 'parse_amount', "ValueError: invalid literal for int() with base 10: '1,5' when calling parse_amount('1,5'). Expected: 1.5",
+           "assert parse_amount('1,5') == pytest.approx(1.5"),
+    Report('please raise', 'empty cart', 'Cart().cheapest() -> ValueError: min() arg is an empty sequence. Please raise EmptyCart here.',
+           'with pytest.raises(EmptyCart):\n        Cart().cheapest()'),
+    Report('regression', 'Regression', "It worked in 1.2. slug('Foo Bar') used to return 'foo-bar', now it returns 'foo bar'.",
+           "assert slug('Foo Bar') == 'foo-bar'"),
+    Report('must not', 'slug', "slug('Foo Bar') must not return 'foo bar'. It must return 'foo-bar'.",
+           "assert slug('Foo Bar') == 'foo-bar'"),
+    Report('actual and expected equations', 'slug', "Actual: slug('Foo Bar') == 'foo bar'\nExpected: slug('Foo Bar') == 'foo-bar'",
+           "assert slug('Foo Bar') == 'foo-bar'"),
+    Report('I would like', 'slug', "I would like slug('Foo Bar') to be 'foo-bar'",
+           "assert slug('Foo Bar') == 'foo-bar'"),
+    Report('was expected', 'None', '`median([5, 1])` is 5, the mean of the two, 3, was expected',
+           'assert median([5, 1]) == 3'),
 )  # fmt: skip

@@ -26,9 +26,9 @@ def read(block: Block, reader: Reader) -> None:
     text = textwrap.dedent(block.text)
     tree = _module(text)
     if tree is not None and not _is_value(tree, reader):
-        comments = _comments(text)
+        comments, alone = _comments(text), _comments(text, alone=True)
         for statement in tree.body:
-            _statement(statement, reader, _comment_for(statement, comments))
+            _statement(statement, reader, _comment_for(statement, comments, alone))
     elif reader.role in (Role.EXPECTED, Role.ACTUAL, Role.INPUT) and not _mentions_call(text, reader):
         _whole(text, reader)
     else:
@@ -61,25 +61,25 @@ def _module(text: str) -> ast.Module | None:
         return None
 
 
-def _comments(text: str) -> dict[int, str]:
-    """Line → comment on it."""
+def _comments(text: str, alone: bool = False) -> dict[int, str]:
+    """Line → comment on it; with `alone`, only comments that have their line for themselves."""
     found: dict[int, str] = {}
     try:
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            if token.type == tokenize.COMMENT:
+            if token.type == tokenize.COMMENT and not (alone and token.line[: token.start[1]].strip()):
                 found[token.start[0]] = token.string.lstrip("#").strip()
     except (tokenize.TokenError, IndentationError, SyntaxError):
         return found
     return found
 
 
-def _comment_for(statement: ast.stmt, comments: dict[int, str]) -> str:
+def _comment_for(statement: ast.stmt, comments: dict[int, str], alone: dict[int, str]) -> str:
     """The comment on a statement's last line and on the lines of comment right below it."""
     last = statement.end_lineno or statement.lineno
     lines = [comments.get(last, "")]
     following = last + 1
-    while following in comments:
-        lines.append(comments[following])
+    while following in alone:
+        lines.append(alone[following])
         following += 1
     return "\n".join(line for line in lines if line)
 

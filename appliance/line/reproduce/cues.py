@@ -51,11 +51,12 @@ _WORDS: tuple[tuple[Kind, str], ...] = (
     (Kind.ACTUAL, rf"(?:should|must|shall)(?:\s+not|n't|nt|\s+never)(?:\s+{_ADVERBS})*(?:\s+{_VERBS})?"),
     (Kind.WAS_EXPECTED, (
         r"(?:is|was|were|would\s+be|would\s+have\s+been)\s+(?:the\s+)?(?:expected|correct|right|wanted|what\s+i\s+(?:want|expect)(?:ed)?)"
-        r"(?:\s+(?:answer|result|value|output))?(?=\s*(?:[.,;!?)\n]|$|but\b|here\b|and\b))|(?<=[`\"'\d\]\)}])\s+expected(?=\s*[,;.)])"
+        r"(?:\s+(?:answer|result|value|output))?(?=\s*(?:[.,;!?)\n]|$|but\b|here\b|and\b))"
+            r"|\((?:right|correct|expected|good|ok|fixed|should)\)|(?<=[`\"'\d\]\)}])\s+expected(?=\s*[,;.)])"
     )),
     (Kind.WAS_ACTUAL, (
         r"(?:is|was|gets)\s+(?:returned|printed|given|produced|shown|what\s+(?:i|we)\s+(?:get|got|see)|what\s+it\s+(?:returns|gives))"
-        r"|comes\s+(?:out|back)(?!\s+as)"
+        r"|comes\s+(?:out|back)(?!\s+as)|\((?:wrong|incorrect|bad|actual|broken|buggy|currently)\)"
     )),
     (Kind.FLIP, (
         r"(?:instead\s+of|rather\s+than|in\s+place\s+of|as\s+opposed\s+to|(?<=,)\s*not|and\s+not|but\s+not|where\s+it\s+should\s+be)"
@@ -66,6 +67,8 @@ _WORDS: tuple[tuple[Kind, str], ...] = (
         + r"|(?:i\s+|we\s+|i'd\s+|would\s+)?(?:have\s+)?(?:was\s+|were\s+|is\s+)?expect(?:ed|ing|s|ation)?(?:\s+(?:results?|outputs?|values?|behaviou?r|answer|return(?:\s+value)?|it|this|that|here|something\s+like))*"
           r"(?:\s+(?:is|was|were|would\s+be|(?:to\s+)(?:be|get|see|return|raise|give|have|yield|equal|print|produce)))*\s*(?:[:=]|\*\*:?)?" + _ARTICLE
         + r"|(?:correct|right|proper|desired|wanted|intended|true|real)\s+(?:answer|result|value|output|slug|one|behaviou?r)(?:\s+(?:is|would\s+be|should\s+be|was))?(?:\s*:)?"
+        + r"|(?:would|'d)\s+like|please\s+(?:return|raise|give|make\s+it)"
+        + r"|used\s+to\s+(?:return|give|be|print|produce|yield)"
         + r"|want(?:ed|s)?(?:\s+to\s+(?:get|see|have))?(?:\s*:)?"
         + r"|(?:the\s+)?(?:docs?|documentation|docstring|readme|spec|manual)\s+(?:says?|promises?|claims?|states?|shows?)(?:\s+(?:that|it|this))*(?:\s+(?:returns?|is|gives|yields|should\s+(?:be|return)|raises))?(?:\s*:)?"
         + r"|(?:does(?:n't|nt| not)|did(?:n't| not)|is(?:n't| not)|wasn't|was\s+not|never|fails?\s+to|won't|not)\s+(?:return|give|raise|equal|yield|produce|throw|print)(?:s|ing|ed)?"
@@ -84,7 +87,7 @@ _WORDS: tuple[tuple[Kind, str], ...] = (
     (Kind.WEAK, r"(?:is|was|equals?|=)(?=\s)"),
 )  # fmt: skip
 CUES = tuple(
-    (kind, re.compile(rf"(?:\b|(?=[-=~≈→⇒,'])|(?<=[`\"'\d\])}}]))(?:{pattern})(?!\w)", re.IGNORECASE))
+    (kind, re.compile(rf"(?:\b|(?=[-=~≈→⇒,'(])|(?<=[`\"'\d\])}}]))(?:{pattern})(?!\w)", re.IGNORECASE))
     for kind, pattern in _WORDS
 )
 

@@ -12,12 +12,13 @@ import re
 from appliance.line.reproduce.blocks import Block
 from appliance.line.reproduce.claims import Claim, Form, Role, Said
 from appliance.line.reproduce.cues import Kind
-from appliance.line.reproduce.expressions import Hints, calls_in, parse
+from appliance.line.reproduce.expressions import SAFE_BUILTINS, Hints, calls_in, parse
 from appliance.line.reproduce.index import Index
 from appliance.line.reproduce.tokens import Token, scan
 
 REACH, WEAK_REACH = 7, 2
 """Words after which a cue no longer speaks for a value; after a mere `is` or `was` it is few."""
+BARE_BUILTINS = frozenset(f"{name}()" for name in SAFE_BUILTINS)
 _ROLES = {
     Kind.EXPECTED: Role.EXPECTED,
     Kind.ACTUAL: Role.ACTUAL,
@@ -73,6 +74,8 @@ class Reader:
         elif kind in (Kind.EXPECTED, Kind.ACTUAL, Kind.INPUT, Kind.SHOWN, Kind.WEAK, Kind.FLIP):
             self._settle(text, token.start)
             self._cue(token)
+        elif kind == Kind.CALL and token.text in BARE_BUILTINS:
+            self._words += 1  # `min() arg is an empty sequence` is a message, not an example
         elif kind == Kind.CALL:
             self._settle(text, token.start)
             self.call(token.text)
@@ -175,12 +178,22 @@ class Reader:
             self._settle(text, token.start)
             self.claim.hangs = True
             self.role = Role.NONE
-        elif kind in (Kind.WAS_EXPECTED, Kind.WAS_ACTUAL) and self._loose is not None:
-            self._give(Role.EXPECTED if kind == Kind.WAS_EXPECTED else Role.ACTUAL, self._loose)
-            self._loose = None
+        elif kind in (Kind.WAS_EXPECTED, Kind.WAS_ACTUAL):
+            self._judged(Role.EXPECTED if kind == Kind.WAS_EXPECTED else Role.ACTUAL)
         elif kind in (Kind.END, Kind.HEADING) and not (kind == Kind.END and self._label):
             self._settle(text, token.start)
             self.role = Role.NONE
+
+    def _judged(self, role: Role) -> None:
+        """Words after a value say which it was: the last value without a role, else one that was only shown."""
+        if self._loose is not None:
+            if self.claim.inputs and self.claim.inputs[-1] is self._loose:
+                self.claim.inputs.pop()
+            self._give(role, self._loose)
+            self._loose = None
+        elif self.last == Role.SHOWN and self.claim.shown is not None:
+            said, self.claim.shown = self.claim.shown, None
+            self._give(role, said)
 
     def _settle(self, text: str, end: int) -> None:
         """End of what a cue can speak for: words without a mark become its value when nothing else did."""

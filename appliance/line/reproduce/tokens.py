@@ -99,7 +99,8 @@ def _code(text: str, position: int, callables: frozenset[str], required: dict[st
     exception = _EXCEPTION.fullmatch(inner)
     if exception:
         return [Token(Kind.EXCEPTION, exception["name"], position, end, Said(exception["name"], Form.EXCEPTION))]
-    node = parse(inner)
+    claimed = inner.startswith("assert ")
+    node = parse(inner.removeprefix("assert "))
     if (
         isinstance(node, ast.Compare)
         and _has_call(node)
@@ -112,7 +113,7 @@ def _code(text: str, position: int, callables: frozenset[str], required: dict[st
         said = Said(right, Form.CODE)
         return [
             Token(Kind.CALL, left, position, end),
-            Token(Kind.SHOWN, "==", end, end),
+            Token(Kind.EXPECTED if claimed else Kind.SHOWN, "==", end, end),
             Token(Kind.VALUE, right, end, end, said),
         ]
     if node is not None and _has_call(node) and literal(inner) is MISSING:
