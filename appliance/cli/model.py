@@ -144,7 +144,7 @@ def load(box: Box, name: str) -> None:
 @click.argument("name")
 @pass_box
 def unload(box: Box, name: str) -> None:
-    """Stop serving a model; requests in flight are given a few seconds."""
+    """Stop serving a model; answers in flight are finished first, for up to half a minute."""
     row = EnginesClient(box.home).unload(name)
     box.emit(row, f"{row['model']} is being unloaded")
 
