@@ -119,7 +119,7 @@ def _build(checkout: Checkout, plan: Recipe, work: Path, terminal: Terminal, nam
     settings = ["--config-settings", f"build-dir={work / 'cmake'}", "--wheel-dir", str(work / "out")]
     run(
         [python, "-m", "pip", *options, *settings, source],
-        terminal, f"{name}: compile", checkout.log, progress=compiled_share, env=environment,
+        terminal, f"{name}: compile", checkout.log, progress=compiled_share, detail=compiled_file, env=environment,
         hint=f"the compiler's output: {checkout.log}; running the same command again goes on where this stopped",
     )  # fmt: skip
     return next((work / "out").glob("*.whl"))
@@ -163,6 +163,12 @@ def compiled_share(line: str) -> float | None:
     """The share a line like `[12/240] Building CXX object …` tells."""
     found = re.match(r"\s*\[(\d+)/(\d+)\]", line)
     return int(found[1]) / int(found[2]) if found else None
+
+
+def compiled_file(line: str) -> str:
+    """The step's count and the name of its source, out of a compiler's whole command; any other line as it is."""
+    found = re.match(r"\s*(\[\d+/\d+\]).*? -c (\S+)\s*$", line)
+    return f"{found[1]} {found[2].rpartition('/')[2]}" if found else line.strip()
 
 
 def _jobs() -> int:

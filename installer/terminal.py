@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -73,11 +73,16 @@ def run(
     log: Path,
     *,
     progress: Progress = lambda _: None,
+    detail: Callable[[str], str] = str.strip,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     hint: str = "",
 ) -> None:
     """Run a command to its end, show how far it is, keep its output in `log`.
+
+    Args:
+        progress: tells the share done from a line of output, where the line tells it.
+        detail: what of a line is shown beside it.
 
     Raises:
         InstallError: it ended with another status than 0; the message carries the end of its output.
@@ -95,7 +100,8 @@ def run(
         except OSError as error:
             raise InstallError(f"cannot start {words[0]}: {error.strerror}", hint) from error
         try:
-            _follow(child, terminal, name, progress, record, tail)
+            for share, line, seconds in _follow(child, progress, record, tail):
+                terminal.working(name, seconds, share, detail(line))
         finally:
             _end(child)
     if child.returncode != 0:
@@ -105,8 +111,9 @@ def run(
 
 
 def _follow(
-    child: subprocess.Popen[str], terminal: Terminal, name: str, progress: Progress, record: TextIO, tail: deque[str]
-) -> None:
+    child: subprocess.Popen[str], progress: Progress, record: TextIO, tail: deque[str]
+) -> Iterator[tuple[float | None, str, float]]:
+    """Take in the output to its end; now and then the share done, the latest line, and the seconds since the start."""
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(child, lines), daemon=True).start()
     started, drawn = time.monotonic(), 0.0
@@ -120,12 +127,12 @@ def _follow(
             tail.append(line)
             told = progress(line)
             share = share if told is None else told
-            latest = line.strip() or latest
+            latest = line if line.strip() else latest
         except queue.Empty:
             record.flush()
         if time.monotonic() - drawn >= REFRESH_SECONDS:
             drawn = time.monotonic()
-            terminal.working(name, drawn - started, share, latest)
+            yield share, latest, drawn - started
     child.wait()
 
 

@@ -11,7 +11,7 @@ from installer import llama_wheel
 from installer.checkout import Checkout
 from installer.errors import Refused
 from installer.llama_recipe import processor_features
-from installer.llama_wheel import NOTE, compiled_share, put_into_wheelhouse, ready, recipe, sha256
+from installer.llama_wheel import NOTE, compiled_file, compiled_share, put_into_wheelhouse, ready, recipe, sha256
 from installer.wheel_slimming import note_of
 from tests.installer.world import VERSION, checkout, wheel
 
@@ -101,3 +101,15 @@ def test_a_wheel_is_kept_with_the_note_of_its_build(tmp_path: Path) -> None:
 )
 def test_the_compilers_progress_is_read_from_its_lines(line: str, share: float | None) -> None:
     assert compiled_share(line) == share
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("  [25/224] ccache /usr/bin/g++ -DX -o a/b.cpp.o -c /tmp/source/src/b.cpp\n", "[25/224] b.cpp"),
+        ("[224/224] : && /usr/bin/g++ -shared -o bin/x.so\n", "[224/224] : && /usr/bin/g++ -shared -o bin/x.so"),
+        ("*** Installing project\n", "*** Installing project"),
+    ],
+)
+def test_the_compilers_source_is_shown_and_not_its_command(line: str, shown: str) -> None:
+    assert compiled_file(line) == shown
