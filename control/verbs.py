@@ -23,10 +23,14 @@ class Verb(Noun):
     option: str = ""
     """The CLI's option for that text."""
     tone: str = "plain"
+    short: bool = False
+    """The text is a name, not a sentence."""
 
     def cli(self, item: str, text: str = "") -> str:
         """The same command for a terminal."""
         words = f"appliance item {self.name} {item}"
+        if self.name == "merge":  # on the command line it is the signal that is said to be a duplicate
+            words = f"appliance signal merge {item.replace('W-', 'S-')}"
         return f"{words} {self.option} {shlex.quote(text or '…')}" if self.option else words
 
 
@@ -39,6 +43,8 @@ VERBS: Mapping[str, Verb] = {
         Verb(name="answer", label="Answer", option="--text", asks="Your answer", tone="good",
              will="The answer is added to the item, and the stage that asked runs again with it."),
         Verb(name="retry", label="Retry", will="The item starts again at the stage that stopped."),
+        Verb(name="merge", label="It is a duplicate", option="--into", asks="The item that says the same", short=True,
+             will="The item ends as a duplicate. The other one carries on for both."),
         Verb(name="reject", label="Reject", option="--why", asks="Why", tone="bad",
              will="The item ends as rejected and its change is dropped. The reason is kept and shown to later work."),
         Verb(name="cancel", label="Cancel", tone="bad",

@@ -53,7 +53,7 @@ def give(id: str) -> ResponseReturnValue:
     asked = NewCommand.model_validate(body())
     if asked.verb not in VERBS:
         raise UsageError(f"nobody can {asked.verb!r} an item", f"one of: {', '.join(VERBS)}")
-    problem = problem_with(VERBS[asked.verb], asked.text.strip())
+    problem = problem_with(VERBS[asked.verb], id, asked.text.strip())
     if problem:
         raise UsageError(problem, "send it as `text`")
     number = desk().ledger.command(id, asked.verb, PERSON, asked.text.strip())

@@ -74,9 +74,9 @@ def ask(id: str, verb: str) -> ResponseReturnValue:
 
 @blueprint.post("/<id>/<verb>")
 def give(id: str, verb: str) -> ResponseReturnValue:
-    """Give a command: `approve`, `answer`, `retry`, `reject` or `cancel`. The line takes it up between stages."""
+    """Give a command (`approve`, `answer`, `retry`, `merge`, `reject`, `cancel`); the line takes it up between stages."""
     wanted, text = _verb(verb), request.form.get("text", "").strip()
-    problem = problem_with(wanted, text)
+    problem = problem_with(wanted, id, text)
     if problem:
         page = render_template("command.html", item=desk().ledger.item(id), verb=wanted, text=text, problem=problem)
         return page, 400
@@ -85,13 +85,23 @@ def give(id: str, verb: str) -> ResponseReturnValue:
     return redirect(url_for("items.show", id=id), 303)
 
 
-def problem_with(verb: Verb, text: str) -> str:
+def problem_with(verb: Verb, id: str, text: str) -> str:
     """What is wrong with the text a command came with; "" when nothing is."""
     if verb.asks and not text:
         return f"{verb.asks}: please write it down, it becomes part of the item's story."
     if len(text) > LONGEST_TEXT:
         return f"At most {LONGEST_TEXT} characters, please."
+    if verb.name == "merge" and (text == id or not _is_item(text)):
+        return f"{text} is not another item of this box."
     return ""
+
+
+def _is_item(id: str) -> bool:
+    try:
+        desk().ledger.item(id)
+    except NotFound:
+        return False
+    return True
 
 
 def _verb(name: str) -> Verb:
