@@ -52,10 +52,6 @@ class Fault:
     lines: Mapping[Line, Suspicion]
 
 
-LONGEST = 300.0
-"""Wall time of localising alone, in seconds."""
-
-
 def localise(
     problem: Problem, sandbox: ports.Sandbox, limits: ports.Limits, python: str, progress: ports.Progress
 ) -> tuple[Suspect, ...]:
@@ -76,7 +72,7 @@ def locate(problem: Problem, spectrum: Spectrum) -> Fault:
     parsed = sources(problem)
     ochiai = _ochiai(spectrum)
     traced = _traced(spectrum)
-    told = _told(problem, spectrum)
+    told = _told(problem)
     lines: dict[Line, Suspicion] = {}
     for path, source in parsed.items():
         statements = _statements(source, path, ochiai)
@@ -141,7 +137,7 @@ def _traced(spectrum: Spectrum) -> dict[Line, float]:
     return found
 
 
-def _told(problem: Problem, spectrum: Spectrum) -> dict[str, float]:
+def _told(problem: Problem) -> dict[str, float]:
     """Words of the report, and with less weight those of the failing tests' names."""
     words = {
         word.lower(): 0.5 for test in problem.acceptance for word in re.split(r"[^A-Za-z0-9]+", test) if len(word) > 2
@@ -177,20 +173,14 @@ def header_end(node: ast.stmt) -> int:
 
 def _read_at_import(parsed: Mapping[str, Source], lines: Mapping[Line, Suspicion]) -> dict[Line, Suspicion]:
     """Definitions that run at import get a share of the suspicion of what reads them."""
-    readers: dict[str, Suspicion] = {}
     found: dict[Line, Suspicion] = {}
     for path, source in parsed.items():
-        for node in ast.walk(source.tree):
-            name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
-            statement = source.statement(node) if name else None
-            suspicion = lines.get((path, statement.lineno)) if statement else None
-            if suspicion and suspicion.ochiai > readers.get(name, Suspicion(0.0)).ochiai:
-                readers[name] = suspicion
-        for function in source.functions[:-1]:
+        for function in source.functions:
             inside = [s for (p, n), s in lines.items() if p == path and function.first <= n <= function.last]
             best = max(inside, key=lambda s: s.ochiai, default=None)
-            if best:
-                found[path, function.node.lineno] = _less(best)  # type: ignore[union-attr]
+            if best and not isinstance(function.node, ast.Module):  # its defaults and decorators
+                found[path, function.node.lineno] = _less(best)
+    readers = _readers(parsed, {**lines, **found})
     for _ in range(2):  # a constant may be built from another
         for path, source in parsed.items():
             for names, statement in definitions(source):
@@ -201,6 +191,19 @@ def _read_at_import(parsed: Mapping[str, Source], lines: Mapping[Line, Suspicion
                         if isinstance(inner, ast.Name) and inner.id not in readers:
                             readers[inner.id] = _less(best)
     return found
+
+
+def _readers(parsed: Mapping[str, Source], lines: Mapping[Line, Suspicion]) -> dict[str, Suspicion]:
+    """For each name, the worst suspicion of a statement that reads it."""
+    readers: dict[str, Suspicion] = {}
+    for path, source in parsed.items():
+        for node in ast.walk(source.tree):
+            name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+            statement = source.statement(node) if name else None
+            suspicion = lines.get((path, statement.lineno)) if statement else None
+            if suspicion and suspicion.ochiai > readers.get(name, Suspicion(0.0)).ochiai:
+                readers[name] = suspicion
+    return readers
 
 
 def _less(suspicion: Suspicion) -> Suspicion:

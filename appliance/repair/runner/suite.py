@@ -63,7 +63,7 @@ class Suite:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Remember what could not be collected."""
         if report.failed:
-            self.errors[report.nodeid] = _text(report)
+            self.errors[report.nodeid] = str(getattr(report, "longreprtext", ""))[-MESSAGE_LIMIT:] or _text(report)
 
     def brief(self) -> None:
         """From now on, in this process, failures are not put into words: that takes longer than most tests."""
@@ -74,13 +74,21 @@ class Suite:
     def run(self, wanted: Sequence[str], told: Callable[[int, str, float, str], bool]) -> None:
         """Run the items in order; `told(index, outcome, cpu seconds, message)` may end the run by returning False."""
         for index, nodeid in enumerate(wanted):
-            item = self.items.get(nodeid)
-            if item is None:
-                outcome, message, spent = "missing", "", 0.0
-            else:
-                outcome, message, spent = self._one(item, self.items.get(_following(wanted, index)))
+            items = self._items(nodeid)
+            outcome, message, spent = "" if items else "missing", "", 0.0
+            for item, after in zip(items, [*items[1:], self.items.get(_following(wanted, index))], strict=True):
+                one, message, more = self._one(item, after)
+                outcome, spent = (one if outcome in ("", "passed") else outcome), spent + more
+                if outcome != "passed":
+                    break
             if not told(index, outcome, spent, message):
                 return
+
+    def _items(self, nodeid: str) -> list[pytest.Item]:
+        """The item of this id, or all of a file that could not be imported when its id was written down."""
+        if nodeid in self.items or "::" in nodeid:
+            return [self.items[nodeid]] if nodeid in self.items else []
+        return [item for name, item in self.items.items() if name.startswith(f"{nodeid}::")]
 
     def _one(self, item: pytest.Item, following: pytest.Item | None) -> tuple[str, str, float]:
         self.reports.begin()
