@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance.config import Home
-from appliance.errors import Conflict, FactoryError, NotFound, Unavailable, UsageError
+from appliance.errors import FactoryError, NotFound, Unavailable, UsageError
 from appliance.mirror.mirror import Mirror
 from tests.e2e.world import git, remote
 from tests.mirror.conftest import SETTINGS, Server
@@ -110,9 +110,19 @@ def test_a_mirror_that_was_lost_is_cloned_again(mirror: Mirror) -> None:
     assert mirror.sync() == head
 
 
-def test_a_second_mirror_of_the_name_is_refused(mirror: Mirror) -> None:
-    with pytest.raises(Conflict, match="already"):
-        mirror.create()
+def test_creating_again_after_a_cut_off_run_takes_up_what_is_there(mirror: Mirror, server: Server, home: Home) -> None:
+    second = server.push("shop.py", "PRICE = 2\n")
+    again = Mirror(home, "shop", server.bare.as_uri(), "", SETTINGS)
+    assert (again.create(), again.branch) == (second, "main")
+
+
+def test_a_name_left_behind_by_another_address_is_taken_over(mirror: Mirror, home: Home, tmp_path: Path) -> None:
+    other = remote(tmp_path, "other", {"other.py": "x = 1\n"})
+    git(other, "branch", "-m", "main", "trunk")
+    git(other, "symbolic-ref", "HEAD", "refs/heads/trunk")
+    made = Mirror(home, "shop", other.as_uri(), "", SETTINGS)
+    assert made.create() == git(other, "rev-parse", "trunk")
+    assert git(made.folder, "for-each-ref", "--format=%(refname)") == "refs/heads/trunk"
 
 
 def test_threads_syncing_at_once_do_not_break_one_another(mirror: Mirror, server: Server) -> None:

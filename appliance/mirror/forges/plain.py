@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+
+from appliance.errors import FactoryError
 from appliance.ports import Workspace
 
 
@@ -20,5 +23,6 @@ class PlainForge:
         workspace.push(commit, target)
 
     def withdraw(self, workspace: Workspace, branch: str) -> None:
-        """Delete the change's own branch."""
-        workspace.delete(branch)
+        """Delete the change's own branch. One that the server keeps is untidy, and no reason to stop."""
+        with contextlib.suppress(FactoryError):
+            workspace.delete(branch)
