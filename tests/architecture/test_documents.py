@@ -28,6 +28,12 @@ def test_every_make_target_a_document_names_exists(document: str) -> None:
     assert named <= set(targets()), f"{document} names {named - set(targets())}"
 
 
+@pytest.mark.parametrize("target", sorted(targets()))
+def test_make_knows_how_to_reach_every_target_it_lists(target: str) -> None:
+    said = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True)
+    assert said.returncode == 0 and said.stdout, said.stderr
+
+
 def test_the_readme_opens_with_run_and_test() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     assert "make run" in text and "make test" in text
