@@ -17,6 +17,11 @@ from control.gate import Gate, NotSignedIn, TooManyTries, http_status, is_for_pr
 
 log = logging.getLogger("console")
 
+SAID = {
+    404: ("there is no such page", "check the address; the manual's page on routes lists all"),
+    405: ("this address takes another method", "the manual's page on routes lists all"),
+    413: ("what was sent is too large", "send less than 1 MiB at once"),
+}
 LARGEST_BODY = 1024 * 1024
 """Bytes of one request."""
 
@@ -56,9 +61,9 @@ def _on_bad_content(error: ValidationError) -> ResponseReturnValue:
 
 def _on_http_error(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
-    code = {404: "not_found", 405: "usage", 413: "limit"}.get(status, "usage" if status < 500 else "failed")
-    hint = {404: "check the address; the help page `routes` lists all", 405: "see the help page `routes`"}
-    return _shown(code, error.description or error.name, hint.get(status, ""), status)
+    code = {404: "not_found", 413: "limit"}.get(status, "usage" if status < 500 else "failed")
+    message, hint = SAID.get(status, (error.description or error.name, ""))
+    return _shown(code, message, hint, status)
 
 
 def _on_surprise(error: Exception) -> ResponseReturnValue:

@@ -83,9 +83,8 @@ def settings_table() -> str:
         here, _, field = row["name"].partition(".")
         if here != section:
             section = here
-            lines += ["", f"## [{section}]", "", "| setting | default | meaning |", "| --- | --- | --- |"]
-        variable = f"APPLIANCE_{section}_{field}".upper()
-        cells = (f"`{row['name']}` `{variable}`", f"`{_short(row['default'])}`", row["description"])
+            lines += ["", f"## {section}", "", "| setting | default | meaning |", "| --- | --- | --- |"]
+        cells = (f"`{field}`", f"`{_short(row['default'])}`", row["description"])
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 

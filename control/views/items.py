@@ -74,7 +74,7 @@ def ask(id: str, verb: str) -> ResponseReturnValue:
 
 @blueprint.post("/<id>/<verb>")
 def give(id: str, verb: str) -> ResponseReturnValue:
-    """Give a command (`approve`, `answer`, `retry`, `merge`, `reject`, `cancel`); the line takes it up between stages."""
+    """Give a command: `approve`, `answer`, `retry`, `merge`, `reject` or `cancel`; the line takes it up later."""
     wanted, text = _verb(verb), request.form.get("text", "").strip()
     problem = problem_with(wanted, id, text)
     if problem:
