@@ -23,6 +23,7 @@ MENTIONED, PRIVATE, COMMON = 10.0, 0.1, 0.1
 DEFINED_WIDELY = 5
 """Files that define a name before it counts as common."""
 DAMPING, ROUNDS = 0.85, 30
+_WORD = re.compile(r"[A-Za-z_]\w*")
 SKIPPED = frozenset({"node_modules", "build", "dist", "site-packages", "venv", "env", "__pycache__", "vendor"})
 
 
@@ -51,11 +52,12 @@ def sources(tree: Path) -> list[Source]:
     found = []
     for path in python_files(tree):
         try:
-            module = parsed((tree / path).read_text(encoding="utf-8"))
+            text = (tree / path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             continue
+        module = parsed(text)
         if module is not None:
-            found.append(_source(path, module))
+            found.append(_source(path, module, text))
     return found
 
 
@@ -75,14 +77,12 @@ def python_files(tree: Path) -> Iterator[str]:
         yield path.as_posix()
 
 
-def _source(path: str, module: ast.Module) -> Source:
-    uses: Counter[str] = Counter()
-    for node in ast.walk(module):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            uses[node.id] += 1
-        elif isinstance(node, ast.Attribute):
-            uses[node.attr] += 1
+def _source(path: str, module: ast.Module, text: str) -> Source:
     found = tuple(Definition(path, name, node.lineno, signature(node)) for name, node in walk(module))
+    uses = Counter(_WORD.findall(text))  # words, comments included: ten times quicker than names out of the syntax
+    for one in found:
+        uses[one.name.rpartition(".")[2]] -= 1  # where it is defined it is not used
+    uses = Counter({name: count for name, count in uses.items() if count > 0})
     return Source(path, found, uses)
 
 

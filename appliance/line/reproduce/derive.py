@@ -26,7 +26,7 @@ def reproduce(title: str, body: str, checkout: Path) -> Reproduction:
 
     The tests are not run here: the caller runs them and asks `check_reason` whether they fail as the report says.
     """
-    known = index.build(checkout)
+    known = index.build(checkout, f"{title}\n{body}")
     reader = Reader(known)
     claims = read(title, blocks.split(body), reader)
     names = mentions(f"{title}\n{body}", known, reader)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tokenize
 import warnings
 from collections.abc import Iterator
@@ -77,8 +78,13 @@ def is_test(path: str) -> bool:
     return in_tests or name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py"
 
 
-def build(checkout: Path) -> Index:
-    """Index every readable Python file of the checkout."""
+def build(checkout: Path, report: str) -> Index:
+    """Index every readable Python file of the checkout.
+
+    Only modules that define a name of the report are read closely (what is a generator, what is dangerous): nothing
+    else can get into a test, and reading a large repository closely takes a minute.
+    """
+    words = frozenset(re.findall(r"[A-Za-z_]\w*", report))
     trees: dict[str, ast.Module] = {}
     tests: dict[str, str] = {}
     unreadable: list[str] = []
@@ -102,7 +108,7 @@ def build(checkout: Path) -> Index:
     for path, tree in trees.items():
         module = module_name(path, checkout, imported)
         modules[module] = path
-        for found in _definitions(tree, path, module):
+        for found in _definitions(tree, path, module, words):
             (methods if found.owner else definitions).setdefault(found.name, []).append(found)
     frozen = {name: tuple(found) for name, found in definitions.items()}
     return Index(frozen, {n: tuple(f) for n, f in methods.items()}, modules, tests, tuple(unreadable))
@@ -158,20 +164,33 @@ def _imported_by_tests(tests: dict[str, str]) -> frozenset[str]:
     return frozenset(names)
 
 
-def _definitions(tree: ast.Module, path: str, module: str) -> Iterator[Definition]:
-    dangers = _dangers(tree)
+def _definitions(tree: ast.Module, path: str, module: str, words: frozenset[str]) -> Iterator[Definition]:
+    closely = any(name in words for name in _names(tree))
+    dangers = _dangers(tree) if closely else {}
     for node in _top_level(tree.body):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield _function(node, path, module, "", dangers)
+            yield _function(node, path, module, "", dangers, closely)
         elif isinstance(node, ast.ClassDef):
             methods = [m for m in node.body if isinstance(m, ast.FunctionDef | ast.AsyncFunctionDef)]
             yield _class(node, methods, path, module, dangers)
-            yield from (_function(m, path, module, node.name, dangers) for m in methods)
+            yield from (_function(m, path, module, node.name, dangers, closely) for m in methods)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                 if isinstance(target, ast.Name):
                     kind = "function" if isinstance(node.value, ast.Lambda) else "value"
                     yield Definition(target.id, path, module, node.lineno, kind)
+
+
+def _names(tree: ast.Module) -> Iterator[str]:
+    """Names of a module's functions, classes, methods and values."""
+    for node in _top_level(tree.body):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        if isinstance(node, ast.ClassDef):
+            yield from (m.name for m in node.body if isinstance(m, ast.FunctionDef | ast.AsyncFunctionDef))
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (target.id for target in targets if isinstance(target, ast.Name))
 
 
 def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -184,12 +203,17 @@ def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _function(
-    node: ast.FunctionDef | ast.AsyncFunctionDef, path: str, module: str, owner: str, dangers: dict[str, str]
+    node: ast.FunctionDef | ast.AsyncFunctionDef,
+    path: str,
+    module: str,
+    owner: str,
+    dangers: dict[str, str],
+    closely: bool,
 ) -> Definition:
     required, parameters = _signature(node.args, bool(owner))
     return Definition(
         node.name, path, module, node.lineno, "function", owner, required, parameters,
-        generator=any(isinstance(inner, ast.Yield | ast.YieldFrom) for inner in _own_nodes(node)),
+        generator=closely and any(isinstance(inner, ast.Yield | ast.YieldFrom) for inner in _own_nodes(node)),
         asynchronous=isinstance(node, ast.AsyncFunctionDef),
         returns=ast.unparse(node.returns).strip("'\"") if node.returns else "",
         danger=dangers.get(node.name, ""),
