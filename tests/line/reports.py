@@ -116,6 +116,34 @@ def calculate(text):
 async def fetch(url):
     return url
 """,
+    "src/shop/money.py": """from dataclasses import dataclass
+from datetime import date
+
+
+@dataclass
+class Money:
+    cents: int
+    currency: str = "EUR"
+
+    def format(self):
+        return str(self.cents)
+
+    @classmethod
+    def parse(cls, text):
+        return cls(int(text))
+
+
+def next_day(day):
+    return day.replace(day=day.day + 1)
+
+
+def parse_day(text):
+    return date.fromisoformat(text)
+
+
+def dedupe(items):
+    return sorted(set(items))
+""",
     "src/shop/old.py": "def twice(x):\n    return x\n",
     "src/shop/new.py": "def twice(x):\n    return x + 1\n",
     "tests/test_text.py": 'from shop.text import slug\n\n\ndef test_slug():\n    assert slug("x") == "x"\n',
@@ -147,6 +175,13 @@ MENDED: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("        return min(self.lines)[0]", "        if not self.lines:\n            raise EmptyCart\n"
          "        return min(self.lines, key=lambda line: line[1])[0]"),
         ("    first.update(second)\n    return first", "    return {**first, **second}"),
+    ),
+    "src/shop/money.py": (
+        ("return str(self.cents)", 'return f"{self.cents / 100:.2f} {self.currency}"'),
+        ("cls(int(text))", "cls(round(100 * float(text)))"),
+        ("return day.replace(day=day.day + 1)", "return date.fromordinal(day.toordinal() + 1)"),
+        ("return date.fromisoformat(text)", 'day, month, year = text.split(".")\n    return date(int(year), int(month), int(day))'),
+        ("return sorted(set(items))", "return list(dict.fromkeys(items))"),
     ),
     "src/shop/new.py": (("x + 1", "x + x"),),
 }  # fmt: skip
@@ -326,4 +361,18 @@ REPORTS: tuple[Report, ...] = (
            "assert slug('Foo Bar') == 'foo-bar'"),
     Report('was expected', 'None', '`median([5, 1])` is 5, the mean of the two, 3, was expected',
            'assert median([5, 1]) == 3'),
+    Report("value made by a call", "Whole numbers of days", "```\n>>> next_day(date(2024, 12, 31))\nTraceback (most recent call last):\n  ...\nValueError: day is out of range for month\n```\nExpected: `date(2025, 1, 1)`",
+           "assert next_day(date(2024, 12, 31)) == date(2025, 1, 1)"),
+    Report("value of the repository's own class", "Money", "Money.parse('12.50') raises ValueError. It should give Money(1250).",
+           "assert Money.parse('12.50') == Money(1250)"),
+    Report("dotted value", "parse_day", "parse_day('31.12.2024') fails with ValueError, expected datetime.date(2024, 12, 31)",
+           "assert parse_day('31.12.2024') == date(2024, 12, 31)"),
+    Report("own format", "format", "Money(1250).format() is '1250' but should be '12.50 EUR'",
+           "assert Money(1250).format() == '12.50 EUR'"),
+    Report("should keep and return", "dedupe loses order", "dedupe([3, 1, 3, 2]) should keep the order and return [3, 1, 2]; it returns [1, 2, 3]",
+           "assert dedupe([3, 1, 3, 2]) == [3, 1, 2]"),
+    Report("please make", "percent of nothing", "Please make percent(1, 0) raise ValueError instead of ZeroDivisionError",
+           "with pytest.raises(ValueError):\n        percent(1, 0)"),
+    Report("what happened", "Interest", "What I did: `percent(2, 4)`\nWhat happened: `0.5`\nWhat should have happened: `50.0`",
+           "assert percent(2, 4) == pytest.approx(50.0"),
 )  # fmt: skip

@@ -67,7 +67,7 @@ _WORDS: tuple[tuple[Kind, str], ...] = (
         + r"|(?:i\s+|we\s+|i'd\s+|would\s+)?(?:have\s+)?(?:was\s+|were\s+|is\s+)?expect(?:ed|ing|s|ation)?(?:\s+(?:results?|outputs?|values?|behaviou?r|answer|return(?:\s+value)?|it|this|that|here|something\s+like))*"
           r"(?:\s+(?:is|was|were|would\s+be|(?:to\s+)(?:be|get|see|return|raise|give|have|yield|equal|print|produce)))*\s*(?:[:=]|\*\*:?)?" + _ARTICLE
         + r"|(?:correct|right|proper|desired|wanted|intended|true|real)\s+(?:answer|result|value|output|slug|one|behaviou?r)(?:\s+(?:is|would\s+be|should\s+be|was))?(?:\s*:)?"
-        + r"|(?:would|'d)\s+like|please\s+(?:return|raise|give|make\s+it)"
+        + r"|(?:would|'d)\s+like|please\s+(?:return|raise|give|make(?:\s+it)?|let)|(?:i|we)\s+need"
         + r"|used\s+to\s+(?:return|give|be|print|produce|yield)"
         + r"|want(?:ed|s)?(?:\s+to\s+(?:get|see|have))?(?:\s*:)?"
         + r"|(?:the\s+)?(?:docs?|documentation|docstring|readme|spec|manual)\s+(?:says?|promises?|claims?|states?|shows?)(?:\s+(?:that|it|this))*(?:\s+(?:returns?|is|gives|yields|should\s+(?:be|return)|raises))?(?:\s*:)?"

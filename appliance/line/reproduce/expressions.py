@@ -181,7 +181,8 @@ class Resolver(ast.NodeTransformer):
         raise Refused(self._unknown(name))
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        _check_name(node.attr)
+        if not self._own_method(node):
+            _check_name(node.attr)
         chain = _dotted(node)
         if chain and chain[0] not in self.local and chain[0] not in self.index.definitions:
             replaced = self._from_dotted([*dict(self.hints.aliases).get(chain[0], chain[0]).split("."), *chain[1:]])
@@ -195,6 +196,12 @@ class Resolver(ast.NodeTransformer):
             return self._attributes(ast.Name(self._import(chain[0]), ast.Load()), chain[1:])
         self.generic_visit(node)
         return node
+
+    def _own_method(self, node: ast.Attribute) -> bool:
+        """Whether `Class(…).name` is a method that this class of the repository defines (its own `format`, say)."""
+        made = node.value.func if isinstance(node.value, ast.Call) else None
+        owners = {method.owner for method in self.index.methods.get(node.attr, ())}
+        return isinstance(made, ast.Name) and made.id in owners and not node.attr.startswith("__")
 
     def _attributes(self, name: ast.Name, rest: list[str]) -> ast.expr:
         """Attributes of a definition: of a class its own methods, of a value anything, of a function none."""

@@ -12,13 +12,14 @@ import re
 from appliance.line.reproduce.blocks import Block
 from appliance.line.reproduce.claims import Claim, Form, Role, Said
 from appliance.line.reproduce.cues import Kind
-from appliance.line.reproduce.expressions import SAFE_BUILTINS, Hints, calls_in, parse
+from appliance.line.reproduce.expressions import SAFE_BUILTINS, VALUE_TYPES, Hints, calls_in, parse
 from appliance.line.reproduce.index import Index
 from appliance.line.reproduce.tokens import Token, scan
 
 REACH, WEAK_REACH = 7, 2
 """Words after which a cue no longer speaks for a value; after a mere `is` or `was` it is few."""
 BARE_BUILTINS = frozenset(f"{name}()" for name in SAFE_BUILTINS)
+_PLAIN = re.compile(r"(?:return|give|yield|raise|print|output|produce|show)(?:\s+an?|\s+the)?", re.IGNORECASE)
 _ROLES = {
     Kind.EXPECTED: Role.EXPECTED,
     Kind.ACTUAL: Role.ACTUAL,
@@ -76,6 +77,8 @@ class Reader:
             self._cue(token)
         elif kind == Kind.CALL and token.text in BARE_BUILTINS:
             self._words += 1  # `min() arg is an empty sequence` is a message, not an example
+        elif kind == Kind.CALL and self._is_value(token.text):
+            self._give(self.role, Said(token.text, Form.CODE))
         elif kind == Kind.CALL:
             self._settle(text, token.start)
             self.call(token.text)
@@ -89,6 +92,17 @@ class Reader:
         else:
             self._mark(token, text)
 
+    def _is_value(self, call: str) -> bool:
+        """Whether a call only makes a value, as in `should return Money(1250)`, and a cue just asked for one."""
+        name = call.partition("(")[0].rsplit(".", 1)[-1]
+        classes = any(found.kind == "class" for found in self.index.definitions.get(name, ()))
+        asked = self.role in (Role.EXPECTED, Role.ACTUAL) and self._words <= WEAK_REACH
+        return asked and self._previous in _ROLES and bool(self.claim.calls) and (classes or name in VALUE_TYPES)
+
+    def _only_words_expected(self) -> bool:
+        said = self.claim.expected
+        return self.last == Role.EXPECTED and said is not None and said.form == Form.BARE
+
     def _cue(self, token: Token) -> None:
         role = _ROLES.get(token.kind) or (_OTHER.get(self.last, Role.EXPECTED))
         if token.kind == Kind.FLIP and re.search(r"expected|correct|right|documented", token.text, re.IGNORECASE):
@@ -99,7 +113,9 @@ class Reader:
         if token.kind == Kind.WEAK and not (self.claim.calls or self.claim.function):
             return  # `shipping is charged at 50 euros` speaks of no call yet
         if token.kind == Kind.ACTUAL and pending and self._previous == Kind.CALL:
-            role = Role.EXPECTED  # `the manual says f(1) returns 2` tells what is right
+            role = Role.EXPECTED  # `the manual says f(1) returns 2`
+        if token.kind == Kind.ACTUAL and _PLAIN.fullmatch(token.text) and (pending or self._only_words_expected()):
+            role = Role.EXPECTED  # `it should keep the order and return [2]`
         if token.kind == Kind.INPUT and self.claim.calls and not self.claim.empty:
             self.flush()
         starts_anew = token.kind == Kind.INPUT and bool(self.claim.inputs) and not self.claim.empty

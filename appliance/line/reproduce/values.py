@@ -82,7 +82,7 @@ def readings(said: Said) -> list[Reading]:
 
 
 def _looks_like_object(text: str) -> bool:
-    return bool(re.match(r"<.* at 0x|<[\w.]+ object|\w+\(.*\)$", text)) or text.endswith("...")
+    return bool(re.match(r"<.* at 0x|<[\w.]+ object|[\w.]+\(.*\)$", text)) or text.endswith("...")
 
 
 def choose(
