@@ -37,10 +37,12 @@ def add(box: Box, name: str, url: str, forge: str, branch: str, autonomy: str, t
     box.say(f"cloning {name}")
     head = mirror.create()
     tracked = TrackedRepository(
-        name=name, url=url, branch=mirror.branch, forge=forge, autonomy=Autonomy(autonomy), test=test
+        name=name, url=mirror.url, branch=mirror.branch, forge=forge, autonomy=Autonomy(autonomy), test=test
     )
     try:
         ledger.add_repository(tracked)
+    except Conflict:  # somebody was quicker: the mirror is theirs
+        raise
     except FactoryError:
         mirror.remove()
         raise

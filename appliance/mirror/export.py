@@ -61,6 +61,9 @@ def keep_inside(tree: Path) -> None:
 def _stays(link: Path, root: Path) -> bool:
     try:
         end = link.resolve()
+        link.stat()
+    except FileNotFoundError:
+        pass  # it leads nowhere yet, but inside
     except (RuntimeError, OSError):  # it leads in circles, or its target's name is too long
         return False
     return end.is_relative_to(root) and not end.is_relative_to(root / ".git") and not link.readlink().is_absolute()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from appliance.config import Home
 from appliance.errors import FactoryError, NotFound, Unavailable, UsageError
-from appliance.mirror.mirror import Mirror
+from appliance.mirror.mirror import TIDY, Mirror
 from tests.e2e.world import git, remote
 from tests.mirror.conftest import SETTINGS, Server
 
@@ -205,3 +206,119 @@ def test_a_kill_while_cloning_leaves_nothing_half_done(home: Home, server: Serve
         made.create()
     assert made.sync() == git(server.tree, "rev-parse", "HEAD")
     git(made.folder, "fsck", "--strict")
+
+
+def test_a_kill_while_fetching_leaves_a_mirror_that_fetches(mirror: Mirror, server: Server, home: Home) -> None:
+    script = (
+        "import sys; from pathlib import Path; from appliance.config import Home, MirrorSettings\n"
+        "from appliance.mirror.mirror import Mirror\n"
+        "made = Mirror(Home(Path(sys.argv[1])), 'shop', sys.argv[2], 'main', MirrorSettings())\n"
+        "print('go', flush=True)\nwhile True: made.sync()"
+    )
+    for turn in range(6):
+        for number in range(20):
+            (server.tree / f"f{number}.txt").write_text(f"{turn}\n" * 3000 * number)
+        wanted = server.push("more.txt", str(turn))
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, str(home.root), server.bare.as_uri()], stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None and process.stdout.readline() == b"go\n"
+        time.sleep(0.02 * turn)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        assert mirror.sync() == wanted
+    git(mirror.folder, "fsck", "--strict")
+
+
+def test_locks_and_half_written_files_of_a_killed_fetch_do_not_stand_in_the_way(mirror: Mirror, server: Server) -> None:
+    left = ["HEAD.lock", "packed-refs.lock", "config.lock", "shallow.lock", "refs/heads/main.lock", "objects/tmp_obj_x"]
+    (mirror.folder / "objects/pack").mkdir(exist_ok=True)
+    for name in [*left, "objects/pack/tmp_pack_x"]:
+        (mirror.folder / name).write_text("")
+    wanted = server.push("shop.py", "PRICE = 2\n")
+    assert mirror.sync() == wanted
+    assert not [name for name in left if (mirror.folder / name).exists()]
+
+
+@pytest.mark.parametrize("damage", ["HEAD", "config", "objects", "tip"])
+def test_a_mirror_damaged_by_a_crash_is_made_anew(mirror: Mirror, server: Server, damage: str) -> None:
+    wanted = server.push("shop.py", "PRICE = 2\n")
+    if damage == "objects":
+        shutil.rmtree(mirror.folder / "objects")
+        (mirror.folder / "objects").mkdir()
+    elif damage == "tip":
+        (mirror.folder / "refs/heads/main").write_text("")
+    else:
+        (mirror.folder / damage).write_text("")
+    assert mirror.sync() == wanted
+    git(mirror.folder, "fsck", "--strict")
+
+
+def test_processes_creating_one_mirror_at_once_all_get_it(home: Home, server: Server) -> None:
+    script = (
+        "import sys; from pathlib import Path; from appliance.config import Home, MirrorSettings\n"
+        "from appliance.mirror.mirror import Mirror\n"
+        "print(Mirror(Home(Path(sys.argv[1])), 'shop', sys.argv[2], '', MirrorSettings()).create())"
+    )
+    command = [sys.executable, "-c", script, str(home.root), server.bare.as_uri()]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    heads = [process.communicate()[0].strip() for process in started]
+    assert heads == [git(server.bare, "rev-parse", "main")] * 3
+
+
+def test_removing_while_others_fetch_ends_with_a_mirror_or_none(mirror: Mirror) -> None:
+    problems: list[FactoryError] = []
+
+    def sync() -> None:
+        try:
+            for _ in range(3):
+                mirror.sync()
+        except FactoryError as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=sync) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        mirror.remove()
+    for thread in threads:
+        thread.join()
+    assert not problems
+    mirror.remove()
+    assert list(mirror.folder.parent.iterdir()) == []
+
+
+def test_a_mirror_packs_what_came_in_and_keeps_what_a_forced_push_took_away(
+    mirror: Mirror, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.mirror.mirror.TIDY", (TIDY[0], "gc.autoPackLimit=2", *TIDY[2:]))
+    old = server.push("shop.py", "PRICE = 2\n")
+    mirror.sync()
+    git(server.tree, "reset", "-q", "--hard", "HEAD^")
+    for turn in range(4):
+        for number in range(120):  # more than git keeps as single files
+            (server.tree / f"f{number}.txt").write_text(f"{turn} {number}\n")
+        server.push("more.txt", f"{turn}\n")
+        mirror.sync()
+    assert 1 <= len(list((mirror.folder / "objects/pack").glob("*.pack"))) <= 2
+    clone = mirror.workspace(old)
+    assert (clone.tree / "shop.py").read_text() == "PRICE = 2\n"
+    clone.close()
+
+
+def test_what_can_be_ambiguous_is_no_commit(mirror: Mirror, tmp_path: Path) -> None:
+    for commit in ("main", "HEAD", "--all", mirror.head()[:12], ""):
+        with pytest.raises(UsageError, match="not a commit id"):
+            mirror.checkout(commit, tmp_path / "out")
+        with pytest.raises(UsageError, match="not a commit id"):
+            mirror.workspace(commit)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_default_that_does_not_exist_gives_way_to_the_branch_there_is(home: Home, tmp_path: Path) -> None:
+    bare = remote(tmp_path, "unborn", {"a.py": "1\n"})
+    git(bare, "symbolic-ref", "HEAD", "refs/heads/master")
+    made = Mirror(home, "unborn", bare.as_uri(), "", SETTINGS)
+    made.create()
+    assert made.branch == "main"

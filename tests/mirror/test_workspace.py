@@ -169,3 +169,57 @@ def test_a_closed_clone_leaves_nothing(clone: Clone) -> None:
     clone.close()
     clone.close()
     assert not clone.tree.exists()
+
+
+def test_a_branch_that_only_moved_back_is_pushed_to_as_it_is(clone: Clone, mirror: Mirror) -> None:
+    clone.apply(DIFF)
+    commit = clone.commit("Fix: the price", TRAILERS)
+    assert clone.merge_onto(mirror.head(), "Merge W-1", TRAILERS) == commit
+
+
+def test_what_was_taken_back_already_is_a_conflict(clone: Clone, mirror: Mirror) -> None:
+    clone.apply(DIFF)
+    commit = clone.commit("Fix: the price", TRAILERS)
+    clone.revert(commit, "Revert it", ())
+    with pytest.raises(Conflict):
+        clone.revert(commit, "Revert it", ())
+
+
+def test_an_item_that_landed_again_after_its_revert_has_landed(clone: Clone, mirror: Mirror) -> None:
+    clone.apply(DIFF)
+    first = clone.commit("Fix: the price", TRAILERS)
+    clone.revert(first, "Revert it", (("Factory-Revert-Of", "W-1"),))
+    clone.apply(DIFF)
+    again = clone.commit("Fix: the price", TRAILERS)
+    clone.push(again, "main")
+    assert (mirror.landed("W-1"), mirror.reverted("W-1")) == (again, "")
+
+
+def test_a_server_that_takes_no_forced_push_still_takes_a_proposal_again(
+    clone: Clone, mirror: Mirror, server: Server
+) -> None:
+    git(server.bare, "config", "receive.denyNonFastForwards", "true")
+    clone.apply(DIFF)
+    PlainForge().propose(clone, clone.commit("Fix: one", TRAILERS), "factory/W-1", "t", "s")
+    again = mirror.workspace(mirror.head())
+    again.apply(DIFF)
+    second = again.commit("Fix: two", TRAILERS)
+    PlainForge().propose(again, second, "factory/W-1", "t", "s")
+    assert git(server.bare, "rev-parse", "factory/W-1") == second
+
+
+def test_a_branch_the_server_keeps_is_no_reason_to_stop(clone: Clone, server: Server) -> None:
+    git(server.bare, "config", "receive.denyDeletes", "true")
+    forge = PlainForge()
+    forge.propose(clone, clone.base, "factory/W-1", "t", "s")
+    forge.withdraw(clone, "factory/W-1")
+    server.bare.rename(server.bare.with_suffix(".away"))
+    forge.withdraw(clone, "factory/W-1")
+
+
+def test_a_branch_checked_out_on_the_server_refuses_in_words(clone: Clone, server: Server) -> None:
+    git(server.bare, "config", "core.bare", "false")
+    git(server.bare, "config", "receive.denyCurrentBranch", "refuse")
+    clone.apply(DIFF)
+    with pytest.raises(PolicyRefused, match="refuses the push"):
+        clone.push(clone.commit("Fix", ()), "main")
