@@ -11,7 +11,7 @@ import re
 import sysconfig
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,13 +83,16 @@ def tokens(text: str) -> list[str]:
     return found
 
 
-def ensure_ngram(policy: Path, progress: Progress) -> Path:
-    """Build the model into the home's policy folder unless it is there; atomic. Returns its file."""
+def ensure_ngram(policy: Path, progress: Progress, leave_out: Callable[[Path], bool] = lambda _: False) -> Path:
+    """Build the model into the home's policy folder unless it is there; atomic. Returns its file.
+
+    `leave_out` names source files not to learn from: those that a measurement is made on.
+    """
     file = policy / FILE
     if file.exists():
         return file
     progress("building a language model of Python from the standard library and installed packages")
-    counts, total = build(_sources())
+    counts, total = build(sources(leave_out))
     descriptor, temporary = tempfile.mkstemp(dir=policy, prefix=FILE)
     with os.fdopen(descriptor, "wb") as out:
         np.savez_compressed(out, counts=counts, total=total)
@@ -145,13 +148,15 @@ def _hash(grams: Ids) -> Ids:
     return mixed & np.uint64((1 << BITS) - 1)
 
 
-def _sources() -> Iterator[str]:
+def sources(leave_out: Callable[[Path], bool] = lambda _: False) -> Iterator[str]:
     """Python files of the standard library, then of installed packages, tests left out, in a fixed order."""
     paths = sysconfig.get_paths()
     for folder in (paths["stdlib"], paths["purelib"]):
         for file in sorted(Path(folder).rglob("*.py")):
             parts = file.relative_to(folder).parts
             if any(part in ("test", "tests", "idlelib", "lib2to3", "site-packages", "pip") for part in parts):
+                continue
+            if leave_out(file):
                 continue
             try:
                 if file.stat().st_size <= LARGEST_FILE:

@@ -94,5 +94,5 @@ def bench(problem: Problem, spectrum: Spectrum, hot: Runner, cold: Runner) -> Be
 def allowed(spectrum: Spectrum, test: str) -> float:
     """CPU seconds a test may use under a candidate."""
     if test in spectrum.hanging:
-        return SHORTEST * 3
+        return SHORTEST  # every edit that does not mend it costs this; those that seem slow run again later
     return min(LONGEST, max(SHORTEST, SLOWDOWN * spectrum.seconds.get(test, 0.0) / 3))

@@ -28,13 +28,14 @@ from pathlib import Path
 from typing import Any
 
 from repair_mutants import Mutant, mutants
-from repair_recording import Example, ask, copied_name, examples, install, write_tests
+from repair_recording import Example, ask, copied_name, examples, install, is_subject, write_tests
 from repair_subjects import SUBJECTS, Subject
 
 from appliance.computers.probe import open_sandbox
 from appliance.computers.suite import run_suite
 from appliance.config import Home, RepairSettings, Settings
 from appliance.ports import Limits
+from appliance.repair.ngram import ensure_ngram
 from appliance.repair.problem import Problem
 from appliance.repair.search import search
 
@@ -73,6 +74,7 @@ class Bench:
         for inner in (home.root, *home.folders):
             inner.mkdir(exist_ok=True)
         self.policy = Path(options.policy) if options.policy else home.policy
+        ensure_ngram(self.policy, lambda _: None, leave_out=is_subject)  # it must not know the right answers
         self.sandbox = open_sandbox(Settings().computers, home)
         self.settings = RepairSettings(cpu_seconds=options.cpu, pair_seconds=options.pairs)
         self._recorded: dict[tuple[str, str], list[Example]] = {}
@@ -248,7 +250,7 @@ def main() -> None:
     parser.add_argument("--half", choices=("train", "test", "both"), default="test")
     parser.add_argument("--cpu", type=float, default=20.0, help="CPU seconds for single edits")
     parser.add_argument("--pairs", type=float, default=0.0, help="CPU seconds for pairs")
-    parser.add_argument("--policy", default="", help="folder that holds a language model already")
+    parser.add_argument("--policy", default="", help="folder to keep the language model in")
     parser.add_argument("--json", default="", help="append each row to this file")
     parser.add_argument("--quiet", action="store_true")
     options = parser.parse_args()

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from repair_subjects import Subject
+from repair_subjects import SUBJECTS, Subject
 
 EXAMPLES = 90
 
@@ -35,6 +35,11 @@ def origin(module: str) -> Path:
     spec = importlib.util.find_spec(module)
     assert spec and spec.origin
     return Path(sysconfig.get_path("stdlib"), f"{module}.py") if spec.origin == "frozen" else Path(spec.origin)
+
+
+def is_subject(file: Path) -> bool:
+    """Whether a source file belongs to a module or package that the benchmark breaks."""
+    return any(module.split(".")[0] in (file.stem, *file.parts) for module in {subject.module for subject in SUBJECTS})
 
 
 def install(module: str, tree: Path) -> Path:
