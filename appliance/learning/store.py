@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -163,13 +164,12 @@ class Store:
         connection.execute("COMMIT")
 
     def _insert(self, table: str, rows: Sequence[Row]) -> None:
-        """Columns go over as lists: one statement a table, however many rows."""
+        """Rows go over as one JSON text: for each value of a list DuckDB looks for packages that are not here."""
         if not rows:
             return
-        columns = TABLES[table]
-        lists = ", ".join(f"unnest(?::{kind}[])" for kind in columns.values())
-        values = [[row[name] for row in rows] for name in columns]
-        self._connection.execute(f"INSERT INTO {table} SELECT {lists}", values)
+        shape = json.dumps([{name: "VARCHAR" if kind == "JSON" else kind for name, kind in TABLES[table].items()}])
+        statement = f"INSERT INTO {table} SELECT row.* FROM (SELECT unnest(from_json_strict(?, '{shape}')) AS row)"  # noqa: S608 - our own names
+        self._connection.execute(statement, [json.dumps(rows, default=str)])
 
     def _fold_items(self, batch: Batch) -> None:
         """Insert items opened in this batch, and give every item touched its newest state."""
@@ -183,22 +183,17 @@ class Store:
             whole = fold(before.get(item), row)
             rows.append({**BLANK, **known.get(whole["signal"] or "", {}), **said(whole)})
         if before:
-            self._connection.execute("DELETE FROM items WHERE item IN (SELECT unnest(?::VARCHAR[]))", [list(before)])
+            self._connection.execute(FORGET_ITEMS, [json.dumps(list(before))])
         self._insert("items", rows)
 
     def _items(self, names: list[str]) -> dict[str, Row]:
-        answer = self._connection.execute("SELECT * FROM items WHERE item IN (SELECT unnest(?::VARCHAR[]))", [names])
+        answer = self._connection.execute(KNOWN_ITEMS, [json.dumps(names)])
         columns = [column[0] for column in answer.description or ()]
         return {row[0]: dict(zip(columns, row, strict=True)) for row in answer.fetchall()}
 
     def _signals(self, names: set[str]) -> dict[str, Row]:
         """What signals of earlier batches said. (An item may be opened long after its signal came.)"""
-        answer = self._connection.execute(
-            "SELECT subject, coalesce(payload->>'$.repo', ''), coalesce(payload->>'$.title', ''),"
-            " coalesce(payload->>'$.source', '') FROM events"
-            " WHERE kind = 'SignalReceived' AND subject IN (SELECT unnest(?::VARCHAR[]))",
-            [sorted(names)],
-        )
+        answer = self._connection.execute(SIGNALS, [json.dumps(sorted(names))])
         return {row[0]: {"repo": row[1], "title": row[2], "source": row[3]} for row in answer.fetchall()}
 
     def _roll_back(self) -> None:
@@ -215,6 +210,14 @@ def _break_off(cursor: duckdb.DuckDBPyConnection, seconds: float, done: threadin
     while not done.wait(AGAIN_SECONDS):
         cursor.interrupt()
 
+
+KNOWN_ITEMS = """SELECT * FROM items WHERE item IN (SELECT unnest(from_json_strict(?, '["VARCHAR"]')))"""
+FORGET_ITEMS = """DELETE FROM items WHERE item IN (SELECT unnest(from_json_strict(?, '["VARCHAR"]')))"""
+SIGNALS = """
+SELECT subject, coalesce(payload->>'$.repo', ''), coalesce(payload->>'$.title', ''), coalesce(payload->>'$.source', '')
+FROM events
+WHERE kind = 'SignalReceived' AND subject IN (SELECT unnest(from_json_strict(?, '["VARCHAR"]')))
+"""
 
 BLANK: Row = {**dict.fromkeys(TABLES["items"]), "repo": "", "title": "", "source": ""}
 

@@ -114,9 +114,7 @@ def test_a_request_sent_from_another_site_is_refused(console: Console) -> None:
     for origin in ("https://evil.example", "http://localhost:9", "null"):
         answer = console.stranger().post("/sign-in", data={"token": console.token}, headers={"Origin": origin})
         assert answer.status_code == 403 and "Set-Cookie" not in answer.headers
-    good = console.stranger().post(
-        "/sign-in", data={"token": console.token}, headers={"Origin": "http://localhost"}
-    )
+    good = console.stranger().post("/sign-in", data={"token": console.token}, headers={"Origin": "http://localhost"})
     assert good.status_code == 303
 
 

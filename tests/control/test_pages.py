@@ -49,7 +49,7 @@ class Shape(HTMLParser):
 
 CORPUS = (
     "<script>alert(1)</script>",
-    "\"><img src=x onerror=alert(1)>",
+    '"><img src=x onerror=alert(1)>',
     "'><svg/onload=alert(1)>",
     "</pre></textarea></title><script>alert(1)</script>",
     "javascript:alert(1)",

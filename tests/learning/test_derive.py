@@ -48,8 +48,7 @@ OUTER = ["stage", "facts", "from", "to", "by", "reason", "wall_seconds", "title"
 
 anything = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5) | st.sampled_from(["PASS", "build"]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(INNER), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(INNER), inner, max_size=4),
     max_leaves=12,
 )
 
