@@ -33,7 +33,12 @@ def command(box: Box) -> None:
 
 
 def set_up(home: Home, progress: Progress) -> list[str]:
-    """Make what is missing; returns the names of what was made.
+    """Make what is missing; returns the names of what was made. Raises as its two halves do."""
+    return [*make_home(home), *make_models(home, progress)]
+
+
+def make_home(home: Home) -> list[str]:
+    """Folders, secrets, settings, rules and ledger, in milliseconds; returns the names of what was made.
 
     Raises:
         ConfigError: the home cannot be written.
@@ -57,6 +62,12 @@ def set_up(home: Home, progress: Progress) -> list[str]:
     ensure_session_key(home)
     KeyStore(home.secrets / "keys.json").ensure("line")
     open_ledger(home).close()
+    return made
+
+
+def make_models(home: Home, progress: Progress) -> list[str]:
+    """What a bare box starts with: the embedding model, and a language model of Python; about ten seconds once."""
+    made: list[str] = []
     registry = Registry(home.models)
     if not registry.list():
         progress("converting the embedding model all-MiniLM-L6-v2 to GGUF")

@@ -15,7 +15,7 @@ import click
 
 from appliance.cli.context import Box, pass_box
 from appliance.cli.first_light import first_light
-from appliance.cli.init import set_up
+from appliance.cli.init import make_home, make_models
 from appliance.cli.processes import NAMES, require_free, specs
 from appliance.config import Home
 from appliance.errors import Conflict, UsageError
@@ -37,13 +37,14 @@ def command(box: Box, only: str, sample: bool) -> int:
     if unknown:
         raise UsageError(f"there is no process {unknown[0]!r}", f"known: {', '.join(NAMES)}")
     started = time.monotonic()
-    set_up(box.home, box.say)
+    make_home(box.home)
     settings = box.settings
     with only_one(box.home):
         if "gateway" in wanted:
             require_free(settings.gateway.host, settings.gateway.port, "gateway.port")
         if "console" in wanted:
             require_free(settings.console.host, settings.console.port, "console.port")
+        make_models(box.home, box.say)
         return run(box, wanted, sample, started)
 
 
