@@ -9,6 +9,7 @@ apart. With few known tests first patches are wrong one time in five, so being a
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from typing import Any, Literal
 from appliance import ports, work
 from appliance.repair.edits import Edit, new_contents, unified
 from appliance.repair.localise import Fault
-from appliance.repair.problem import Problem, literals
+from appliance.repair.problem import literals
 from appliance.repair.runners import Job
 from appliance.repair.source import Source
 from appliance.repair.validate import Bench
@@ -24,8 +25,14 @@ from appliance.repair.words import why
 
 FAR = 5.0
 """Patches whose score is so much below the best one's (in nats) are not compared with it any more."""
-SURE = 0.72
-"""Share of the odds the best cluster needs."""
+SURE = ((1, 0.93), (3, 0.85), (10**9, 0.72))
+"""Share of the odds the best cluster needs, by how many known tests run the code that is edited: a patch that only
+one test speaks for is wrong one time in five."""
+CRASHES = re.compile(
+    r"^(does not end|raises (Attribute|Type|Name|UnboundLocal|Index|Recursion|Memory|ZeroDivision)Error)"
+)
+CRASH_COST = 4.0
+"""Nats a cluster loses that crashes on every input, against one that crashes on none."""
 TESTS_SHOWN = 30
 """Passing tests that are run to record arguments, besides the acceptance tests."""
 INPUTS = 300
@@ -55,7 +62,7 @@ class Cluster:
         return max(self.edits, key=lambda edit: edit.score)
 
 
-def decide(problem: Problem, fault: Fault, bench: Bench, passing: Sequence[Edit], progress: ports.Progress) -> Decided:
+def decide(fault: Fault, bench: Bench, passing: Sequence[Edit], progress: ports.Progress) -> Decided:
     """Ship, ask, or neither."""
     if not passing:
         return Decided("none")
@@ -64,6 +71,7 @@ def decide(problem: Problem, fault: Fault, bench: Bench, passing: Sequence[Edit]
     progress(f"comparing {len(near)} patches that pass by what they answer on other inputs")
     clusters = clustered(near, probed(fault, bench, near))
     weigh(clusters, best)
+    needed = share_needed(witnesses(fault, clusters[0].best))
     first, rest = clusters[0], clusters[1:]
     share = first.odds / sum(cluster.odds for cluster in clusters)
     candidates = tuple(_candidate(fault, cluster, number, clusters) for number, cluster in enumerate(clusters))
@@ -71,7 +79,7 @@ def decide(problem: Problem, fault: Fault, bench: Bench, passing: Sequence[Edit]
     if not rest:
         alike = " and all answer alike on other inputs" if len(near) > 1 else ""
         return Decided("ship", f"{why(first.best, fault.sources)}; {tried}{alike}", candidates)
-    if share >= SURE:
+    if share >= needed:
         odds = f"this one by far the likeliest ({share:.0%})"
         said = f"{why(first.best, fault.sources)}; {tried} in {len(clusters)} ways, {odds}"
         return Decided("ship", said, candidates)
@@ -136,9 +144,27 @@ def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
 
 def weigh(clusters: list[Cluster], best: float) -> None:
     """Odds of each cluster, and the clusters in their order."""
-    for cluster in clusters:
-        cluster.odds = sum(math.exp(edit.score - best) for edit in cluster.edits)
+    crashes = [sum(bool(CRASHES.match(a)) for a in one.answers.values()) / max(1, len(one.answers)) for one in clusters]
+    for cluster, share in zip(clusters, crashes, strict=True):
+        odds = sum(math.exp(edit.score - best) for edit in cluster.edits)
+        cluster.odds = odds * math.exp(-CRASH_COST * (share - min(crashes)))
     clusters.sort(key=lambda cluster: -cluster.odds)
+
+
+def witnesses(fault: Fault, edit: Edit) -> int:
+    """How many known tests run the edited function."""
+    spectrum = fault.spectrum
+    ran = [lines for covered in (spectrum.failing, spectrum.passing) for lines in covered.values()]
+    spots = []
+    for part in edit.all:
+        function = fault.sources[part.path].function_at(part.line)
+        spots.append((part.path, function.node.body[0].lineno, function.last))
+    return sum(any(path == p and a <= n <= b for path, n in lines for p, a, b in spots) for lines in ran)
+
+
+def share_needed(count: int) -> float:
+    """The share of the odds a cluster needs when so many tests speak for it."""
+    return next(share for most, share in SURE if count <= most)
 
 
 def _candidate(fault: Fault, cluster: Cluster, number: int, clusters: Sequence[Cluster]) -> work.Candidate:

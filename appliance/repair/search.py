@@ -108,7 +108,7 @@ class _Search:
             self.try_singles(edits)
             if not self.passing and self.settings.pair_seconds > 0:
                 self.try_pairs(edits)
-            decided = choose.decide(self.problem, self.fault, self.bench, self.passing, self.progress)
+            decided = choose.decide(self.fault, self.bench, self.passing, self.progress)
         except (Unavailable, LimitExceeded) as error:
             decided = choose.Decided("none", f"the search was broken off: {error.message}; {self.account(edits)}")
         return Found(

@@ -190,6 +190,9 @@ def slices(place: Place) -> Iterator[Change]:
             start, end = place.source.span(node.value)[1], place.source.span(node)[1]
             texts = [f"[{parts[0]}:]", f"[:{parts[1]}]", "[:]", "[::-1]", f"[{parts[1]}:{parts[0]}]", f"[1:{parts[1]}]",
                      f"[{parts[0]}:-1]", f"[{parts[0]}:{parts[1]}]", f"[:{parts[0]}]", f"[{parts[1]}:]"]  # fmt: skip
+            for name in place.assigned_before[:8]:  # a bound forgotten
+                texts += [f"[{name}:{parts[1]}]"] if not parts[0] else []
+                texts += [f"[{parts[0]}:{name}]"] if not parts[1] else []
             for text in dict.fromkeys(texts):
                 yield Change("slice", ((start, end, text if not step else text[:-1] + step + "]"),))
         elif isinstance(inner, ast.expr) and not isinstance(inner, ast.Tuple):
