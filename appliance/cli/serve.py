@@ -27,5 +27,6 @@ def command(box: Box, process: str) -> int:
     """Run one PROCESS of the box in the foreground, without supervision."""
     box.require_home()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it announces each of its plugins at every start
     status: int = importlib.import_module(ROOTS[process]).serve(box.home, box.settings)
     return status
