@@ -94,10 +94,18 @@ def probed(fault: Fault, bench: Bench, edits: Sequence[Edit]) -> dict[int, Mappi
     targets = sorted({(part.path, _first_line(fault.sources[part.path], part)) for edit in edits for part in edit.all})
     values = [value for path in touched for value in literals(fault.sources[path])][:60]
     request: dict[str, Any] = {
-        "op": "probe", "tests": [*bench.tests[: bench.first], *passing], "files": touched, "targets": targets,
-        "literals": values, "seed": SEED, "count": INPUTS,
-        "record_cpu": 15.0, "cpu": 15.0, "wall": 60.0, "start_cpu": 10.0,
-    }  # fmt: skip
+        "op": "probe",
+        "tests": [*bench.tests[: bench.first], *passing],
+        "files": touched,
+        "targets": targets,
+        "literals": values,
+        "seed": SEED,
+        "count": INPUTS,
+        "record_cpu": 15.0,
+        "cpu": 15.0,
+        "wall": 60.0,
+        "start_cpu": 10.0,
+    }
     answers: dict[int, Mapping[str, str]] = {}
     cold: list[Job] = []
     for job in bench.hot.run(Job({**request, "edits": edit.wire()}, tag=number) for number, edit in enumerate(edits)):

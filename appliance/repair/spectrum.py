@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,8 +46,7 @@ def gather(
     problem: Problem,
     runner: Runner,
     *,
-    say: Callable[[str], None] = lambda line: None,
-    tests: Sequence[str] | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Spectrum:
     """Trace the failing tests, then passing ones, nearest to them first."""
     if not problem.acceptance:
@@ -59,7 +57,7 @@ def gather(
     spectrum.unseen = tuple(test for test in problem.acceptance if test not in known)
     failing = [test for test in problem.acceptance if test in known]
     say(f"tracing {len(failing)} failing tests")
-    _trace_failing(problem, runner, failing, spectrum)
+    _trace_failing(runner, failing, spectrum)
     passing = [test for test, outcome in problem.baseline.items() if outcome == "passed" and test in known]
     passing = near_first(passing, problem.acceptance)[:PASSING_TRACED]
     say(f"tracing {len(passing)} passing tests")
@@ -82,11 +80,16 @@ def collect(problem: Problem, runner: Runner) -> Spectrum:
     return Spectrum(collected=found.tests, errors=found.errors)
 
 
+def _shared(one: str, other: str) -> int:
+    """How many characters two ids have in common at their beginning."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
 def near_first(tests: Sequence[str], failing: Sequence[str]) -> list[str]:
     """Tests in the order of how much their ids share with those that fail."""
 
     def nearness(test: str) -> int:
-        return max((len(os.path.commonprefix([test, other])) for other in failing), default=0)
+        return max((_shared(test, other) for other in failing), default=0)
 
     return sorted(tests, key=nearness, reverse=True)
 
@@ -111,7 +114,7 @@ def _lines(job: Job) -> frozenset[Line]:
     )
 
 
-def _trace_failing(problem: Problem, runner: Runner, tests: Sequence[str], spectrum: Spectrum) -> None:
+def _trace_failing(runner: Runner, tests: Sequence[str], spectrum: Spectrum) -> None:
     hanging = set()
     for job in runner.run(_traced(test, FAILING_CPU) for test in tests):
         if job.status == "timeout":

@@ -1,6 +1,6 @@
 """How well repair by search does on bugs that no template author wrote.
 
-    python tests/benchmarks/bench_repair.py [--n 12] [--seed 1] [--known 1,3,8] [--half test|train|both] [--cpu 30] [--json FILE]
+    python tests/benchmarks/bench_repair.py [--n 12] [--seed 1] [--known 1,3,8] [--half test|train|both] [--cpu 20]
 
 A repository of several real modules (the standard library's, installed packages') gets tests made of recorded inputs
 and outputs. One slip is seeded in one module (`repair_mutants`, which knows nothing of the repair's templates). The
@@ -234,12 +234,26 @@ def table(rows: Sequence[Row], title: str) -> None:
         shipped = [row for row in group if row.decision == "ship"]
         asked = [row for row in group if row.decision == "ask"]
         wrong = [row for row in shipped if not row.right]
+        wrong_share = share(len(wrong), len(shipped))
+        none = len(group) - len(shipped) - len(asked)
         print(
-            f"{name!s:<12} {len(group):4} {share(len(shipped), len(group))} {share(len(shipped) - len(wrong), len(group))}"
-            f"     {share(len(wrong), len(shipped))}          {share(len(asked), len(group))} ({sum(row.any_right for row in asked)})"
-            f"          {share(len(group) - len(shipped) - len(asked), len(group))}"
+            f"{name!s:<12} {len(group):4} {share(len(shipped), len(group))} "
+            f"{share(len(shipped) - len(wrong), len(group))}     {wrong_share}          "
+            f"{share(len(asked), len(group))} ({sum(row.any_right for row in asked)})"
+            f"          {share(none, len(group))}"
             f" {statistics.median(row.tried for row in group):7.0f} {statistics.median(row.cpu for row in group):7.1f}"
         )
+
+
+def told(row: Row) -> str:
+    """One bug in one line."""
+    verdict = row.decision
+    if row.decision == "ship":
+        verdict += " right" if row.right else " WRONG"
+    elif row.any_right:
+        verdict += " (right shown)"
+    figures = f"{row.tried:5} tried {row.cpu:5.1f} s"
+    return f"{row.kind:<10} {row.module:<18} k={row.known} {verdict:<12} {figures} | {row.line} | {row.why}"[:260]
 
 
 def main() -> None:
@@ -264,17 +278,7 @@ def main() -> None:
                     with Path(options.json).open("a", encoding="utf-8") as file:
                         file.write(json.dumps(asdict(row)) + "\n")
                 if not options.quiet:
-                    verdict = (
-                        row.decision
-                        + ("" if row.decision != "ship" else " right" if row.right else " WRONG")
-                        + (" (right shown)" if row.decision == "ask" and row.any_right else "")
-                    )
-                    print(
-                        f"{row.kind:<10} {row.module:<18} k={row.known} {verdict:<12} {row.tried:5} tried {row.cpu:5.1f} s | {row.line} | {row.why}"[
-                            :260
-                        ],
-                        flush=True,
-                    )
+                    print(told(row), flush=True)
         except KeyboardInterrupt:
             print("stopped")
     if rows:

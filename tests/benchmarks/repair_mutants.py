@@ -51,17 +51,56 @@ class Text:
 
 
 SLIPS = {
-    "Lt": ["<=", ">", ">="], "LtE": ["<", ">=", "=="], "Gt": [">=", "<", "<="], "GtE": [">", "<=", "=="], "Eq": ["!=", ">=", "<="],
-    "NotEq": ["==", ">", "<"], "Is": ["is not"], "IsNot": ["is"], "In": ["not in"], "NotIn": ["in"],
-    "Add": ["-", "*"], "Sub": ["+", "//"], "Mult": ["+", "//", "**"], "Div": ["//", "*"], "FloorDiv": ["/", "%"], "Mod": ["//", "*"],
-    "Pow": ["*"], "BitAnd": ["|"], "BitOr": ["&", "^"], "LShift": [">>"], "RShift": ["<<"], "And": ["or"], "Or": ["and"],
-}  # fmt: skip
+    "Lt": ["<=", ">", ">="],
+    "LtE": ["<", ">=", "=="],
+    "Gt": [">=", "<", "<="],
+    "GtE": [">", "<=", "=="],
+    "Eq": ["!=", ">=", "<="],
+    "NotEq": ["==", ">", "<"],
+    "Is": ["is not"],
+    "IsNot": ["is"],
+    "In": ["not in"],
+    "NotIn": ["in"],
+    "Add": ["-", "*"],
+    "Sub": ["+", "//"],
+    "Mult": ["+", "//", "**"],
+    "Div": ["//", "*"],
+    "FloorDiv": ["/", "%"],
+    "Mod": ["//", "*"],
+    "Pow": ["*"],
+    "BitAnd": ["|"],
+    "BitOr": ["&", "^"],
+    "LShift": [">>"],
+    "RShift": ["<<"],
+    "And": ["or"],
+    "Or": ["and"],
+}
 
 MARKS = {
-    "Lt": "<", "LtE": "<=", "Gt": ">", "GtE": ">=", "Eq": "==", "NotEq": "!=", "Is": "is", "IsNot": "is not", "In": "in", "NotIn": "not in",
-    "Add": "+", "Sub": "-", "Mult": "*", "Div": "/", "FloorDiv": "//", "Mod": "%", "Pow": "**", "BitAnd": "&", "BitOr": "|", "LShift": "<<",
-    "RShift": ">>", "And": "and", "Or": "or",
-}  # fmt: skip
+    "Lt": "<",
+    "LtE": "<=",
+    "Gt": ">",
+    "GtE": ">=",
+    "Eq": "==",
+    "NotEq": "!=",
+    "Is": "is",
+    "IsNot": "is not",
+    "In": "in",
+    "NotIn": "not in",
+    "Add": "+",
+    "Sub": "-",
+    "Mult": "*",
+    "Div": "/",
+    "FloorDiv": "//",
+    "Mod": "%",
+    "Pow": "**",
+    "BitAnd": "&",
+    "BitOr": "|",
+    "LShift": "<<",
+    "RShift": ">>",
+    "And": "and",
+    "Or": "or",
+}
 
 Found = Iterator[list[Change]]
 

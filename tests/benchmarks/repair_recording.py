@@ -134,9 +134,9 @@ def _varied(value: Any, rng: random.Random, others: Sequence[Any]) -> Any:
         )  # type: ignore[operator]
     if isinstance(value, list) and value:
         at = rng.randrange(len(value))
-        changed = value[:at] + [_varied(value[at], rng, value)] + value[at + 1 :]
+        changed = [*value[:at], _varied(value[at], rng, value), *value[at + 1 :]]
         return rng.choice(
-            (value[:at] + value[at + 1 :], value + [rng.choice(value)], changed, changed, rng.sample(value, len(value)))
+            (value[:at] + value[at + 1 :], [*value, rng.choice(value)], changed, changed, rng.sample(value, len(value)))
         )
     if isinstance(value, dict) and value:
         key = rng.choice(sorted(value))
@@ -177,9 +177,14 @@ def ask(root: Path, subject: Subject, arguments: Sequence[tuple[Any, ...]]) -> l
     )
     try:
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", ASK, str(root)], input=given, capture_output=True, text=True, timeout=60, cwd=root,
+            [sys.executable, "-W", "ignore", "-c", ASK, str(root)],
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=root,
             env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
-        )  # fmt: skip
+        )
         return json.loads(done.stdout) if done.returncode == 0 else [""] * len(arguments)
     except subprocess.TimeoutExpired:
         return [""] * len(arguments)
@@ -194,7 +199,7 @@ def write_tests(tree: Path, subject: Subject, shown: Sequence[Example], number: 
     )
     (tree / "tests").mkdir(exist_ok=True)
     (tree / name).write_text(
-        f"import pytest\n\nfrom {copied_name(subject.module)} import *\nimport {copied_name(subject.module)} as module\n\n\n"
+        f"import pytest\n\nimport {copied_name(subject.module)} as module\n\n\n"
         f"def call(*a):\n    return eval_call(a)\n\n\ndef eval_call(a):\n    return {_qualified(subject)}\n\n\n"
         f'@pytest.mark.parametrize(("arguments", "expected"), [\n{cases}])\ndef test_examples(arguments, expected):\n'
         '    if isinstance(expected, str) and expected.startswith("raises "):\n'

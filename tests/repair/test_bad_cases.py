@@ -399,7 +399,7 @@ def test_a_module_that_cannot_be_imported_is_mended(repair: Repair) -> None:
 def test_a_test_that_starts_processes_fails_honestly_or_is_mended(repair: Repair) -> None:
     found = repair(
         {
-            "m.py": "import sys\n\ndef main():\n    print(int(sys.argv[1]) + 2)\n\nif __name__ == '__main__':\n    main()\n",
+            "m.py": "import sys\n\nif __name__ == '__main__':\n    print(int(sys.argv[1]) + 2)\n",
             "test_m.py": """
                 import subprocess, sys
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import subprocess
 import time
 from collections.abc import Callable
@@ -141,7 +142,7 @@ def test_when_nothing_passes_the_answer_says_where_it_looked(repair: Repair) -> 
     found = repair(
         {
             "m.py": "def roman(n):\n    return ''\n",
-            "test_m.py": "from m import roman\n\ndef test_it():\n    assert roman(1987) == 'MCMLXXXVII' and roman(4) == 'IV'\n",
+            "test_m.py": "from m import roman\n\ndef test_it():\n    assert roman(1987) == 'MCMLXXXVII'\n",
         },
         settings=RepairSettings(cpu_seconds=3.0, pair_seconds=0.0),
     )
@@ -177,7 +178,7 @@ def test_two_edits_are_found_together(repair: Repair) -> None:
 def test_progress_is_told_at_least_every_two_seconds(problem: Callable[..., Problem], sandbox: BoxedSandbox) -> None:
     files = {
         "m.py": "import time\n\ndef slow(n):\n    return n + 2\n",
-        "test_m.py": "import time\nfrom m import slow\n\ndef test_it():\n    time.sleep(5)\n    assert slow(3) == 33333\n",
+        "test_m.py": "import time\nfrom m import slow\n\ndef test_it():\n    time.sleep(3)\n    assert slow(3) == 9\n",
     }
     times = [time.monotonic()]
     settings = RepairSettings(cpu_seconds=0.5, pair_seconds=0.0)
@@ -185,7 +186,7 @@ def test_progress_is_told_at_least_every_two_seconds(problem: Callable[..., Prob
         problem(files), sandbox, LIMITS, settings, sandbox.python, lambda _: times.append(time.monotonic()), None
     )
     assert found.decision == "none"
-    assert len(times) > 5
+    assert max(b - a for a, b in itertools.pairwise(times)) < 20.0 and len(times) > 8
 
 
 def test_localise_puts_the_broken_line_first(problem: Callable[..., Problem], sandbox: BoxedSandbox) -> None:

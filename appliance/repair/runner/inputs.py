@@ -70,11 +70,26 @@ def _text(value: str, literals: Sequence[str], rng: random.Random) -> str:
     at = rng.randint(0, len(value))
     to = min(len(value), at + rng.randint(1, 3))
     piece = rng.choice([*literals, *WORDS]) if literals else rng.choice(WORDS)
-    return rng.choice((
-        value[:at] + value[to:], value[:at] + piece + value[at:], value[:at] + piece + value[to:], value[:at], value[at:],
-        value + value, value[::-1], value.swapcase(), value.upper(), value + piece, piece + value, piece,
-        value[:at] + value[at:to] * 2 + value[to:], value.replace(" ", ""), f" {value} ", "".join(rng.sample(value, len(value))),
-    ))  # fmt: skip
+    return rng.choice(
+        (
+            value[:at] + value[to:],
+            value[:at] + piece + value[at:],
+            value[:at] + piece + value[to:],
+            value[:at],
+            value[at:],
+            value + value,
+            value[::-1],
+            value.swapcase(),
+            value.upper(),
+            value + piece,
+            piece + value,
+            piece,
+            value[:at] + value[at:to] * 2 + value[to:],
+            value.replace(" ", ""),
+            f" {value} ",
+            "".join(rng.sample(value, len(value))),
+        )
+    )
 
 
 def _sequence(value: list[Any], literals: Sequence[Any], rng: random.Random, depth: int) -> list[Any]:
@@ -85,7 +100,7 @@ def _sequence(value: list[Any], literals: Sequence[Any], rng: random.Random, dep
     if move == 0:
         return value[:at] + value[at + 1 :]
     if move == 1:
-        return value[:at] + [value[at]] + value[at:]
+        return [*value[:at], value[at], *value[at:]]
     if move == 2:
         return value[::-1]
     if move == 3:
@@ -97,7 +112,7 @@ def _sequence(value: list[Any], literals: Sequence[Any], rng: random.Random, dep
     if move == 6:
         return value[at : at + 1]
     if depth and changeable(value[at]):
-        return value[:at] + [changed(value[at], literals, value, rng, depth - 1)] + value[at + 1 :]
+        return [*value[:at], changed(value[at], literals, value, rng, depth - 1), *value[at + 1 :]]
     return []
 
 

@@ -101,7 +101,7 @@ def insertions(place: Place) -> Iterator[Change]:
     copied = [one for one in ast.walk(place.function.node) if isinstance(one, SIMPLE) and one is not statement][:25]
     for one in copied:
         text = source.of(one)
-        if "\n" not in text and not _is_docstring(source, one):
+        if "\n" not in text and not _is_docstring(one):
             yield Change("copied statement", ((after, after, f"{ending}{indent}{text}\n"),))
             yield Change("copied statement", ((before, before, f"{indent}{text}\n"),))
     if isinstance(statement, SIMPLE) and "\n" not in source.of(statement):
@@ -132,10 +132,9 @@ def moves(place: Place) -> Iterator[Change]:
         and at > 0
         and isinstance(outer, ast.If | ast.For | ast.While | ast.With)
         and not _is_elif(source, outer)
-    ):
-        if source.span(outer)[1] == source.span(statement)[1]:
-            start, end = whole_lines(source, statement)
-            yield Change("moved outside", ((start, end, _at_indent(source, statement, source.indent(outer.lineno))),))
+    ) and source.span(outer)[1] == source.span(statement)[1]:
+        start, end = whole_lines(source, statement)
+        yield Change("moved outside", ((start, end, _at_indent(source, statement, source.indent(outer.lineno))),))
 
 
 def _swapped(source: Source, first: ast.stmt, second: ast.stmt) -> Change:
@@ -173,6 +172,7 @@ def whole_lines(source: Source, statement: ast.stmt) -> tuple[int, int]:
 
 
 def lines_of(source: Source, statement: ast.stmt) -> tuple[int, int, str]:
+    """The change that takes a statement's lines away."""
     return (*whole_lines(source, statement), "")
 
 
@@ -195,7 +195,7 @@ def _is_elif(source: Source, node: ast.AST) -> bool:
     return isinstance(node, ast.If) and source.text.startswith("elif", source.span(node)[0])
 
 
-def _is_docstring(source: Source, node: ast.stmt) -> bool:
+def _is_docstring(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
