@@ -27,6 +27,10 @@ import signal
 import stat
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 FILE_LIMIT = 8 * 1024 * 1024
 POLL_SECONDS = 0.05
 PAGE = os.sysconf("SC_PAGESIZE")
@@ -139,7 +143,7 @@ def _become(order: Order) -> None:
     ]
     if order.memory:
         pairs.append((resource.RLIMIT_AS, order.memory, order.memory))
-    if order.processes:
+    if order.processes and not order.confine:
         pairs.append((resource.RLIMIT_NPROC, order.processes, order.processes))
     for which, soft, hard in pairs:
         top = resource.getrlimit(which)[1]
@@ -153,11 +157,18 @@ def _become(order: Order) -> None:
 
 
 def _confine(order: Order) -> None:
-    """Tier B: shut this process in. The module lies beside this file and needs the standard library only."""
-    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-    import confine  # type: ignore[import-not-found]  # by its folder, see above
+    """Tier B: shut this process in."""
+    _beside("confine").enter(order.confine, order.processes)
 
-    confine.enter(order.confine)
+
+def _beside(name: str) -> Any:
+    """A module that lies beside this file and needs the standard library only; tier B alone has use for any."""
+    import importlib
+
+    folder = os.path.dirname(os.path.abspath(__file__))
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    return importlib.import_module(name)
 
 
 def watch(order: Order, pid: int) -> tuple[str, int | None]:
@@ -199,7 +210,7 @@ def _reap(but: int) -> None:
 def _disk_used(order: Order) -> int:
     """Bytes the run takes up; more than the limit as soon as any of its places is full."""
     if order.confine:
-        return sum(_weight(place, order.disk) for place in order.scratch)
+        return int(_beside("weigh").used(order.scratch, descendants(), order.disk))
     used = 0
     for place in order.scratch:
         known = os.statvfs(place)
@@ -207,23 +218,6 @@ def _disk_used(order: Order) -> int:
             return order.disk + 1
         used += (known.f_blocks - known.f_bfree) * known.f_frsize
     return used
-
-
-def _weight(folder: str, enough: int) -> int:
-    """Bytes on disk below `folder`; stops counting once it is more than `enough`."""
-    total = 0
-    stack = [folder]
-    while stack and total <= enough:
-        try:
-            with os.scandir(stack.pop()) as entries:
-                for entry in entries:
-                    known = entry.stat(follow_symlinks=False)
-                    total += known.st_blocks * 512 + 512
-                    if stat.S_ISDIR(known.st_mode):
-                        stack.append(entry.path)
-        except OSError:
-            continue  # it vanished while we looked, or was made unreadable: the rest still counts
-    return total
 
 
 def _over_counted(order: Order, stored: int) -> str:

@@ -9,6 +9,7 @@ copy, and adds up memory and threads where no control group does.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -72,9 +73,17 @@ class Landlock:
             own().executable, "-I", "-S", "-B", str(WATCHER), *words, f"scratch={scratch}", f"confine={spec}",
             "--", *argv,
         ]  # fmt: skip
-        return Prepared(
-            command, -1, -1, (), group, clean=lambda: shutil.rmtree(private, ignore_errors=True), fetch=fetch
-        )
+        return Prepared(command, -1, -1, (), group, clean=lambda: wipe(private), fetch=fetch)
+
+
+def wipe(folder: Path) -> None:
+    """Remove a run's private folder, with what the run has locked up in it."""
+    for here, names, _ in os.walk(folder):
+        for name in names:
+            inner = Path(here, name)
+            if not inner.is_symlink():
+                inner.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def find(python: Interpreter, folder: Path) -> Landlock | None:
