@@ -14,8 +14,8 @@ help:  ## list the targets
 run: setup  ## set up, start the box, repair the bundled sample; Ctrl-C stops it
 	@$(PYTHON) -m installer run $(BIN)/appliance up --sample
 
-test: setup-dev  ## run the test suite (PYTEST="-k name" narrows it)
-	@$(BIN)/python -m pytest tests --ignore=tests/benchmarks $(PYTEST)
+test: setup-dev  ## run the test suite (PYTEST="tests/line -k ship" narrows it)
+	@$(BIN)/python -m pytest --ignore=tests/benchmarks $(PYTEST)
 
 check: setup-dev  ## lint, types, import rules, house rules and documents in step
 	$(BIN)/ruff check .
