@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,12 +124,12 @@ def test_ways_past_the_sandbox_are_refused(box: BoxedSandbox, tree: Tree) -> Non
 )
 def test_every_limit_ends_the_run_and_is_named(box: BoxedSandbox, tree: Tree, name: str, code: str) -> None:
     limits = SMALL.with_(seconds=4, cpu_seconds=2) if name == "time" else SMALL
-    before = len(psutil.pids())
-    done = python(box, tree(), code, limits)
+    word = f"limit-{uuid.uuid4().hex}"
+    done = python(box, tree(), f"{code}\n# {word}", limits)
     ended_itself = done.exit_code not in (0, None)  # memory and forks may be refused before the limit has to kill
     assert done.limit == name or (name in ("memory", "processes", "disk") and ended_itself), done
     assert len(done.stdout) <= limits.output_kb * 1024
-    assert len(psutil.pids()) < before + 8, "nothing is left behind"
+    assert not running(word), "nothing is left behind"
 
 
 def test_daemons_die_with_the_run(box: BoxedSandbox, tree: Tree) -> None:
