@@ -60,7 +60,7 @@ class EnginesSettings(Section):
     start_seconds: float = Field(120.0, gt=0, description="how long a model may take to be ready, in seconds")
     preload: list[str] = Field(default_factory=list, description="model ids loaded at start; others load on demand")
     restart_limit: int = Field(5, ge=1, description="failed starts in a row before a model is parked as failed")
-    llama_server: str = Field("", description="path of a llama-server of your own; empty means the one installed with the box")
+    llama_server: str = Field("", description="path of another llama-server; empty means the installed one")
 
 
 class LineSettings(Section):

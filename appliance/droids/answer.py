@@ -32,7 +32,7 @@ _PATH = re.compile(
     r"(?P<path>(?:~?[/\\])?(?:[\w.@+-]+[/\\])*[\w.@+-]*[\w-])(?:::(?P<name>\w+(?:\.\w+)*))?[`*\"':\s]*$",
     re.IGNORECASE,
 )
-_CANNOT = re.compile(r"^\W*CANNOT:\s*(?P<why>.+)$", re.MULTILINE)
+_CANNOT = re.compile(r"^[^\w\n]*CANNOT:[ \t]*(?P<why>.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)

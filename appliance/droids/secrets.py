@@ -19,7 +19,7 @@ _PARTS = (
         r"(?P<quote>['\"])(?P<secret>[^'\"\s]{6,})(?P=quote)"
     ),
     re.compile(r"(?i)\b[A-Z0-9_]*(?:PASSWORD|SECRET|API_KEY|TOKEN)=(?P<secret>[^\s'\"]{6,})"),
-    re.compile(r"\b[a-z][a-z0-9+.-]*://[^/@\s:]+:(?P<secret>[^/@\s]+)@"),
+    re.compile(r"\b[a-z][a-z0-9+.-]{0,20}://[^/@\s:]+:(?P<secret>[^/@\s]+)@"),
     re.compile(r"(?i)\bauthorization:\s*(?:bearer|basic|token)\s+(?P<secret>[\w.~+/=-]{8,})"),
 )
 _MARK = re.compile(r"\[redacted-[0-9a-f]{8}\]")

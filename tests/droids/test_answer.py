@@ -93,6 +93,12 @@ def test_words_around_the_edits_are_kept_for_people() -> None:
     assert read(f"The blanks stay.\n\na.py\n{BLOCK}\nDone.").words == "The blanks stay. Done."
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("piece", ["\n", "`", "<<<<<<< SEARCH\n", "a/", "#", "```\n", "CANNOT"])
+def test_a_long_answer_of_nothing_takes_no_long_time(piece: str) -> None:
+    assert read(piece * (60_000 // len(piece))).edits == ()
+
+
 @given(st.text(alphabet=st.sampled_from("<>=`~#\n \tSEARCHREPLACE/a.py:x"), max_size=400))
 def test_any_text_is_read_without_an_accident(text: str) -> None:
     found = read(text)

@@ -156,6 +156,12 @@ def test_a_huge_report_is_cut_and_read(tree: Path) -> None:
     assert reproduce("slug", body, tree).tests
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("piece", ["(", "a.", "1_", "slug((", "`", "<!--", "should be ", "| a |\n"])
+def test_a_hostile_report_takes_no_long_time(tree: Path, piece: str) -> None:
+    assert reproduce("x", piece * (60_000 // len(piece)), tree).tests == ()
+
+
 def test_a_repository_of_unittest_classes_gets_one_more(tmp_path: Path) -> None:
     (tmp_path / "calc.py").write_text("def add(a, b):\n    return a\n")
     (tmp_path / "test_calc.py").write_text(

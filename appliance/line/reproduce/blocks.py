@@ -7,8 +7,9 @@ import textwrap
 from dataclasses import dataclass
 from enum import StrEnum
 
-MAX_REPORT = 60_000
-"""Characters of a report that are read; a longer one is cut, never refused."""
+MAX_REPORT, MAX_LINE = 30_000, 1_000
+"""Characters of a report and of one line of it that are read. What is longer is cut, never refused: some patterns take
+time that grows with the square of a line's length, and a report is a stranger's text."""
 
 _FENCE = re.compile(r"^\s*(```+|~~~+)\s*([\w+-]*)[^`]*$")
 _PROMPT = re.compile(r"^\s*(?:>>> ?|In \[\d+\]: ?)")
@@ -53,7 +54,8 @@ class Block:
 
 def clean(text: str) -> str:
     """The report with typographic quotes made plain and HTML comments (issue templates) removed."""
-    plain = text[:MAX_REPORT].translate(_TYPOGRAPHY).expandtabs(4)
+    text = "\n".join(line[:MAX_LINE] for line in text[:MAX_REPORT].split("\n"))
+    plain = text.translate(_TYPOGRAPHY).expandtabs(4)
     plain = re.sub(r"<!--.*?-->", "", plain, flags=re.DOTALL)
     return re.sub(r"</?(?:details|summary|pre|code|br|b|i|p)\s*/?>", "\n", plain)
 
