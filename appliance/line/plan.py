@@ -53,9 +53,8 @@ def _plan(item: WorkItem, parts: Parts, tree: Path, base: str, baseline: TestRep
     parts.progress("writing a test from the report's example")
     found = reproduce(item.title, item.body, tree)
     if covered(found, [failing[test] for test in matched]):
-        tests, why_tests = [], "the report's example is what a failing test of the repository shows already"
-    else:
-        tests, why_tests = confirmed(found, parts, tree)
+        found = found.with_(tests=(), why="a failing test of the repository shows the example already")
+    tests, why_tests = confirmed(found, parts, tree)
     acceptance = (*matched, *(test.id for test in tests))
     facts = {"baseline": evidence(baseline), "similarity": how, "example": why_tests, "matched": why_matched}
     if not acceptance:
