@@ -152,7 +152,7 @@ def test_the_default_rules_embed_with_the_bundled_model() -> None:
 def test_a_chat_on_a_bare_box_is_not_found_and_says_what_to_do() -> None:
     with pytest.raises(NotFound) as caught:
         ask(bare_box(), text=rules.default_text(), task="chat").require()
-    assert "model admit" in caught.value.hint
+    assert "model import PATH --task chat" in caught.value.hint
 
 
 def test_a_decision_turns_into_json_and_says_all() -> None:
