@@ -170,7 +170,7 @@ def _by_rule(rule: Rule, request: RouteRequest, catalogue: Catalogue, aim: str) 
     too_long = any(LENGTH in reason for reason in reasons.values())
     return made.with_(
         refusal="; ".join([f"rule {rule.name!r} leaves no model for task {request.task!r}", *notes]),
-        hint="shorten the prompt" if too_long else f"import a model for it: `appliance model import PATH --task {request.task}`",
+        hint="shorten the prompt" if too_long else f"import one: `appliance model import PATH --task {request.task}`",
         too_long=too_long,
     )
 
