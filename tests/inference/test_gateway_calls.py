@@ -16,10 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
-from appliance.errors import Conflict, FactoryError, LimitExceeded, NotFound
+from appliance.errors import FactoryError, LimitExceeded, NotFound
 from appliance.gateway_client import GatewayModel
 from inference.engines.control import ControlServer
-from inference.gateway import server
 from tests.inference.gateway_process import (
     BIG,
     CODER,
@@ -364,11 +363,6 @@ def test_only_the_gateways_worker_is_patched_for_gevent() -> None:
 
     assert all((app, calls, relay, serve, upstream))
     assert not monkey.is_module_patched("socket") and not monkey.is_module_patched("threading")
-
-
-def test_a_taken_port_is_said_in_words() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(Conflict, match="the port is taken"):
-        server.listen("127.0.0.1", taken.getsockname()[1])
 
 
 def test_sixty_four_streams_at_once_are_all_served_whole(gateway: Gateway, engine: MockEngine) -> None:
