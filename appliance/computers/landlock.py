@@ -60,7 +60,8 @@ class Landlock:
         for made in (work, scratch):
             made.mkdir()
         visible = [*own().folders, *self.python.folders, *(tool.absolute() for tool in tools)]
-        read = [*SYSTEM, *(f"/etc/{name}" for name in ETC), *(str(folder) for folder in visible)]
+        # `private` too: pytest lists the folder that its working directory and its temporary files have in common
+        read = [*SYSTEM, *(f"/etc/{name}" for name in ETC), *(str(folder) for folder in (*visible, private))]
         write = [str(work), str(scratch), *(f"/dev/{name}" for name in DEVICES)]
         spec.write_text(json.dumps({"read": read, "write": write, "filter": self.filter.hex()}), encoding="utf-8")
         group = make_group(self.controllers, limits) if self.controllers else None

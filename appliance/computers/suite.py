@@ -112,13 +112,13 @@ def _report(done: Completed, limits: Limits, sandbox: str, *, automatic: bool) -
     begun = ended = 0
     started: list[str] = []
     for record in _records(done.files):
-        kind, name = record.get("kind"), str(record.get("id", ""))
+        kind, name, outcome = record.get("kind"), str(record.get("id", "")), str(record.get("outcome"))
         if kind == "begin":
             begun += 1
         elif kind == "start":
             started.append(name)
-        elif kind == "test" and record.get("outcome") in OUTCOMES:
-            outcomes[name] = str(record["outcome"])
+        elif kind == "test" and outcome in OUTCOMES:
+            outcomes[name] = outcome
             messages[name] = str(record.get("message", ""))[-4096:]
             frames[name] = _frames(record.get("frames"))
         elif kind == "complete":

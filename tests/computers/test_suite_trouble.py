@@ -100,7 +100,7 @@ def test_tests_that_run_pytest_themselves_do_not_write_into_the_record(box: Boxe
         "    assert done.returncode == 1, done\n"
     )
     report = run(box, tree(test_a_py=code))
-    assert report.outcomes == {"test_a.py::test_outer": "passed"}, report.messages
+    assert report.outcomes == {"test_a.py::test_outer": "passed"}, report.output_tail
     assert report.complete
 
 
