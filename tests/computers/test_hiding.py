@@ -54,7 +54,7 @@ def test_shared_memory_and_temporary_files_are_the_runs_own_and_limited(box: Box
         f"for folder in ('/tmp', '/var/tmp', '/dev/shm', tempfile.gettempdir()):\n"
         f"    try: open(os.path.join(folder, {mark!r}), 'w').write('x')\n"
         "    except OSError: pass\n"
-        "print(os.listdir(tempfile.gettempdir()))\n"
+        "print([entry.name for entry in os.scandir(tempfile.gettempdir()) if entry.is_file()])\n"
     )
     assert python(box, tree(), code).stdout == f"[{mark!r}]\n".encode()
     for folder in ("/tmp", "/var/tmp", "/dev/shm"):

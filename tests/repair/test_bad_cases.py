@@ -206,8 +206,8 @@ def test_a_property_of_a_class_imported_by_name_is_mended(repair: Repair) -> Non
                         self.height = height
 
                     @property
-                    def area(self):
-                        return self.width * self.width
+                    def slack(self):
+                        return self.width - self.width
 
                     @property
                     def square(self):
@@ -216,15 +216,15 @@ def test_a_property_of_a_class_imported_by_name_is_mended(repair: Repair) -> Non
             "tests/test_box.py": """
                 from shapes import Box
 
-                def test_area():
-                    assert Box(2, 3).area == 6 and Box(5, 1).area == 5
+                def test_slack():
+                    assert Box(2, 3).slack == -1 and Box(5, 1).slack == 4
 
                 def test_square():
-                    assert Box(2, 2).square and Box(2, 2).area == 4
+                    assert Box(2, 2).square and Box(2, 2).slack == 0
                 """,
         },
         "src/shapes/box.py",
-        "self.height * self.width",
+        "self.width - self.height",
     )
 
 
