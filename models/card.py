@@ -11,9 +11,10 @@ from pydantic import Field
 from appliance.errors import UsageError
 from appliance.work import Noun, utcnow
 from models.gguf import Header
+from models.score import Score
 
 TASKS = ("chat", "embedding", "repair", "review", "triage", "rerank")
-"""What a model can be admitted for. `repair`, `review` and `triage` are never guessed from a file."""
+"""What a model can be admitted for: by passing the checks of a task, or by a person's word. Never by a header."""
 ENCODERS = frozenset(
     {"bert", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "nomic-bert", "nomic-bert-moe"}
 )
@@ -25,11 +26,20 @@ RESERVED = frozenset({"auto", "search"})
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
+class CardFile(Noun):
+    """One file of a model."""
+
+    name: str = Field(description="in the card's own folder")
+    size_bytes: int
+    sha256: str = Field(description="lower-case hexadecimal")
+
+
 class Card(Noun):
     """One model of the box."""
 
     id: str = Field(description="the name clients use")
-    file: str = Field("model.gguf", description="the weights, in the card's own folder")
+    file: str = Field("model.gguf", description="what an engine opens, in the card's own folder; `.` is the folder")
+    files: tuple[CardFile, ...] = Field((), description="every file; none on a card of one file written long ago")
     format: str = Field("gguf", description="which reader and which engines understand it")
     architecture: str
     parameters: int = Field(description="weights, counted from the tensors")
@@ -37,11 +47,16 @@ class Card(Noun):
     embedding_length: int
     quantisation: str = Field(description="the tensor type that holds most weights")
     licence: str = Field("unknown", description="SPDX name where there is one")
-    sha256: str = Field(description="of the weights file, lower-case hexadecimal")
-    size_bytes: int
+    sha256: str = Field(description="of its one file, or of the list of all its files; lower-case hexadecimal")
+    size_bytes: int = Field(description="of all its files together")
     tasks: tuple[str, ...] = Field(description="what it may do; see TASKS")
+    tasks_by_person: tuple[str, ...] | None = Field(
+        None, description="those of `tasks` that a person gave; None on a card from before admission: all of them"
+    )
+    score: Score | None = Field(None, description="what admission measured")
     aliases: tuple[str, ...] = ()
     chat_template: bool = False
+    tools: str = Field("", description="how it writes tool calls, as its chat template shows; empty for not at all")
     pooling: str = Field("", description="how an embedding model sums up tokens: mean, cls, last, rank")
     added: datetime = Field(default_factory=utcnow)
     notes: str = ""
@@ -52,9 +67,36 @@ class Card(Noun):
         return self.sha256[:12]
 
     @property
+    def parts(self) -> tuple[CardFile, ...]:
+        """Every file with its size and hash; none for a model that another server holds."""
+        if self.files or self.format == "remote":
+            return self.files
+        return (CardFile(name=self.file, size_bytes=self.size_bytes, sha256=self.sha256),)
+
+    def given(self, tasks: Sequence[str]) -> Card:
+        """The card when a person gives these tasks; what admission gave stays. Raises UsageError for unknown tasks."""
+        proven = self.score.tasks if self.score else ()
+        return self.with_(tasks_by_person=checked_tasks(tasks), tasks=checked_tasks([*tasks, *proven]))
+
+    def scored(self, score: Score) -> Card:
+        """The card after an admission: a person's tasks stay, what an older admission gave goes."""
+        by_person = self.tasks if self.tasks_by_person is None else self.tasks_by_person
+        return self.with_(score=score, tasks_by_person=by_person, tasks=checked_tasks([*by_person, *score.tasks]))
+
+    @property
+    def could(self) -> tuple[str, ...]:
+        """The tasks its header suggests: what admission tries, never a permission."""
+        return suggested_tasks(self.architecture, self.pooling, self.chat_template)
+
+    @property
     def embeds(self) -> bool:
         """True for models that an engine serves as embedders or rerankers instead of writers."""
-        return self.architecture in ENCODERS or (bool(self.tasks) and set(self.tasks) <= {"embedding", "rerank"})
+        return self.architecture in ENCODERS or set(self.tasks or self.could or ("chat",)) <= {"embedding", "rerank"}
+
+    @property
+    def ranks(self) -> bool:
+        """True for models that an engine serves as rerankers."""
+        return self.embeds and "rerank" in (self.tasks or self.could)
 
 
 def card_from(
@@ -66,7 +108,7 @@ def card_from(
     aliases: Sequence[str] = (),
     notes: str = "",
 ) -> Card:
-    """The card of a file with this header. Without `tasks` they are derived from the header, carefully.
+    """The card of a file with this header. `tasks` are a person's word; a header alone gives none.
 
     Raises:
         UsageError: a name or a task cannot be accepted.
@@ -84,7 +126,8 @@ def card_from(
         licence=licence or header.text("general.license") or "unknown",
         sha256=sha256,
         size_bytes=header.file_size,
-        tasks=checked_tasks(tasks) or derived_tasks(architecture, pooling, template),
+        tasks=checked_tasks(tasks),
+        tasks_by_person=checked_tasks(tasks),
         aliases=tuple(dict.fromkeys(checked_name(alias) for alias in aliases)),
         chat_template=template,
         pooling=pooling,
@@ -92,13 +135,13 @@ def card_from(
     )
 
 
-def derived_tasks(architecture: str, pooling: str, template: bool) -> tuple[str, ...]:
-    """What a header alone shows a model can do. Nothing beyond: repair and review need proof or a person's word."""
+def suggested_tasks(architecture: str, pooling: str, template: bool) -> tuple[str, ...]:
+    """What a header lets one try. Proof or a person's word makes it a task."""
     if pooling == "rank":
         return ("rerank",)
     if architecture in ENCODERS or pooling:
         return ("embedding",)
-    return ("chat",) if template else ()
+    return ("chat", "repair", "review", "triage") if template else ()
 
 
 def checked_tasks(tasks: Sequence[str]) -> tuple[str, ...]:

@@ -105,9 +105,8 @@ def _again(
         raise Conflict(
             f"these weights are in the registry as {known.id}", f"give that model another name with --alias {id}"
         )
-    changed = known.with_(
+    changed = (known.given(tasks) if tasks else known).with_(
         licence=licence or known.licence,
-        tasks=checked_tasks(tasks) or known.tasks,
         aliases=tuple(dict.fromkeys([*known.aliases, *(checked_name(alias) for alias in aliases)])),
     )
     if changed == known:

@@ -63,8 +63,16 @@ class Registry:
         raise self._unknown(name)
 
     def path(self, card: Card) -> Path:
-        """Where its weights are."""
+        """What an engine opens: a file, or the folder for formats of many files."""
         return self.folder / card.id / card.file
+
+    def whole(self, card: Card) -> bool:
+        """Whether every file is there with its size: a look that is cheap enough before each start."""
+        folder = self.folder / card.id
+        try:
+            return all((folder / part.name).stat().st_size == part.size_bytes for part in card.parts)
+        except OSError:
+            return False
 
     def generation(self) -> str:
         """Changes whenever a card was added, changed or removed; a stat per model: cheap enough for each request."""

@@ -63,7 +63,7 @@ class LlamaCpp:
         }
 
     def answers(self, seat: Seat) -> bool:
-        if "rerank" in seat.card.tasks and seat.card.embeds:
+        if seat.card.ranks:
             ranked = _post(seat, "/v1/rerank", {"query": "a", "documents": ["a"], "model": seat.card.id})
             return ranked is not None and len(ranked.get("results", ())) == 1
         if seat.card.embeds:
@@ -115,9 +115,7 @@ def _in_wheel() -> Path:
 def _embedder(seat: Seat) -> tuple[str, ...]:
     """A text of an encoder goes through in one piece, so the batch is as long as the context."""
     batch = str(seat.context_tokens)
-    purpose = (
-        ("--rerank",) if "rerank" in seat.card.tasks else ("--embedding", "--pooling", seat.card.pooling or "mean")
-    )
+    purpose = ("--rerank",) if seat.card.ranks else ("--embedding", "--pooling", seat.card.pooling or "mean")
     return (*purpose, "--batch-size", batch, "--ubatch-size", batch)
 
 

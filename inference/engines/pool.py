@@ -141,11 +141,12 @@ class Pool:
                 f"no engine on this box serves {card.format} models", "import the model in another format"
             )
         weights = self._registry.path(card)
-        if not weights.is_file() or weights.stat().st_size != card.size_bytes:
+        if not self._registry.whole(card):
             raise VerificationFailed(
                 f"the weights of {card.id} are missing or cut short", f"`appliance model verify {card.id}`"
             )
-        read_header(weights)
+        if card.format == "gguf":
+            read_header(weights)
         context = context_of(card, self._settings.context_tokens)
         needed = engine.memory_bytes(card, self._settings.slots, context)
         fit = fit_memory(card.id, needed, psutil.virtual_memory().available)

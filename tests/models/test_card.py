@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import UsageError
-from models.card import Card, card_from, checked_name, checked_tasks, derived_tasks, name_from_file
+from models.card import Card, card_from, checked_name, checked_tasks, name_from_file, suggested_tasks
 from models.gguf import read_header
 from tests.models.gguf_files import TENSORS, TEXT, assemble, entry, text, write_good
 
@@ -14,7 +14,8 @@ from tests.models.gguf_files import TENSORS, TEXT, assemble, entry, text, write_
 def test_a_card_tells_what_the_header_tells(tmp_path: Path) -> None:
     card = card_from(read_header(write_good(tmp_path / "m.gguf")), "coder", "ab" * 32, aliases=["c", "c"])
     assert (card.architecture, card.parameters, card.context_tokens, card.quantisation) == ("llama", 160, 2048, "Q8_0")
-    assert card.licence == "MIT" and card.tasks == ("chat",) and card.chat_template and card.aliases == ("c",)
+    assert card.licence == "MIT" and card.chat_template and card.aliases == ("c",)
+    assert card.tasks == () and "chat" in card.could
     assert card.digest == "abababababab" and not card.embeds
     assert Card.model_validate_json(card.model_dump_json()) == card
 
@@ -28,17 +29,15 @@ def test_a_persons_word_on_licence_and_tasks_goes_before_the_file(tmp_path: Path
 @pytest.mark.parametrize(
     ("architecture", "pooling", "template", "tasks"),
     [
-        ("llama", "", True, ("chat",)),
+        ("llama", "", True, ("chat", "repair", "review", "triage")),
         ("llama", "", False, ()),
         ("bert", "", False, ("embedding",)),
         ("bert", "rank", False, ("rerank",)),
         ("qwen2", "last", True, ("embedding",)),
     ],
 )
-def test_a_header_never_admits_for_repair_or_review(
-    architecture: str, pooling: str, template: bool, tasks: tuple[str, ...]
-) -> None:
-    assert derived_tasks(architecture, pooling, template) == tasks
+def test_a_header_says_what_to_try(architecture: str, pooling: str, template: bool, tasks: tuple[str, ...]) -> None:
+    assert suggested_tasks(architecture, pooling, template) == tasks
 
 
 @pytest.mark.parametrize("name", ["auto", "search", "", "-a", "A", "a/b", "..", "a b", "a" * 65, "ä", "a\n"])
