@@ -1,8 +1,8 @@
 """The door to the models: Flask under gunicorn with one gevent worker.
 
-The way of a call: `app` reads it → `chat` or `embedding` puts the body into one shape → `router.decide` names
-candidates → `calls` finds one that answers (the only retry loop) → `plain` or `relay` sends the answer, shaped by
-`stream`. `watch` notices clients that leave, `surroundings` holds what files say now: rules, keys, models, engines.
+The way of a call: `app` reads it → its door (`doors`) puts the body into one shape → `router.decide` names
+candidates → `calls` finds one that answers (the only retry loop) → `views` or `relay` sends the answer, shaped by
+`stream` and said in the client's API. `watch` notices clients that leave, `surroundings` holds what files say now: rules, keys, models, engines.
 `server` puts the process together; only its worker is patched for gevent.
 """
 

@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from appliance.errors import FactoryError
 from inference.gateway import views
+from inference.gateway.doors import DOORS, failure_body
 from inference.gateway.faults import ApiError, from_factory
 from inference.gateway.parts import Parts
 
@@ -52,7 +53,7 @@ def create_app(parts: Parts) -> Flask:
 
 
 def _add_paths(app: Flask, parts: Parts) -> None:
-    for path in views.KINDS:
+    for path in DOORS:
         app.add_url_rule(path, path, partial(views.answer_call, parts, path), methods=["POST"])
     app.add_url_rule("/v1/route", "route", partial(views.explain_route, parts), methods=["POST"])
     app.add_url_rule("/v1/models", "models", partial(views.list_models, parts))
@@ -97,9 +98,11 @@ def _leave(parts: Parts, response: Response) -> Response:
     call = g.get("call")
     model = call.model if call is not None else ""
     headers = response.headers
-    headers["x-request-id"] = g.request_id
+    headers["x-request-id"] = headers["request-id"] = g.request_id
     headers["x-appliance-model"] = model or "none"
     headers["x-appliance-route"] = header_text(g.get("route") or "none")
+    if ignored := g.get("ignored"):
+        headers["x-appliance-ignored"] = header_text(", ".join(ignored))
     headers.update(CORS)
     if response.status_code == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -118,7 +121,7 @@ def header_text(text: str) -> str:
 
 
 def _failed(error: Exception) -> Response:
-    """Everything that is raised ends here, in OpenAI's shape."""
+    """Everything that is raised ends here, in the shape of the API that was spoken."""
     if isinstance(error, HTTPException):
         status = error.code or 500
         said = ENGLISH.get(status) or error.description or "the request was refused"
@@ -130,6 +133,6 @@ def _failed(error: Exception) -> Response:
     elif not isinstance(error, ApiError):
         log.error("request %s failed", g.get("request_id"), exc_info=error)
         error = ApiError(500, "the gateway failed; its log says why", "internal_error", final=True)
-    response = views.json_response(error.body(), error.status)
+    response = views.json_response(failure_body(request.path, error, g.request_id), error.status)
     response.headers.update(error.headers())
     return response

@@ -129,7 +129,7 @@ class Caller:
         call.attempts += 1
         began = time.perf_counter()
         try:
-            answer = self._upstream.post(row.url, call.path, body, token, call.trip)
+            answer = self._upstream.post(row.url, call.prepared.path, body, token, call.trip)
             try:
                 if answer.status == 200:
                     return read(answer)

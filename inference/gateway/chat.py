@@ -40,6 +40,8 @@ class Prepared:
 
     payload: dict[str, Any]
     model: str
+    path: str
+    """Where the engine takes it; the client may have come by another door."""
     stream: bool = False
     include_usage: bool = False
     prompt_tokens: int = 0
@@ -47,6 +49,8 @@ class Prepared:
     must_call: bool = False
     """The client demands a tool call: the answer's text is that call (see `demand`)."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+    """What was asked for and could be left out without harm; named in a header."""
 
     def for_model(self, model: str) -> bytes:
         """The body for this model's engine."""
@@ -65,7 +69,7 @@ def prepare_chat(body: Mapping[str, Any]) -> Prepared:
     length = _characters(payload["messages"]) + len(orjson.dumps(payload.get("tools", "")))
     if demanded:
         demand_call(payload, demanded)
-    return _finish(body, payload, length, needs, must_call=bool(demanded))
+    return _finish(body, payload, "/v1/chat/completions", length, needs, must_call=bool(demanded))
 
 
 def prepare_completion(body: Mapping[str, Any]) -> Prepared:
@@ -79,7 +83,7 @@ def prepare_completion(body: Mapping[str, Any]) -> Prepared:
         )
     payload = _known(body, TEXT)
     payload["prompt"] = prompt
-    return _finish(body, payload, _characters(prompt), [])
+    return _finish(body, payload, "/v1/completions", _characters(prompt), [])
 
 
 def _known(body: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
@@ -87,7 +91,7 @@ def _known(body: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _finish(
-    body: Mapping[str, Any], payload: dict[str, Any], length: int, needs: list[str], must_call: bool = False
+    body: Mapping[str, Any], payload: dict[str, Any], path: str, length: int, needs: list[str], must_call: bool = False
 ) -> Prepared:
     limit = body.get("max_completion_tokens")
     limit = body.get("max_tokens") if limit is None else limit
@@ -105,6 +109,7 @@ def _finish(
     return Prepared(
         payload=payload,
         model=model_of(body),
+        path=path,
         stream=stream,
         include_usage=isinstance(options, Mapping) and options.get("include_usage") is True,
         prompt_tokens=length // CHARACTERS_PER_TOKEN,

@@ -23,6 +23,7 @@ def prepare_embedding(body: Mapping[str, Any]) -> Prepared:
     return Prepared(
         payload={"input": texts},
         model=model_of(body),
+        path="/v1/embeddings",
         prompt_tokens=longest,
         metadata=metadata if isinstance(metadata, Mapping) else {},
     )

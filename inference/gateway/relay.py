@@ -10,7 +10,7 @@ from __future__ import annotations
 import http.client
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import gevent
 import orjson
@@ -19,7 +19,7 @@ from gevent.queue import Empty, Queue
 from inference.gateway.calls import Call, lost
 from inference.gateway.faults import ApiError, from_engine
 from inference.gateway.parts import Parts
-from inference.gateway.stream import Broken, Events, Shaper, event
+from inference.gateway.stream import Broken, ChatVoice, Events, Shaper, Voice
 from inference.gateway.upstream import LOST, Answer
 from inference.gateway.watch import GONE, ended_early
 
@@ -38,14 +38,17 @@ WAITING = b""
 class Relay:
     """One stream."""
 
-    def __init__(self, parts: Parts, call: Call) -> None:
+    def __init__(self, parts: Parts, call: Call, voice: Callable[[str], Voice]) -> None:
+        """`voice` makes the voice once the model is known."""
         self._parts = parts
         self._call = call
+        self._voice_of = voice
+        self._voice: Voice = ChatVoice()
         self._queue: Queue[Piece] = Queue(PIECES_AHEAD)
         self._greenlet = gevent.spawn(self._pump)
         self._patience = parts.settings.gateway.keepalive_seconds
         self._first: Piece = WAITING
-        self._shaper = Shaper("", False)
+        self._shaper = Shaper("")
         self._failure: ApiError | None = None
         self._whole = False
         self._settled = False
@@ -59,13 +62,15 @@ class Relay:
             raise self._first
         self._call.pinned = True
         self._call.model = self._call.model or self._call.decision.candidates[0]
-        prepared = self._call.prepared
-        self._shaper = Shaper(self._call.model, prepared.include_usage, prepared.must_call)
+        self._shaper = Shaper(self._call.model, self._call.prepared.must_call)
+        self._voice = self._voice_of(self._call.model)
         self._parts.first_byte(self._call)
 
     def body(self) -> Iterator[bytes]:
         """What the client gets."""
         events, piece, spoken = Events(), self._first, time.monotonic()
+        if greeting := self._voice.begin():
+            yield greeting
         while piece is not None and not isinstance(piece, ApiError):
             try:
                 out = self._shape(events, piece) if piece else COMMENT
@@ -80,11 +85,11 @@ class Relay:
             piece = self._next()
         if piece is None and self._shaper.finished:
             self._whole = True
-            yield self._shaper.finish()
+            yield self._voice.end(self._shaper.usage)
             return
         self._failure = piece or lost(self._call.model, EOFError("the stream ended before the answer did"))
         if self._call.trip.ended != GONE:
-            yield event(self._failure.body())
+            yield self._voice.fail(self._failure)
 
     def close(self) -> None:
         """The response is over, by its end or by the client's. Safe to call twice."""
@@ -102,10 +107,12 @@ class Relay:
         for payload in events.feed(piece):
             if payload == b"[DONE]":
                 self._whole = True
-                shaped.append(self._shaper.finish())
+                shaped.append(self._voice.end(self._shaper.usage))
                 break
             try:
-                shaped.append(self._shaper.shape(payload))
+                chunk = self._shaper.shape(payload)
+                if chunk is not None:
+                    shaped.append(self._voice.say(chunk))
             except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
                 raise Broken({"error": {"message": f"a chunk of the stream cannot be read: {error}"}}) from error
         return b"".join(shaped)

@@ -2,15 +2,18 @@
 
 Engines differ in small things that break clients: null instead of absent, missing indices, usage in the wrong chunk,
 `stop` after a tool call, a name that is a file path. One stream has one shaper, which remembers what was said already.
+A shaped chunk is the gateway's inner word; a `Voice` says it in the API that the client speaks.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import orjson
 
 from inference.gateway.demand import call_in
+from inference.gateway.faults import ApiError
 
 CHUNK_KEYS = ("id", "object", "created", "system_fingerprint")
 DONE = b"data: [DONE]\n\n"
@@ -49,12 +52,55 @@ def event(value: Any) -> bytes:
     return b"data: " + orjson.dumps(value) + b"\n\n"
 
 
+class Voice(Protocol):
+    """How one stream sounds in one API. Each method returns the bytes to send, which may be none."""
+
+    def begin(self) -> bytes:
+        """Before anything is known but the model."""
+        ...
+
+    def say(self, chunk: dict[str, Any]) -> bytes:
+        """A shaped chunk."""
+        ...
+
+    def end(self, usage: Mapping[str, Any]) -> bytes:
+        """The answer is whole."""
+        ...
+
+    def fail(self, failure: ApiError) -> bytes:
+        """The answer broke off."""
+        ...
+
+
+class ChatVoice:
+    """Chat and text completions: the chunks as they are."""
+
+    def __init__(self, include_usage: bool = False) -> None:
+        self._include_usage = include_usage
+        self._head: dict[str, Any] = {}
+
+    def begin(self) -> bytes:
+        return b""
+
+    def say(self, chunk: dict[str, Any]) -> bytes:
+        if not self._head:
+            self._head = {key: value for key, value in chunk.items() if key != "choices"}
+        return event(chunk)
+
+    def end(self, usage: Mapping[str, Any]) -> bytes:
+        if self._include_usage and usage:
+            return event({**self._head, "choices": [], "usage": usage}) + DONE
+        return DONE
+
+    def fail(self, failure: ApiError) -> bytes:
+        return event(failure.body())
+
+
 class Shaper:
     """Shapes the chunks of one stream of a chat or text completion."""
 
-    def __init__(self, model: str, include_usage: bool, must_call: bool = False) -> None:
+    def __init__(self, model: str, must_call: bool = False) -> None:
         self.model = model
-        self.include_usage = include_usage
         self.must_call = must_call
         self.usage: dict[str, Any] = {}
         self.finished = False
@@ -63,8 +109,8 @@ class Shaper:
         self._calls: dict[int, set[int]] = {}
         self._demanded: dict[int, str] = {}
 
-    def shape(self, payload: bytes) -> bytes:
-        """One chunk as an event; empty when the client must not see it. Raises Broken for an error in the stream."""
+    def shape(self, payload: bytes) -> dict[str, Any] | None:
+        """One chunk; None when the client must not see it. Raises Broken for an error in the stream."""
         chunk = orjson.loads(payload)
         if "error" in chunk and "choices" not in chunk:
             raise Broken(chunk)
@@ -72,21 +118,15 @@ class Shaper:
             self.usage = chunk["usage"]
         choices = chunk.get("choices")
         if not choices:
-            return b""
+            return None
         if not self._head:
             self._head = {key: chunk[key] for key in CHUNK_KEYS if chunk.get(key) is not None} | {"model": self.model}
         for n, choice in enumerate(choices):
             choice.setdefault("index", n)
             self._shape_choice(choice)
         if self.must_call and not any(choice.get("delta") or choice.get("finish_reason") for choice in choices):
-            return b""
-        return event({**self._head, "choices": choices})
-
-    def finish(self) -> bytes:
-        """What ends the stream: the usage chunk when it was asked for, then `[DONE]`."""
-        if self.include_usage and self.usage:
-            return event({**self._head, "choices": [], "usage": self.usage}) + DONE
-        return DONE
+            return None
+        return {**self._head, "choices": choices}
 
     def _shape_choice(self, choice: dict[str, Any]) -> None:
         index = choice["index"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -13,12 +13,11 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from inference.catalogue import Entry
 from inference.gateway.calls import Call, parsed
-from inference.gateway.chat import Prepared, prepare_chat, prepare_completion
-from inference.gateway.embedding import prepare_embedding, shape_embeddings
+from inference.gateway.chat import Prepared
+from inference.gateway.doors import DOORS, Speech
 from inference.gateway.faults import ApiError, bad_request
 from inference.gateway.parts import Parts
 from inference.gateway.relay import Relay
-from inference.gateway.stream import shape_answer
 from inference.gateway.upstream import Answer
 from inference.router import Decision, RouteRequest, as_json, decide
 from inference.rules import Sensitivity
@@ -28,53 +27,31 @@ ABOUT = ("stage", "repo", "item")
 """What a caller may say about a call in `metadata`, besides `task`, and finds again in its usage line."""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """One kind of call: the task it is when nothing else is said, and how its body and its answer are shaped."""
-
-    task: str
-    prepare: Callable[[Mapping[str, Any]], Prepared]
-    shape: Callable[[dict[str, Any], str, Mapping[str, Any], Prepared], dict[str, Any]]
-
-
-def _shape_text(answer: dict[str, Any], model: str, body: Mapping[str, Any], prepared: Prepared) -> dict[str, Any]:  # noqa: ARG001
-    return shape_answer(answer, model, prepared.must_call)
-
-
-def _shape_vectors(answer: dict[str, Any], model: str, body: Mapping[str, Any], prepared: Prepared) -> dict[str, Any]:  # noqa: ARG001
-    return shape_embeddings(answer, model, body)
-
-
-KINDS: Mapping[str, Kind] = {
-    "/v1/chat/completions": Kind("chat", prepare_chat, _shape_text),
-    "/v1/completions": Kind("chat", prepare_completion, _shape_text),
-    "/v1/embeddings": Kind("embedding", prepare_embedding, _shape_vectors),
-}
-
-
 def answer_call(parts: Parts, path: str) -> Response:
     """A call to a model, streamed or not."""
-    kind, body = KINDS[path], body_of_request()
-    prepared = kind.prepare(body)
-    decision = route(parts, routing(prepared, kind.task))
+    door, body = DOORS[path], body_of_request()
+    speech = door.enter(body)
+    prepared = speech.prepared
+    g.ignored = prepared.ignored
+    decision = route(parts, routing(prepared, door.task))
     call = Call(
-        id=g.request_id, path=path, prepared=prepared, decision=decision, about=about(prepared, kind.task),
+        id=g.request_id, path=path, prepared=prepared, decision=decision, about=about(prepared, door.task),
         trip=parts.watch.enter(request.environ.get("gunicorn.socket")), started=g.started,
     )  # fmt: skip
     g.call = call
     parts.metrics.in_flight.inc()
-    return _streamed(parts, call) if prepared.stream else _whole(parts, call, kind, body)
+    return _streamed(parts, call, speech) if prepared.stream else _whole(parts, call, speech)
 
 
-def _streamed(parts: Parts, call: Call) -> Response:
-    relay = Relay(parts, call)
+def _streamed(parts: Parts, call: Call, speech: Speech) -> Response:
+    relay = Relay(parts, call, speech.voice)
     relay.begin()
     response = Response(relay.body(), mimetype="text/event-stream", headers=STREAM_HEADERS)
     response.call_on_close(relay.close)
     return response
 
 
-def _whole(parts: Parts, call: Call, kind: Kind, body: Mapping[str, Any]) -> Response:
+def _whole(parts: Parts, call: Call, speech: Speech) -> Response:
     failure: ApiError | None = ApiError(500, "the gateway failed", "internal_error")
     usage: Mapping[str, Any] = {}
     try:
@@ -82,7 +59,7 @@ def _whole(parts: Parts, call: Call, kind: Kind, body: Mapping[str, Any]) -> Res
         if not isinstance(answer, dict):
             raise ApiError(502, f"the engine of {call.model} did not answer with JSON", "engine_failed", final=True)
         usage = answer.get("usage") or {}
-        shaped = kind.shape(answer, call.model, body, call.prepared)
+        shaped = speech.whole(answer, call.model)
         failure = None
         parts.first_byte(call)
         return json_response(shaped)
@@ -147,8 +124,10 @@ def explain_route(parts: Parts) -> Response:
 
 
 def list_models(parts: Parts) -> Response:
-    """GET /v1/models."""
-    return json_response({"object": "list", "data": [model_as_json(entry) for entry in parts.surroundings.catalogue]})
+    """GET /v1/models, for clients of either API."""
+    rows = [model_as_json(entry) for entry in parts.surroundings.catalogue]
+    ends = {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]} if rows else {"first_id": None, "last_id": None}
+    return json_response({"object": "list", "data": rows, "has_more": False, **ends})
 
 
 def show_model(parts: Parts, name: str) -> Response:
@@ -161,9 +140,10 @@ def show_model(parts: Parts, name: str) -> Response:
 
 
 def model_as_json(entry: Entry) -> dict[str, Any]:
-    """A model as OpenAI lists it, with what vLLM and others add."""
+    """A model as OpenAI lists it, with what the Messages API, vLLM and others add."""
     return {
         "id": entry.id, "object": "model", "created": entry.created, "owned_by": "appliance",
+        "type": "model", "display_name": entry.id, "created_at": datetime.fromtimestamp(entry.created, UTC).isoformat(),
         "context_length": entry.context_tokens, "max_model_len": entry.context_tokens, "sha256": entry.sha256,
         "tasks": list(entry.tasks), "aliases": list(entry.aliases),
     }  # fmt: skip

@@ -22,7 +22,7 @@ from appliance.errors import (
 from inference.gateway.chat import normalise_messages, prepare_chat, prepare_completion
 from inference.gateway.embedding import decode, encode, prepare_embedding, shape_embeddings
 from inference.gateway.faults import ApiError, from_engine, from_factory
-from inference.gateway.stream import DONE, Broken, Events, Shaper, shape_answer
+from inference.gateway.stream import DONE, Broken, ChatVoice, Events, Shaper, shape_answer
 from inference.router import ContextExceeded
 from tests.inference.mock_engine import USAGE, USAGE_CHUNK, delta, whole_answer
 
@@ -97,8 +97,9 @@ def test_a_tool_choice_without_such_a_tool_is_refused(choice: Any) -> None:
 
 
 def shaped(*chunks: dict[str, Any], usage: bool = False, must_call: bool = False) -> list[dict[str, Any]]:
-    shaper = Shaper("m", usage, must_call)
-    out = b"".join(shaper.shape(orjson.dumps(chunk)) for chunk in chunks) + shaper.finish()
+    shaper, voice = Shaper("m", must_call), ChatVoice(usage)
+    made = [shaper.shape(orjson.dumps(chunk)) for chunk in chunks]
+    out = b"".join(voice.say(chunk) for chunk in made if chunk) + voice.end(shaper.usage)
     assert out.endswith(DONE)
     return [orjson.loads(line[6:]) for line in out.removesuffix(DONE).split(b"\n\n") if line]
 
@@ -188,7 +189,7 @@ def test_definitions_of_demanded_tools_keep_apart() -> None:
 
 def test_an_error_inside_a_stream_is_raised() -> None:
     with pytest.raises(Broken):
-        Shaper("m", False).shape(b'{"error": {"message": "no"}}')
+        Shaper("m").shape(b'{"error": {"message": "no"}}')
 
 
 @given(st.integers(1, 7))
