@@ -2,8 +2,8 @@
 
 The way of a call: `app` reads it → its door (`doors`) puts the body into one shape → `router.decide` names
 candidates → `calls` finds one that answers (the only retry loop) → `views` or `relay` sends the answer, shaped by
-`stream` and said in the client's API. `watch` notices clients that leave, `surroundings` holds what files say now: rules, keys, models, engines.
-`server` puts the process together; only its worker is patched for gevent.
+`stream` and said in the client's API. `watch` notices clients that leave, `surroundings` holds what files say now:
+rules, keys, models, engines. `server` puts the process together; only its worker is patched for gevent.
 """
 
 from appliance.config import Home, Settings
