@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from appliance.errors import FactoryError
 from inference.gateway import views
-from inference.gateway.doors import DOORS, failure_body
+from inference.gateway.doors import DOORS, RESPONSES, failure_body
 from inference.gateway.faults import ApiError, from_factory
 from inference.gateway.parts import Parts
 
@@ -33,7 +33,7 @@ CORS = {
     "Access-Control-Expose-Headers": "x-appliance-model, x-appliance-route, x-request-id, retry-after",
 }
 PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    "Access-Control-Allow-Methods": "GET, POST, DELETE, OPTIONS",
     "Access-Control-Allow-Headers": "*, Authorization",
     "Access-Control-Max-Age": "86400",
 }
@@ -55,6 +55,8 @@ def create_app(parts: Parts) -> Flask:
 def _add_paths(app: Flask, parts: Parts) -> None:
     for path in DOORS:
         app.add_url_rule(path, path, partial(views.answer_call, parts, path), methods=["POST"])
+    app.add_url_rule(f"{RESPONSES}/<id>", "response", partial(views.show_response, parts))
+    app.add_url_rule(f"{RESPONSES}/<id>", "drop", partial(views.drop_response, parts), methods=["DELETE"])
     app.add_url_rule("/v1/route", "route", partial(views.explain_route, parts), methods=["POST"])
     app.add_url_rule("/v1/models", "models", partial(views.list_models, parts))
     app.add_url_rule("/v1/models/<path:name>", "model", partial(views.show_model, parts))

@@ -1,4 +1,4 @@
-"""The doors: for each path of a call, how its body becomes a call of ours, and how the answer is said. Pure.
+"""The doors: for each path of a call, how its body becomes a call of ours, and how the answer is said.
 
 Inside there is one shape, the chat completion (beside vectors and ranks). Each door is a thin translation at its edge:
 another API is one more file of such functions and one more line in `DOORS`.
@@ -6,21 +6,25 @@ another API is one more file of such functions and one more line in `DOORS`.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from inference.gateway import messages
+from inference.gateway import messages, responses
 from inference.gateway.chat import Prepared, prepare_chat, prepare_completion
 from inference.gateway.embedding import prepare_embedding, shape_embeddings
-from inference.gateway.faults import ApiError
+from inference.gateway.faults import ApiError, bad_request
+from inference.gateway.kept import Kept
 from inference.gateway.messages_answer import MessagesVoice, message_of
 from inference.gateway.rerank import prepare_rerank, shape_ranks
+from inference.gateway.responses_answer import ResponsesVoice, empty_response, response_of
 from inference.gateway.stream import ChatVoice, Voice, shape_answer
 
 MESSAGES = "/v1/messages"
 COUNT = "/v1/messages/count_tokens"
+RESPONSES = "/v1/responses"
 Body = Mapping[str, Any]
 
 
@@ -36,19 +40,27 @@ class Speech:
 
 
 @dataclass(frozen=True)
+class Visitor:
+    """Who calls, and what is kept for him from earlier calls."""
+
+    owner: str
+    kept: Kept
+
+
+@dataclass(frozen=True)
 class Door:
     """One path: the task a call is when it does not say, and how it is understood."""
 
     task: str
-    enter: Callable[[Body], Speech]
+    enter: Callable[[Body, Visitor], Speech]
 
 
-def enter_chat(body: Body) -> Speech:
+def enter_chat(body: Body, visitor: Visitor) -> Speech:  # noqa: ARG001
     """Chat completions."""
     return _openai(prepare_chat(body))
 
 
-def enter_completion(body: Body) -> Speech:
+def enter_completion(body: Body, visitor: Visitor) -> Speech:  # noqa: ARG001
     """Text completions."""
     return _openai(prepare_completion(body))
 
@@ -61,12 +73,12 @@ def _openai(prepared: Prepared) -> Speech:
     )
 
 
-def enter_embedding(body: Body) -> Speech:
+def enter_embedding(body: Body, visitor: Visitor) -> Speech:  # noqa: ARG001
     """Embeddings."""
     return Speech(prepare_embedding(body), lambda answer, model: shape_embeddings(answer, model, body), _silent)
 
 
-def enter_rerank(body: Body) -> Speech:
+def enter_rerank(body: Body, visitor: Visitor) -> Speech:  # noqa: ARG001
     """Ranks of documents."""
     return Speech(prepare_rerank(body), lambda answer, model: shape_ranks(answer, model, body), _silent)
 
@@ -75,7 +87,7 @@ def _silent(model: str) -> Voice:  # noqa: ARG001
     return ChatVoice()
 
 
-def enter_messages(body: Body) -> Speech:
+def enter_messages(body: Body, visitor: Visitor) -> Speech:  # noqa: ARG001
     """The Messages API."""
     prepared = replace(prepare_chat(messages.chat_body(body)), ignored=messages.ignored(body))
     id = uuid.uuid4().hex
@@ -86,12 +98,52 @@ def enter_messages(body: Body) -> Speech:
     )
 
 
+def enter_responses(body: Body, visitor: Visitor) -> Speech:
+    """The Responses API."""
+    before = _before(body.get("previous_response_id"), visitor)
+    prepared = replace(prepare_chat(responses.chat_body(body, before)), ignored=responses.ignored(body))
+    created = int(time.time())
+
+    def keep(response: dict[str, Any]) -> None:
+        if body.get("store") is not False and visitor.kept.on:
+            visitor.kept.put(visitor.owner, response, [*before, *responses.items_of(body)])
+
+    def voice(model: str) -> ResponsesVoice:
+        made = empty_response(body, model, uuid.uuid4().hex, created)
+        return ResponsesVoice(made, responses.custom_tools(body), keep)
+
+    return Speech(
+        prepared,
+        lambda answer, model: response_of(shape_answer(answer, model, prepared.must_call), voice(model)),
+        voice,
+    )
+
+
+def _before(id: Any, visitor: Visitor) -> tuple[responses.Item, ...]:
+    """The conversation up to an earlier response. Raises ApiError (400) when it is not kept."""
+    if id is None:
+        return ()
+    if not visitor.kept.on:
+        raise bad_request(
+            "this box keeps no responses (gateway.responses_kept is 0); send the whole `input`",
+            "previous_response_id", "unsupported_parameter",
+        )  # fmt: skip
+    found = visitor.kept.get(visitor.owner, str(id))
+    if found is None:
+        raise bad_request(
+            f"there is no response {id!r} of yours; they are kept for hours, in memory: send the whole `input`",
+            "previous_response_id", "previous_response_not_found",
+        )  # fmt: skip
+    return found.items
+
+
 DOORS: Mapping[str, Door] = {
     "/v1/chat/completions": Door("chat", enter_chat),
     "/v1/completions": Door("chat", enter_completion),
     "/v1/embeddings": Door("embedding", enter_embedding),
     "/v1/rerank": Door("rerank", enter_rerank),
     MESSAGES: Door("chat", enter_messages),
+    RESPONSES: Door("chat", enter_responses),
 }
 
 

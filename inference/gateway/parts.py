@@ -11,6 +11,7 @@ from appliance.config import Home, Settings
 from inference.engines.client import EnginesClient
 from inference.gateway.calls import Call, Caller
 from inference.gateway.faults import ApiError
+from inference.gateway.kept import Kept
 from inference.gateway.metrics import Metrics
 from inference.gateway.surroundings import Surroundings
 from inference.gateway.upstream import Upstream
@@ -31,6 +32,7 @@ class Parts:
     watch: Watch
     metrics: Metrics
     usage: UsageLog
+    kept: Kept
 
     @classmethod
     def of(cls, home: Home, settings: Settings) -> Parts:
@@ -39,7 +41,8 @@ class Parts:
         upstream = Upstream(settings.gateway.request_timeout_seconds)
         caller = Caller(surroundings, EnginesClient(home, timeout=ENGINES_SECONDS), upstream, metrics, settings)
         watch = Watch(settings.gateway.request_timeout_seconds)
-        return cls(settings, surroundings, caller, watch, metrics, UsageLog(home.spool))
+        kept = Kept(settings.gateway.responses_kept)
+        return cls(settings, surroundings, caller, watch, metrics, UsageLog(home.spool), kept)
 
     def first_byte(self, call: Call) -> None:
         """The answer begins: note how long that took, and how much of it was our own doing."""

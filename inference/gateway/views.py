@@ -14,7 +14,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from inference.catalogue import Entry
 from inference.gateway.calls import Call, parsed
 from inference.gateway.chat import Prepared
-from inference.gateway.doors import DOORS, Speech
+from inference.gateway.doors import DOORS, Speech, Visitor
 from inference.gateway.faults import ApiError, bad_request
 from inference.gateway.parts import Parts
 from inference.gateway.relay import Relay
@@ -30,7 +30,7 @@ ABOUT = ("stage", "repo", "item")
 def answer_call(parts: Parts, path: str) -> Response:
     """A call to a model, streamed or not."""
     door, body = DOORS[path], body_of_request()
-    speech = door.enter(body)
+    speech = door.enter(body, Visitor(g.key.id, parts.kept))
     prepared = speech.prepared
     g.ignored = prepared.ignored
     decision = route(parts, routing(prepared, door.task))
@@ -153,6 +153,26 @@ def ready(parts: Parts) -> Response:
     """GET /readyz: 200 when calls can be answered, else 503 and what is in the way."""
     problems = parts.surroundings.problems()
     return json_response({"ready": not problems, "problems": problems}, 503 if problems else 200)
+
+
+def show_response(parts: Parts, id: str) -> Response:
+    """GET /v1/responses/ID: a response that is still kept."""
+    found = parts.kept.get(g.key.id, id)
+    if found is None:
+        raise no_response(id)
+    return json_response(found.response)
+
+
+def drop_response(parts: Parts, id: str) -> Response:
+    """DELETE /v1/responses/ID."""
+    if not parts.kept.drop(g.key.id, id):
+        raise no_response(id)
+    return json_response({"id": id, "object": "response", "deleted": True})
+
+
+def no_response(id: str) -> ApiError:
+    """Unknown, forgotten, or somebody else's: the caller cannot tell which."""
+    return ApiError(404, f"there is no response {id!r} of yours here", "response_not_found", param="response_id")
 
 
 def body_of_request() -> dict[str, Any]:

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import anthropic
+import openai
 import pytest
 
-from tests.inference.gateway_process import BIG, CODER, EMBEDDER, Gateway, make_home, publish, running_gateway
+from inference.keys import KeyStore
+from tests.inference.gateway_process import BIG, CODER, EMBEDDER, Gateway, card, make_home, publish, running_gateway
 from tests.inference.mock_engine import (
     MockEngine,
     answer,
@@ -26,6 +28,7 @@ from tests.inference.mock_engine import (
     whole_answer,
 )
 
+RANKER = "ranker"
 HELLO: Any = [{"role": "user", "content": "Hello?"}]
 LOOK: Any = {"name": "look", "description": "Looks.", "input_schema": {"type": "object", "properties": {"at": {}}}}
 
@@ -39,7 +42,9 @@ def engine() -> Iterator[MockEngine]:
 @pytest.fixture(scope="module")
 def process(engine: MockEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     home = make_home(tmp_path_factory.mktemp("clients"))
-    publish(home, {EMBEDDER: engine.url, CODER: engine.url, BIG: engine.url})
+    (home.models / RANKER).mkdir()
+    (home.models / RANKER / "card.json").write_text(card(RANKER, ("rerank",)).model_dump_json())
+    publish(home, {EMBEDDER: engine.url, CODER: engine.url, BIG: engine.url, RANKER: engine.url})
     with running_gateway(home) as running:
         yield running
 
@@ -128,5 +133,84 @@ def test_anthropic_client_knows_our_errors(claude: anthropic.Anthropic, gateway:
 
 
 def test_anthropic_client_lists_models(claude: anthropic.Anthropic) -> None:
-    assert [model.id for model in claude.models.list()] == [EMBEDDER, BIG, CODER]
+    assert [model.id for model in claude.models.list()] == [EMBEDDER, BIG, CODER, RANKER]
     assert claude.models.retrieve("coder").display_name == CODER
+
+
+@pytest.fixture
+def client(gateway: Gateway) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=0, timeout=20) as made:
+        yield made
+
+
+RESPONSE_LOOK: Any = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": False}
+
+
+def test_openai_client_gets_a_response_and_goes_on_from_it(client: openai.OpenAI, engine: MockEngine) -> None:
+    first = client.responses.create(model="auto", input="Hello?", instructions="Be kind.")
+    assert (first.output_text, first.status, first.model) == ("Hello there", "completed", CODER)
+    assert first.usage is not None and first.usage.total_tokens == 10
+    second = client.responses.create(model=CODER, input="And?", previous_response_id=first.id)
+    assert [message["content"] for message in engine.asked[1].body["messages"]] == ["Hello?", "Hello there", "And?"]
+    assert second.previous_response_id == first.id
+    assert client.responses.retrieve(first.id).output_text == "Hello there"
+    client.responses.delete(first.id)
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(model=CODER, input="And?", previous_response_id=first.id)
+    assert caught.value.code == "previous_response_not_found"
+
+
+def test_openai_client_streams_a_response_with_thoughts_and_tools(client: openai.OpenAI, engine: MockEngine) -> None:
+    engine.will(tool_stream('{"at"', ': "tree"}'))
+    with client.responses.stream(model=CODER, input="Hello?", tools=[RESPONSE_LOOK]) as stream:
+        kinds = [event.type for event in stream]
+        made = stream.get_final_response()
+    assert kinds[0] == "response.created" and kinds[-1] == "response.completed"
+    assert [item.type for item in made.output] == ["reasoning", "message", "function_call", "function_call"]
+    assert made.output[2].type == "function_call" and made.output[2].arguments == '{"at": "tree"}'
+
+
+def test_openai_client_takes_several_steps_with_a_tool(client: openai.OpenAI, engine: MockEngine) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    engine.will(answer(whole_answer("", tool_calls=[call])), talk())
+    first = client.responses.create(model=CODER, input="Hello?", tools=[RESPONSE_LOOK], store=False)
+    (item,) = first.output
+    assert item.type == "function_call" and item.call_id == "c1"
+    result: Any = {"type": "function_call_output", "call_id": item.call_id, "output": "an owl"}
+    more: Any = [{"role": "user", "content": "Hello?"}, item.to_dict(), result]
+    second = client.responses.create(model=CODER, input=more, tools=[RESPONSE_LOOK])
+    assert second.output_text == "Hello there"
+    assert [message["role"] for message in engine.asked[1].body["messages"]] == ["user", "assistant", "tool"]
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(first.id)
+
+
+def test_openai_client_hears_that_a_response_failed(client: openai.OpenAI, engine: MockEngine) -> None:
+    engine.will(talk_then_die)
+    with client.responses.create(model=CODER, input="Hello?", stream=True) as stream:
+        last = list(stream)[-1]
+    assert last.type == "response.failed"
+    assert last.response.error is not None and "went away" in last.response.error.message
+
+
+def test_a_response_is_not_shown_to_another_key(client: openai.OpenAI, gateway: Gateway) -> None:
+    first = client.responses.create(model=CODER, input="Hello?")
+    _, token = KeyStore(gateway.home.secrets / "keys.json").create("another")
+    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=token, max_retries=0) as other:
+        with pytest.raises(openai.NotFoundError):
+            other.responses.retrieve(first.id)
+        with pytest.raises(openai.BadRequestError):
+            other.responses.create(model=CODER, input="And?", previous_response_id=first.id)
+
+
+def test_a_reranker_answers_with_the_best_documents_first(gateway: Gateway, engine: MockEngine) -> None:
+    rows = [{"index": 0, "relevance_score": -2.5}, {"index": 1, "relevance_score": 3.0}]
+    engine.will(answer({"results": rows, "usage": {"prompt_tokens": 9, "total_tokens": 9}}))
+    asked = {"model": RANKER, "query": "owl", "documents": ["a tree", {"text": "an owl"}], "return_documents": True}
+    made = gateway.http.post("/v1/rerank", json=asked).json()
+    assert [(row["index"], row["document"]["text"]) for row in made["results"]] == [(1, "an owl"), (0, "a tree")]
+    assert made["model"] == RANKER and made["usage"]["total_tokens"] == 9
+    assert engine.asked[0].path == "/v1/rerank" and engine.asked[0].body["documents"] == ["a tree", "an owl"]
+    assert len(gateway.http.post("/v1/rerank", json={**asked, "top_n": 1}).json()["results"]) == 1
+    for wrong in ({"query": ""}, {"documents": []}, {"documents": [3]}, {"top_n": 0}):
+        assert gateway.http.post("/v1/rerank", json={**asked, **wrong}).status_code == 400
