@@ -13,7 +13,7 @@ from appliance.repair.spectrum import Spectrum, near_first
 PLAN = "known"
 SLOWDOWN = 8.0
 """How many times its usual time a test may take under a candidate."""
-SHORTEST, LONGEST = 0.1, 3.0
+SHORTEST, LONGEST = 0.05, 3.0
 """Bounds of one test's CPU time under a candidate, in seconds. An endless loop costs the shortest at least."""
 
 

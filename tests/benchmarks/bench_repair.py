@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import hashlib
 import json
 import random
+import re
 import shutil
 import signal
 import statistics
@@ -23,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,12 @@ from appliance.computers.probe import open_sandbox
 from appliance.computers.suite import run_suite
 from appliance.config import Home, RepairSettings, Settings
 from appliance.ports import Limits
+from appliance.repair.edits import new_contents
 from appliance.repair.ngram import ensure_ngram
 from appliance.repair.problem import Problem
 from appliance.repair.search import search
+from appliance.repair.source import Source
+from appliance.repair.templates import edits_of
 
 NEIGHBOURS = 3
 """Modules of a repository besides the broken one."""
@@ -57,6 +62,8 @@ class Row:
     right: bool
     any_right: bool
     """Whether any candidate shown would have been right."""
+    one_edit: bool
+    """Whether one edit of the search's library restores the sound text. Where not, another edit may still be right."""
     found: int
     tried: int
     cpu: float
@@ -124,9 +131,9 @@ class Bench:
                 now = ask(tree, subject, [arguments for arguments, _ in recorded])
                 seen = [example for example, answer in zip(recorded, now, strict=True) if answer != example[1]]
                 if seen and any(now):
-                    return self._search(
-                        tree, subject, mutant, recorded, seen, dict(zip(map(repr, recorded), now, strict=True)), known
-                    )
+                    answers = dict(zip(map(repr, recorded), now, strict=True))
+                    row = self._search(tree, subject, mutant, recorded, seen, answers, known)
+                    return row and replace(row, one_edit=restorable(mutant, sound))
             return None
         finally:
             shutil.rmtree(tree, ignore_errors=True)
@@ -203,6 +210,7 @@ print(sorted(seen))
             found.decision,
             right,
             any(marks),
+            False,
             len(found.candidates),
             found.tried,
             found.cpu_seconds,
@@ -218,6 +226,21 @@ print(sorted(seen))
                 Path(copy, "t", path).write_text(content, encoding="utf-8")
             now = ask(Path(copy, "t"), subject, [arguments for arguments, _ in recorded])
         return now == [answer for _, answer in recorded]
+
+
+def restorable(mutant: Mutant, sound: str) -> bool:
+    """Whether one edit of the search's library, anywhere in the broken function, leads back to the sound module."""
+    source = Source("m.py", mutant.text)
+    function = source.function_at(mutant.line)
+    wanted = ast.dump(ast.parse(sound))
+    letters = sorted(re.sub(r"[\s()]", "", sound))
+    for edit in edits_of(source, dict.fromkeys(range(function.first, function.last + 1), 1.0)):
+        text = new_contents(edit, {"m.py": mutant.text})["m.py"]
+        if sorted(re.sub(r"[\s()]", "", text)) == letters:
+            with contextlib.suppress(SyntaxError):
+                if ast.dump(ast.parse(text)) == wanted:
+                    return True
+    return False
 
 
 def share(count: int, of: int) -> str:
@@ -282,8 +305,10 @@ def main() -> None:
         except KeyboardInterrupt:
             print("stopped")
     if rows:
-        for title in ("kind", "known", "all"):
+        for title in ("kind", "known", "one_edit", "all"):
             table(rows, title)
+        cpu = sum(row.cpu for row in rows)
+        print(f"\n{sum(row.tried for row in rows) / cpu:.0f} candidates validated per second of CPU")
 
 
 if __name__ == "__main__":

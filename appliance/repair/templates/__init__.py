@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from appliance.repair.edits import Edit, replaced
 from appliance.repair.source import Source
-from appliance.repair.templates import names, operators, statements
+from appliance.repair.templates import ingredients, names, operators, statements
 from appliance.repair.templates.place import Change, Place, statements_of
 
 TEMPLATES: tuple[Callable[[Place], Iterator[Change]], ...] = (
@@ -33,6 +33,11 @@ TEMPLATES: tuple[Callable[[Place], Iterator[Change]], ...] = (
     statements.deletions,
     statements.insertions,
     statements.moves,
+    ingredients.accesses,
+    ingredients.calls,
+    ingredients.expressions,
+    ingredients.operands,
+    ingredients.conditions,
 )
 
 

@@ -224,10 +224,6 @@ def _wrapped(place: Place, node: ast.expr) -> Iterator[Change]:
     for index in ("0", "-1"):
         yield place.swap("added subscript", node, f"{bracketed(text, node)}[{index}]")
     yield place.swap("negated value", node, f"-{bracketed(text, node)}")
-    for name in place.assigned_before[:5]:
-        if name != text:
-            yield place.swap("combined", node, f"{bracketed(text, node)} + {name}")
-            yield place.swap("combined", node, f"{bracketed(text, node)} - {name}")
 
 
 def conditions(place: Place) -> Iterator[Change]:

@@ -60,8 +60,9 @@ def arithmetic(place: Place) -> Iterator[Change]:
                 if span:
                     yield Change("arithmetic operator", (span,))
             left, right = place.text(node.left), place.text(node.right)
-            for kept, operand in ((left, node.left), (right, node.right)):
-                yield place.swap("dropped operand", node, bracketed(kept, operand))
+            template = "dropped step" if old in ("+", "-") and right in ("1", "2") else "dropped operand"
+            yield place.swap(template, node, bracketed(left, node.left))
+            yield place.swap("dropped operand", node, bracketed(right, node.right))
             if old in ("-", "/", "//", "%", "**", "<<", ">>", "+"):
                 spans = ((*place.source.span(node.left), right), (*place.source.span(node.right), left))
                 yield Change("swapped operands", spans)

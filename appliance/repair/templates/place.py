@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -113,6 +114,21 @@ class Place:
             if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
                 first[inner.id] = min(first.get(inner.id, inner.lineno), inner.lineno)
         return tuple(name for name in self.names if first.get(name, 0) <= self.statement.lineno)
+
+    @cached_property
+    def visible(self) -> frozenset[str]:
+        """Names that have a value here: variables, what the module defines and imports, and what Python brings."""
+        bound = [
+            name
+            for node in self.source.tree.body
+            for name in (
+                [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+                if isinstance(node, ast.Import | ast.ImportFrom)
+                else [node.name] if isinstance(node, FunctionNode | ast.ClassDef) else []
+            )
+        ]
+        own = ("self", "cls") if any(isinstance(one, ast.ClassDef) for one in self.source.above(self.statement)) else ()
+        return frozenset((*self.assigned_before, *self.globals, *bound, *own, *dir(builtins)))
 
     def text(self, node: ast.AST) -> str:
         return self.source.of(node)
