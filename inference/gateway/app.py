@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from appliance.errors import FactoryError
 from inference.gateway import views
-from inference.gateway.doors import DOORS, RESPONSES, failure_body
+from inference.gateway.doors import COUNT, DOORS, RESPONSES, failure_body
 from inference.gateway.faults import ApiError, from_factory
 from inference.gateway.parts import Parts
 
@@ -47,7 +47,7 @@ def create_app(parts: Parts) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = parts.settings.gateway.max_body_mb * MEBIBYTE
     app.before_request(partial(_enter, parts))
     app.after_request(partial(_leave, parts))
-    app.register_error_handler(Exception, _failed)
+    app.register_error_handler(Exception, partial(_failed, parts))
     _add_paths(app, parts)
     return app
 
@@ -55,6 +55,7 @@ def create_app(parts: Parts) -> Flask:
 def _add_paths(app: Flask, parts: Parts) -> None:
     for path in DOORS:
         app.add_url_rule(path, path, partial(views.answer_call, parts, path), methods=["POST"])
+    app.add_url_rule(COUNT, "count", partial(views.count_tokens, parts), methods=["POST"])
     app.add_url_rule(f"{RESPONSES}/<id>", "response", partial(views.show_response, parts))
     app.add_url_rule(f"{RESPONSES}/<id>", "drop", partial(views.drop_response, parts), methods=["DELETE"])
     app.add_url_rule("/v1/route", "route", partial(views.explain_route, parts), methods=["POST"])
@@ -122,7 +123,7 @@ def header_text(text: str) -> str:
     return " ".join(text.split()).encode("ascii", "replace").decode()[:500]
 
 
-def _failed(error: Exception) -> Response:
+def _failed(parts: Parts, error: Exception) -> Response:
     """Everything that is raised ends here, in the shape of the API that was spoken."""
     if isinstance(error, HTTPException):
         status = error.code or 500
@@ -135,6 +136,9 @@ def _failed(error: Exception) -> Response:
     elif not isinstance(error, ApiError):
         log.error("request %s failed", g.get("request_id"), exc_info=error)
         error = ApiError(500, "the gateway failed; its log says why", "internal_error", final=True)
+    if "call" not in g:  # else it is counted when the call is settled
+        endpoint = request.url_rule.rule if request.url_rule is not None else "unknown"
+        parts.metrics.errors.labels(endpoint, error.code).inc()
     response = views.json_response(failure_body(request.path, error, g.request_id), error.status)
     response.headers.update(error.headers())
     return response

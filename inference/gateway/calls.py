@@ -58,6 +58,8 @@ class Call:
     away: float = 0.0
     """Seconds spent waiting for an engine: to load, to answer, and between two tries."""
     started: float = field(default_factory=time.perf_counter)
+    spoke: float = 0.0
+    """When the first token of a stream went out, by the same clock; 0 before."""
 
 
 class Caller:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 FINE = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
+QUICK = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
 COARSE = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 
@@ -20,19 +21,22 @@ class Metrics:
         def gauge(name: str, text: str) -> Gauge:
             return Gauge(f"appliance_gateway_{name}", text, registry=self.registry)
 
-        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(f"appliance_gateway_{name}", text, ("endpoint",), registry=self.registry, buckets=buckets)
+        def histogram(name: str, text: str, buckets: tuple[float, ...], label: str = "endpoint") -> Histogram:
+            return Histogram(f"appliance_gateway_{name}", text, (label,), registry=self.registry, buckets=buckets)
 
         self.requests = counter("requests_total", "Answers given", "endpoint", "model", "status")
         self.tokens = counter("tokens_total", "Tokens that engines reported", "model", "kind")
         self.retries = counter("retries_total", "Calls sent again to the same model", "model")
         self.fallbacks = counter("fallbacks_total", "Calls taken to the next candidate")
         self.routes = counter("routes_total", "Decisions of the router", "rule", "outcome")
+        self.errors = counter("errors_total", "Calls that ended with an error", "endpoint", "code")
         self.unrecorded = counter("usage_lines_lost_total", "Usage lines that could not be written")
         self.in_flight = gauge("in_flight", "Calls being answered")
         self.waiting = gauge("waiting", "Calls waiting for a model to be ready")
         self.seconds = histogram("request_seconds", "Time of whole calls", COARSE)
         self.first_byte = histogram("first_byte_seconds", "Time until the first byte of an answer", COARSE)
+        self.first_token = histogram("first_token_seconds", "Time until the first token of a stream", COARSE, "model")
+        self.per_token = histogram("token_seconds", "Time of each token of a stream after the first", QUICK, "model")
         self.overhead = histogram(
             "overhead_seconds", "Time until the first byte that was not spent waiting for an engine", FINE
         )

@@ -12,6 +12,7 @@ from inference.engines.client import EnginesClient
 from inference.gateway.calls import Call, Caller
 from inference.gateway.faults import ApiError
 from inference.gateway.kept import Kept
+from inference.gateway.measure import Measure
 from inference.gateway.metrics import Metrics
 from inference.gateway.surroundings import Surroundings
 from inference.gateway.upstream import Upstream
@@ -33,6 +34,7 @@ class Parts:
     metrics: Metrics
     usage: UsageLog
     kept: Kept
+    measure: Measure
 
     @classmethod
     def of(cls, home: Home, settings: Settings) -> Parts:
@@ -42,7 +44,8 @@ class Parts:
         caller = Caller(surroundings, EnginesClient(home, timeout=ENGINES_SECONDS), upstream, metrics, settings)
         watch = Watch(settings.gateway.request_timeout_seconds)
         kept = Kept(settings.gateway.responses_kept)
-        return cls(settings, surroundings, caller, watch, metrics, UsageLog(home.spool), kept)
+        measure = Measure(surroundings, upstream)
+        return cls(settings, surroundings, caller, watch, metrics, UsageLog(home.spool), kept, measure)
 
     def first_byte(self, call: Call) -> None:
         """The answer begins: note how long that took, and how much of it was our own doing."""
@@ -51,15 +54,25 @@ class Parts:
         if not call.pending:  # else the time spent waiting is not known yet
             self.metrics.overhead.labels(call.path).observe(max(0.0, passed - call.away))
 
+    def first_token(self, call: Call) -> None:
+        """A stream says its first word: note how long the client waited for it."""
+        call.spoke = time.perf_counter()
+        self.metrics.first_token.labels(call.model).observe(call.spoke - call.started)
+
     def settle(self, call: Call, usage: Mapping[str, Any], failure: ApiError | None) -> None:
         """The call is over: free its place, count it, write its line."""
         self.watch.leave(call.trip)
         self.metrics.in_flight.dec()
-        seconds = time.perf_counter() - call.started
+        now = time.perf_counter()
+        seconds = now - call.started
         self.metrics.seconds.labels(call.path).observe(seconds)
         tokens = {kind: int(usage.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion")}
         for kind, count in tokens.items():
             self.metrics.tokens.labels(call.model or "none", kind).inc(count)
+        if call.spoke and failure is None and tokens["completion"] > 1:
+            self.metrics.per_token.labels(call.model).observe((now - call.spoke) / (tokens["completion"] - 1))
+        if failure is not None:
+            self.metrics.errors.labels(call.path, failure.code).inc()
         entry = self.surroundings.card(call.model) if call.model else None
         written = self.usage.append(
             {
@@ -67,7 +80,9 @@ class Parts:
                 "digest": entry.sha256[:12] if entry else "", "rule": call.decision.rule, "attempts": call.attempts,
                 "stream": call.prepared.stream, "prompt_tokens": tokens["prompt"],
                 "completion_tokens": tokens["completion"], "seconds": round(seconds, 4),
-                "waited_seconds": round(call.away, 4), "status": failure.status if failure else 200,
+                "waited_seconds": round(call.away, 4),
+                "first_token_seconds": round(call.spoke - call.started, 4) if call.spoke else None,
+                "status": failure.status if failure else 200,
                 "error": failure.code if failure else "",
             }
         )  # fmt: skip

@@ -37,6 +37,12 @@ def pieces(chunk: dict[str, Any]) -> Iterator[Piece]:
             yield made
 
 
+def speaks(chunk: dict[str, Any]) -> bool:
+    """Whether a chunk of any choice has something for its reader, beyond a role."""
+    deltas = [choice.get("delta") or choice for choice in chunk["choices"]]
+    return any(delta.get(key) for delta in deltas for key in ("content", "text", "reasoning_content", "tool_calls"))
+
+
 def first_choice(chunk: dict[str, Any]) -> dict[str, Any]:
     """The only choice there is where an API knows no others."""
     choices = chunk.get("choices") or [{}]

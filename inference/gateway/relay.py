@@ -19,6 +19,7 @@ from gevent.queue import Empty, Queue
 from inference.gateway.calls import Call, lost
 from inference.gateway.faults import ApiError, from_engine
 from inference.gateway.parts import Parts
+from inference.gateway.pieces import speaks
 from inference.gateway.stream import Broken, ChatVoice, Events, Shaper, Voice
 from inference.gateway.upstream import LOST, Answer
 from inference.gateway.watch import GONE, ended_early
@@ -112,6 +113,8 @@ class Relay:
             try:
                 chunk = self._shaper.shape(payload)
                 if chunk is not None:
+                    if not self._call.spoke and speaks(chunk):
+                        self._parts.first_token(self._call)
                     shaped.append(self._voice.say(chunk))
             except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
                 raise Broken({"error": {"message": f"a chunk of the stream cannot be read: {error}"}}) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,8 +13,9 @@ from pydantic import ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from inference.catalogue import Entry
+from inference.gateway import messages
 from inference.gateway.calls import Call, parsed
-from inference.gateway.chat import Prepared
+from inference.gateway.chat import Prepared, prepare_chat
 from inference.gateway.doors import DOORS, Speech, Visitor
 from inference.gateway.faults import ApiError, bad_request
 from inference.gateway.parts import Parts
@@ -68,6 +70,20 @@ def _whole(parts: Parts, call: Call, speech: Speech) -> Response:
         raise
     finally:
         parts.settle(call, usage, failure)
+
+
+def count_tokens(parts: Parts) -> Response:
+    """POST /v1/messages/count_tokens. A header says whether an engine counted or the gateway guessed."""
+    prepared = prepare_chat(messages.chat_body(body_of_request()))
+    decision = route(parts, routing(replace(prepared, prompt_tokens=0), "chat"))
+    trip = parts.watch.enter(request.environ.get("gunicorn.socket"))
+    try:
+        tokens, counted = parts.measure.tokens(prepared, decision, trip)
+    finally:
+        parts.watch.leave(trip)
+    response = json_response({"input_tokens": tokens})
+    response.headers["x-appliance-count"] = "engine" if counted else "estimate"
+    return response
 
 
 def routing(prepared: Prepared, task: str) -> RouteRequest:

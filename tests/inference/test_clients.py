@@ -214,3 +214,20 @@ def test_a_reranker_answers_with_the_best_documents_first(gateway: Gateway, engi
     assert len(gateway.http.post("/v1/rerank", json={**asked, "top_n": 1}).json()["results"]) == 1
     for wrong in ({"query": ""}, {"documents": []}, {"documents": [3]}, {"top_n": 0}):
         assert gateway.http.post("/v1/rerank", json={**asked, **wrong}).status_code == 400
+
+
+def test_anthropic_client_counts_tokens_as_the_engine_does(
+    claude: anthropic.Anthropic, gateway: Gateway, engine: MockEngine
+) -> None:
+    engine.will(answer({"prompt": "<user>Hello?"}), answer({"tokens": [1, 2, 3, 4]}))
+    assert claude.messages.count_tokens(model=CODER, messages=HELLO, tools=[LOOK]).input_tokens == 4
+    assert [asked.path for asked in engine.asked] == ["/apply-template", "/tokenize"]
+    assert engine.asked[0].body["tools"][0]["function"]["name"] == "look"
+    assert engine.asked[1].body["content"] == "<user>Hello?"
+    engine.will(fail(404), answer({"count": 9, "tokens": []}))
+    assert claude.messages.count_tokens(model=CODER, messages=HELLO).input_tokens == 9
+    assert engine.asked[1].body["messages"] == HELLO
+    engine.will(fail(404))
+    long = {"role": "user", "content": "word " * 80}
+    raw = gateway.http.post("/v1/messages/count_tokens", json={"model": "auto", "messages": [long]})
+    assert (raw.json(), raw.headers["x-appliance-count"]) == ({"input_tokens": 100}, "estimate")

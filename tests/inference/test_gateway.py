@@ -426,6 +426,29 @@ def test_metrics_count_calls_tokens_and_our_own_time(gateway: Gateway) -> None:
     assert gateway.metric(f'appliance_gateway_tokens_total{{kind="prompt",model="{CODER}"}}') > 0
 
 
+def test_metrics_time_tokens_of_streams_and_count_errors_by_code(gateway: Gateway, engine: MockEngine) -> None:
+    first = f'appliance_gateway_first_token_seconds_count{{model="{CODER}"}}'
+    each = f'appliance_gateway_token_seconds_count{{model="{CODER}"}}'
+    before = gateway.metric(first), gateway.metric(each)
+    chat(gateway, stream=True)
+    assert eventually(lambda: (gateway.metric(first), gateway.metric(each)) == (before[0] + 1, before[1] + 1))
+    assert gateway.usage()[-1]["first_token_seconds"] > 0
+
+    def errors(code: str, endpoint: str = "/v1/chat/completions") -> float:
+        return gateway.metric(f'appliance_gateway_errors_total{{code="{code}",endpoint="{endpoint}"}}')
+
+    seen = errors("model_not_found"), errors("engine_failed"), errors("engine_lost")
+    chat(gateway, model="none")
+    engine.will(fail(500, "it broke"))
+    chat(gateway)
+    engine.will(talk_then_die)
+    chat(gateway, stream=True)
+    assert eventually(
+        lambda: (errors("model_not_found"), errors("engine_failed"), errors("engine_lost"))
+        == (seen[0] + 1, seen[1] + 1, seen[2] + 1)
+    )
+
+
 def test_health_and_readiness_need_no_key(gateway: Gateway) -> None:
     for path in ("/healthz", "/readyz", "/metrics"):
         assert httpx.get(gateway.url + path, trust_env=False).status_code == 200
