@@ -38,6 +38,9 @@ class GatewaySettings(Section):
     keepalive_seconds: float = Field(
         10.0, gt=0, description="silence in a stream after which a comment line tells clients to wait on, in seconds"
     )
+    drain_seconds: float = Field(
+        10.0, ge=0, description="how long answers may go on once the gateway is told to stop, in seconds"
+    )
     responses_kept: int = Field(
         200, ge=0, description="answers of /v1/responses kept in memory for `previous_response_id`; 0 keeps none"
     )

@@ -58,6 +58,8 @@ class ProcessSpec:
     """Sent by the kernel should the supervisor die without stopping it."""
     busy: Callable[[], bool] = lambda: False
     """True while it has work in flight; asked as `probe` is, during the `drain_seconds` before it is told to end."""
+    outlives: Sequence[str] = ()
+    """Processes that must have ended before this one is told to end with the supervisor: they need it to finish."""
     telling: Sequence[str] = ()
     """Phrases of the log lines that say why it ended, the best first."""
 
@@ -162,8 +164,9 @@ class Supervisor:
             while not stop.is_set():
                 self.tick()
                 self._pause()
-            self._want_none()
+            self._ending = True
             while any(status.state is not Phase.STOPPED for status in self.statuses()):
+                self._want_none()
                 self.tick()
                 self._pause()
         finally:
@@ -253,9 +256,10 @@ class Supervisor:
 
     def _want_none(self) -> None:
         with self._lock:
-            self._ending = True
+            alive = {name for name, entry in self._entries.items() if entry.life.phase is not Phase.STOPPED}
             for entry in self._entries.values():
-                entry.life = replace(entry.life, wanted=False)
+                if not alive.intersection(entry.spec.outlives):
+                    entry.life = replace(entry.life, wanted=False)
 
     def _entry(self, name: str) -> _Entry:
         if name not in self._entries:

@@ -36,7 +36,12 @@ def specs(home: Home, settings: Settings, wanted: tuple[str, ...]) -> list[Proce
             argv=[sys.executable, "-m", "appliance", "serve", name, "--home", str(home.root)],
             log=home.logs / f"{name}.log",
             probe=probes[name],
-            patience=Patience(start_seconds=60.0, stop_seconds=15.0, restart_limit=10),
+            patience=Patience(
+                start_seconds=60.0,
+                stop_seconds=15.0 + (settings.gateway.drain_seconds if name == "gateway" else 0.0),
+                restart_limit=10,
+            ),
+            outlives=("gateway",) if name == "engines" else (),  # answers that drain need their engines
         )
         for name in NAMES
         if name in wanted

@@ -42,7 +42,7 @@ class Parts:
         surroundings, metrics = Surroundings(home, settings), Metrics()
         upstream = Upstream(settings.gateway.request_timeout_seconds)
         caller = Caller(surroundings, EnginesClient(home, timeout=ENGINES_SECONDS), upstream, metrics, settings)
-        watch = Watch(settings.gateway.request_timeout_seconds)
+        watch = Watch(settings.gateway.request_timeout_seconds, settings.gateway.drain_seconds)
         kept = Kept(settings.gateway.responses_kept)
         measure = Measure(surroundings, upstream)
         return cls(settings, surroundings, caller, watch, metrics, UsageLog(home.spool), kept, measure)

@@ -6,13 +6,14 @@ gevent, by gunicorn, before it loads the application; this module must therefore
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from appliance.config import Home, Settings
 from appliance.door import Service, listen
 
-SECONDS_TO_END = 3
-"""How long calls may go on after SIGTERM. The watch ends them after a second; this is for what does not hear it."""
+SECONDS_TO_END = 2
+"""How long calls may go on after the watch has ended them: for what does not hear it."""
 
 
 def serve(home: Home, settings: Settings) -> int:
@@ -32,7 +33,7 @@ def serve(home: Home, settings: Settings) -> int:
 
     options = {
         "worker_class": "gevent",
-        "graceful_timeout": SECONDS_TO_END,
+        "graceful_timeout": math.ceil(settings.gateway.drain_seconds) + SECONDS_TO_END,
         "keepalive": 75,  # longer than clients keep idle connections, so that they close first
         "post_worker_init": _start_the_watch,
     }
@@ -46,4 +47,6 @@ def _start_the_watch(worker: Any) -> None:
 
     watch = worker.wsgi.extensions[EXTENSION].watch
     watch.stopping = lambda: not worker.alive
+    # Connections that clients keep open for their next call would hold the worker for the whole time.
+    watch.drained = lambda: worker.cfg.set("graceful_timeout", 0)
     watch.start()

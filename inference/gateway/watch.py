@@ -20,8 +20,6 @@ from gevent import monkey
 from inference.gateway.faults import ApiError
 
 LOOK_SECONDS = 0.2
-FAREWELL_SECONDS = 1.0
-"""How long calls may still go on once the process has been told to stop."""
 GONE, OVERDUE, STOPPING = "gone", "overdue", "stopping"
 
 
@@ -65,12 +63,16 @@ def ended_early(why: str) -> ApiError:
 class Watch:
     """All calls in flight."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, drain_seconds: float) -> None:
+        """`seconds` is the longest time of a call; `drain_seconds` what is left of it once the process must stop."""
         self._seconds = seconds
+        self._drain_seconds = drain_seconds
         self._trips: dict[int, Trip] = {}
         # gevent's own `poll` would wait in its loop; the kernel's with timeout 0 only looks.
         self._poll = monkey.get_original("select", "poll")()
         self.stopping: Callable[[], bool] = lambda: False
+        self.drained: Callable[[], None] = lambda: None
+        """Called while the process stops and no call is in flight."""
         self._stopping_since: float | None = None
 
     def enter(self, client: socket.socket | None) -> Trip:
@@ -99,13 +101,15 @@ class Watch:
 
     def look(self) -> None:
         """One look at everybody."""
-        if not self._trips:
-            return
         now = time.monotonic()
-        gone = {handle for handle, _ in self._poll.poll(0)}
         if self._stopping_since is None and self.stopping():
             self._stopping_since = now
-        must_stop = self._stopping_since is not None and now - self._stopping_since > FAREWELL_SECONDS
+        if not self._trips:
+            if self._stopping_since is not None:
+                self.drained()
+            return
+        gone = {handle for handle, _ in self._poll.poll(0)}
+        must_stop = self._stopping_since is not None and now - self._stopping_since > self._drain_seconds
         for trip in list(self._trips.values()):
             if trip.handle in gone:
                 self._poll.unregister(trip.handle)

@@ -34,12 +34,15 @@ from tests.inference.gateway_process import (
     wait_until_up,
 )
 from tests.inference.mock_engine import (
+    WORDS,
     MockEngine,
     answer,
+    delta,
     fail,
     hang_up,
     mock_engine,
     prefill_for_ever,
+    say,
     talk,
     talk_for_ever,
     talk_then_die,
@@ -276,6 +279,9 @@ def test_an_answer_that_takes_too_long_is_504(tmp_path: Path, engine: MockEngine
 
 def test_sigterm_ends_a_gateway_with_open_streams_within_seconds(tmp_path: Path, engine: MockEngine) -> None:
     home = make_home(tmp_path)
+    home.settings_file.write_text(
+        home.settings_file.read_text().replace("max_body_mb = 1", "max_body_mb = 1\ndrain_seconds = 1")
+    )
     publish(home, {CODER: engine.url})
     engine.will(talk_for_ever)
     body = {"model": CODER, "messages": HELLO, "stream": True}
@@ -289,6 +295,23 @@ def test_sigterm_ends_a_gateway_with_open_streams_within_seconds(tmp_path: Path,
         assert '"code":"gateway_stopping"' in last
         assert gateway.process.wait(10) == 0
         assert time.monotonic() - told < 6  # about 3 on a quiet machine; gunicorn alone would take 30
+
+
+def test_sigterm_lets_open_streams_come_to_their_end(tmp_path: Path, engine: MockEngine) -> None:
+    home = make_home(tmp_path)
+    publish(home, {CODER: engine.url})
+    engine.will(say(*WORDS[:2], *[delta(content=".")] * 30, WORDS[-1], pause=0.05))
+    body = {"model": CODER, "messages": HELLO, "stream": True}
+    with running_gateway(home) as gateway:
+        with gateway.http.stream("POST", "/v1/chat/completions", json=body) as response:
+            lines = response.iter_lines()
+            assert next(lines).startswith("data:")
+            gateway.process.send_signal(signal.SIGTERM)
+            rest = [line for line in lines if line]
+        assert rest[-1] == "data: [DONE]" and len(rest) > 30
+        told = time.monotonic()
+        assert gateway.process.wait(10) == 0
+        assert time.monotonic() - told < 8  # about 3; not the whole time that streams would have had
 
 
 def test_a_killed_gateway_hangs_nobody_and_frees_its_port(tmp_path: Path, engine: MockEngine) -> None:

@@ -27,6 +27,10 @@ QUICK = Patience(
 )  # fmt: skip
 SLEEP = "import time; print('hello', flush=True); time.sleep(600)"
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+SLOW_TO_END = (
+    "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), sys.exit()));"
+    "print('hello', flush=True); time.sleep(600)"
+)
 BROKEN = "import sys; print('loading'); print('error: the weights are cut short', file=sys.stderr); sys.exit(3)"
 
 
@@ -281,6 +285,24 @@ def test_the_end_of_the_supervisor_is_the_end_of_all(idle: World) -> None:
         pids = [idle.becomes(Phase.READY, name).pid for name in "ab"]
     assert not any(lives(pid) for pid in pids if pid)
     assert [status.state for status in idle.supervisor.statuses()] == [Phase.STOPPED] * 2
+
+
+def test_what_others_need_to_finish_ends_after_them(idle: World) -> None:
+    ended: list[str] = []
+
+    def note() -> None:
+        ended.extend(
+            status.name for status in idle.supervisor.statuses()
+            if status.state is Phase.STOPPED and status.name not in ended
+        )  # fmt: skip
+
+    with idle.running():
+        idle.add(SLEEP, "engines", outlives=("gateway",))
+        idle.add(SLOW_TO_END, "gateway")
+        for name in ("engines", "gateway"):
+            idle.becomes(Phase.READY, name)
+        idle.supervisor._on_change = note
+    assert ended == ["gateway", "engines"]
 
 
 def test_a_listener_that_fails_leaves_no_child_behind(tmp_path: Path) -> None:
