@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,17 +11,11 @@ from pydantic import Field
 
 from appliance.errors import UsageError
 from appliance.work import Noun, utcnow
-from models.gguf import Header
+from models.facts import ENCODERS, Facts
 from models.score import Score
 
 TASKS = ("chat", "embedding", "repair", "review", "triage", "rerank")
 """What a model can be admitted for: by passing the checks of a task, or by a person's word. Never by a header."""
-ENCODERS = frozenset(
-    {"bert", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "nomic-bert", "nomic-bert-moe"}
-)
-"""Architectures that turn text into vectors and cannot write."""
-POOLING = {0: "", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
-"""The number under `<architecture>.pooling_type` and llama-server's word for it."""
 RESERVED = frozenset({"auto", "search"})
 """Names the router uses itself."""
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -100,39 +95,48 @@ class Card(Noun):
 
 
 def card_from(
-    header: Header,
+    facts: Facts,
     id: str,
-    sha256: str,
+    files: Sequence[CardFile],
     licence: str = "",
     tasks: Sequence[str] = (),
     aliases: Sequence[str] = (),
     notes: str = "",
 ) -> Card:
-    """The card of a file with this header. `tasks` are a person's word; a header alone gives none.
+    """The card of a model with these facts and files. `tasks` are a person's word; a header alone gives none.
 
     Raises:
         UsageError: a name or a task cannot be accepted.
     """
-    architecture = header.architecture
-    pooling = POOLING.get(header.number(f"{architecture}.pooling_type"), "")
-    template = bool(header.text("tokenizer.chat_template"))
     return Card(
         id=checked_name(id),
-        architecture=architecture,
-        parameters=header.parameters,
-        context_tokens=max(0, header.number(f"{architecture}.context_length")),
-        embedding_length=max(0, header.number(f"{architecture}.embedding_length")),
-        quantisation=header.quantisation(),
-        licence=licence or header.text("general.license") or "unknown",
-        sha256=sha256,
-        size_bytes=header.file_size,
+        file=facts.file,
+        files=tuple(files),
+        format=facts.format,
+        architecture=facts.architecture,
+        parameters=facts.parameters,
+        context_tokens=facts.context_tokens,
+        embedding_length=facts.embedding_length,
+        quantisation=facts.quantisation,
+        licence=licence or facts.licence or "unknown",
+        sha256=digest_of(files),
+        size_bytes=sum(part.size_bytes for part in files),
         tasks=checked_tasks(tasks),
         tasks_by_person=checked_tasks(tasks),
         aliases=tuple(dict.fromkeys(checked_name(alias) for alias in aliases)),
-        chat_template=template,
-        pooling=pooling,
+        chat_template=facts.chat_template,
+        tools=facts.tools,
+        pooling=facts.pooling,
         notes=notes,
     )
+
+
+def digest_of(files: Sequence[CardFile]) -> str:
+    """SHA-256 of a model: of its one file, or of the list of its files as `sha256sum` prints it, by name."""
+    if len(files) == 1:
+        return files[0].sha256
+    lines = "".join(f"{part.sha256}  {part.name}\n" for part in sorted(files, key=lambda part: part.name))
+    return hashlib.sha256(lines.encode()).hexdigest() if files else ""
 
 
 def suggested_tasks(architecture: str, pooling: str, template: bool) -> tuple[str, ...]:

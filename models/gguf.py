@@ -165,6 +165,8 @@ class _Reader:
         if tensors and end > self._size:
             last = tensors[-1].name
             self._refuse(f"tensor {last!r} ends at byte {end} but the file has {self._size}: it is cut short")
+        if self._size > _padded(end, alignment):
+            self._refuse(f"{self._size - end} bytes follow the last tensor and belong to none", at=end)
         return Header(version, metadata, tensors, alignment, data_offset, self._size)
 
     def _version(self) -> int:

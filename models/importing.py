@@ -1,20 +1,20 @@
-"""Bringing a file into the registry: header gate, copy with hashing, header gate on the copy, one rename."""
+"""Bringing a model into the registry: format gate, copy with hashing, format gate on the copy, one rename."""
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from appliance.errors import Conflict, LimitExceeded, NotFound, UsageError, VerificationFailed
-from models.card import Card, card_from, checked_name, checked_tasks, name_from_file
-from models.gguf import read_header
-from models.registry import CHUNK, BytesDone, Registry, quiet, sha256_of
+from appliance.errors import Conflict, LimitExceeded
+from models import source
+from models.card import Card, CardFile, card_from, checked_name, checked_tasks, digest_of, name_from_file
+from models.copying import JOURNAL, Item, copy, fingerprint, unfinished
+from models.facts import Facts
+from models.gate import examined
+from models.registry import PARTIAL, BytesDone, Registry, after, quiet, sha256_of
 
 SPARE = 256 * 1024 * 1024
 """Bytes of disk that must stay free after an import, so that the ledger can still be written."""
@@ -26,6 +26,12 @@ class Imported:
 
     card: Card
     outcome: Literal["added", "updated", "unchanged"]
+    left_out: tuple[str, ...] = ()
+    """Files and folders beside the model that it does not need."""
+    resumed_bytes: int = 0
+    """Bytes that an interrupted import had copied already."""
+    unconfined: tuple[str, ...] = ()
+    """Means of confining the format gate that this machine lacks; see models.confined.MEANS."""
 
 
 def import_model(
@@ -37,55 +43,56 @@ def import_model(
     aliases: Sequence[str] = (),
     progress: BytesDone | None = None,
 ) -> Imported:
-    """Copy the GGUF file at `path` into the registry and describe it with a card.
+    """Copy the model at `path` (a file, a part of a split one, or a folder) into the registry and write its card.
 
-    The same content again changes nothing, or only the card when licence, tasks or aliases are given anew.
+    The same content again changes nothing, or only the card when licence, tasks or aliases are given anew. An import
+    that was interrupted goes on where it stopped.
 
     Raises:
-        NotFound: no such file.
-        VerificationFailed: not a sound GGUF file.
-        UsageError: a name or task cannot be accepted.
-        Conflict: the id or an alias belongs to other content.
+        NotFound: there is no such file.
+        VerificationFailed: not a sound model, or one that must not come in.
+        UsageError: a name or task cannot be accepted, or the path is no model or several.
+        Conflict: the id or an alias belongs to other content, or the same import runs now.
         LimitExceeded: not enough disk space.
-        Unavailable: the registry cannot be written to.
+        Unavailable: the registry cannot be written to, or the source cannot be read.
     """
-    if not _is_file(path):
-        raise NotFound(f"there is no file {path}", "give the path of one .gguf file")
-    header = read_header(path)
-    if not header.architecture or not header.tensors:
-        raise VerificationFailed(
-            f"{path.name} holds no model (no architecture or no weights)", "import a model's main file"
-        )
-    if header.number("split.count") > 1:
-        raise UsageError(f"{path.name} is one part of a split model", "merge it first: `llama-gguf-split --merge`")
-    name = checked_name(id or name_from_file(path.stem))
+    found = source.find(path)
+    passed = examined(found.folder.absolute(), found.names)
+    name = checked_name(id or name_from_file(found.stem))
     checked_tasks(tasks)
+    items = items_of(found.folder, passed.facts)
     report: BytesDone = progress or quiet
-    known = _same_content(path, registry, name, report)
+    beside = (*passed.facts.left_out, *found.skipped)
+    known = _same_content(items, registry, name, report)
     if known is not None:
-        return _again(registry, known, id, licence, tasks, aliases)
-    _check_space(registry, header.file_size)
-    with registry.staging() as folder:
-        copy = folder / "model.gguf"
-        sha256 = _copy(path, copy, report)
+        done = _again(registry, known, id, licence, tasks, aliases)
+        return replace(done, left_out=beside, unconfined=passed.missing)
+    key = fingerprint(items)
+    _check_space(registry, sum(item.source.stat().st_size for item in items), registry.folder / f"{PARTIAL}{key}")
+    with registry.staging(key) as folder:
+        copied = copy(items, folder, report)
         # The source may have changed since the first look; the card describes the copy.
-        card = card_from(read_header(copy), name, sha256, licence, tasks, aliases)
-        return Imported(registry.add(card, folder), "added")
+        facts = examined(folder.absolute(), [item.name for item in items]).facts
+        card = card_from(facts, name, copied.files, licence or passed.facts.licence, tasks, aliases)
+        (folder / JOURNAL).unlink(missing_ok=True)
+        return Imported(registry.add(card, folder), "added", beside, copied.resumed_bytes, passed.missing)
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name too long, or a folder we may not look into
-        return False
+def items_of(folder: Path, facts: Facts) -> list[Item]:
+    """What to copy under which names. Engines find the parts of a split file by their numbers, so these stay."""
+    if facts.format != "gguf":
+        return [Item(folder / name, name) for name in facts.files]
+    count = len(facts.files)
+    names = ["model.gguf"] if count == 1 else [f"model-{n:05}-of-{count:05}.gguf" for n in range(1, count + 1)]
+    return [Item(folder / old, new) for old, new in zip(facts.files, names, strict=True)]
 
 
-def _same_content(path: Path, registry: Registry, name: str, progress: BytesDone) -> Card | None:
+def _same_content(items: Sequence[Item], registry: Registry, name: str, progress: BytesDone) -> Card | None:
     """The registered model with the same bytes; Conflict when `name` holds other ones. Hashes only when sizes agree."""
-    size = path.stat().st_size
+    size = sum(item.source.stat().st_size for item in items)
     alike = [card for card in registry.list() if card.size_bytes == size]
     if alike:
-        sha256 = sha256_of(path, progress)
+        sha256 = _digest(items, size, progress)
         for card in alike:
             if card.sha256 == sha256:
                 return card
@@ -96,6 +103,15 @@ def _same_content(path: Path, registry: Registry, name: str, progress: BytesDone
                 f"give this one another name with --id, or `appliance model remove {card.id}` first",
             )
     return None
+
+
+def _digest(items: Sequence[Item], size: int, progress: BytesDone) -> str:
+    files, done = [], 0
+    for item in items:
+        hashed = sha256_of(item.source, after(done, size, progress))
+        files.append(CardFile(name=item.name, size_bytes=item.source.stat().st_size, sha256=hashed))
+        done += files[-1].size_bytes
+    return digest_of(files)
 
 
 def _again(
@@ -114,33 +130,12 @@ def _again(
     return Imported(registry.update(changed), "updated")
 
 
-def _check_space(registry: Registry, size: int) -> None:
+def _check_space(registry: Registry, size: int, partial: Path) -> None:
     existing = next(folder for folder in (registry.folder, *registry.folder.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
-    if free < size + SPARE:
+    needed = max(0, size - unfinished(partial))
+    if free < needed + SPARE:
         raise LimitExceeded(
-            f"it needs {size >> 20} MiB and {SPARE >> 20} MiB must stay free; {existing} has {free >> 20} MiB",
+            f"it needs {needed >> 20} MiB and {SPARE >> 20} MiB must stay free; {existing} has {free >> 20} MiB",
             "make room, or remove models that are not needed",
         )
-
-
-def _copy(source: Path, target: Path, progress: BytesDone) -> str:
-    """Copy and hash in one pass; the copy is on the disk when this returns."""
-    digest = hashlib.sha256()
-    total, done = source.stat().st_size, 0
-    try:
-        with source.open("rb") as reader, target.open("xb") as writer:
-            while chunk := reader.read(CHUNK):
-                digest.update(chunk)
-                writer.write(chunk)
-                done += len(chunk)
-                progress(done, total)
-            writer.flush()
-            os.fsync(writer.fileno())
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise LimitExceeded("the disk is full; nothing was imported", "make room and import again") from error
-        raise VerificationFailed(
-            f"cannot copy {source}: {error.strerror}", "check the medium and import again"
-        ) from error
-    return digest.hexdigest()

@@ -17,7 +17,8 @@ from typing import Any
 
 from appliance.errors import Conflict, NotFound, Unavailable, VerificationFailed
 from appliance.ports import Progress
-from models.card import Card, card_from
+from models.card import Card, CardFile, card_from
+from models.facts import of_gguf
 from models.gguf import read_header
 from models.registry import Registry, sha256_of
 
@@ -71,14 +72,9 @@ def ensure_default(registry: Registry, progress: Progress) -> Card:
     with registry.staging() as folder:
         weights = folder / "model.gguf"
         convert(source, weights)
-        card = card_from(
-            read_header(weights),
-            ID,
-            sha256_of(weights),
-            LICENCE,
-            ("embedding",),
-            notes=f"converted from {DISTRIBUTION}",
-        )
+        file = CardFile(name=weights.name, size_bytes=weights.stat().st_size, sha256=sha256_of(weights))
+        facts = of_gguf([(weights.name, read_header(weights))])
+        card = card_from(facts, ID, [file], LICENCE, ("embedding",), notes=f"converted from {DISTRIBUTION}")
         try:
             return registry.add(card, folder)
         except Conflict:

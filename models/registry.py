@@ -2,7 +2,8 @@
 
 A model appears by one rename of a finished folder and disappears by one rename, so a killed process leaves either the
 whole model or none. What is being made or removed lies in folders with a dot in front, is never listed, and is cleaned
-up by the next import once its maker is gone (each maker holds a lock on its own folder).
+up by the next import once its maker is gone (each maker holds a lock on its own folder). A copy that stopped half-way
+(`.partial-KEY`) stays for some days, so that the next import of the same files goes on with it.
 """
 
 from __future__ import annotations
@@ -13,22 +14,32 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from appliance.errors import Conflict, NotFound, Unavailable, VerificationFailed
-from models.card import Card, checked_name
-from models.gguf import read_header
+from appliance.errors import Conflict, FactoryError, NotFound, Unavailable, UsageError, VerificationFailed
+from models.card import Card, checked_name, digest_of
+from models.gate import examined
 
 CARD = "card.json"
 CHUNK = 64 * 1024 * 1024
 """Bytes read at a time: large enough for the disk, small enough for progress."""
 
+PARTIAL = ".partial-"
+PARTIAL_DAYS = 7
+"""How long a copy that stopped half-way is kept."""
+
 BytesDone = Callable[[int, int], None]
 """Told (bytes done, bytes in all) after every chunk."""
+
+
+def after(before: int, total: int, progress: BytesDone) -> BytesDone:
+    """Progress of one of several files, told as that of all: `before` bytes lie in front of it."""
+    return lambda done, _: progress(before + done, total)
 
 
 def quiet(done: int, total: int) -> None:
@@ -111,9 +122,9 @@ class Registry:
 
     def remove(self, id: str) -> None:
         """Remove a model and its weights. Raises NotFound."""
-        doomed = self.folder / f".removing-{secrets.token_hex(4)}"
         if not (self.folder / checked_name(id)).is_dir():
             raise self._unknown(id)
+        doomed = self.folder / f".removing-{secrets.token_hex(4)}"
         with self._locked():
             if not (self.folder / id).is_dir():
                 raise self._unknown(id)  # somebody else was quicker
@@ -122,69 +133,97 @@ class Registry:
         shutil.rmtree(doomed, ignore_errors=True)
 
     def verify(self, id: str, progress: BytesDone = quiet) -> Card:
-        """Check that the weights are the bytes the card names and that their header is sound.
+        """Check that every file is the bytes the card names and that their formats are sound.
 
         Raises:
             NotFound: no such model.
             VerificationFailed: missing, other or unsound bytes.
         """
         card = self.get(id)
-        weights = self.path(card)
-        if not weights.is_file():
-            raise VerificationFailed(f"{id}: its weights {weights} are missing", _again(id))
-        if weights.stat().st_size != card.size_bytes:
-            size = weights.stat().st_size
-            raise VerificationFailed(
-                f"{id}: the weights have {size} bytes, the card says {card.size_bytes}", _again(id)
-            )
-        found = sha256_of(weights, progress)
-        if found != card.sha256:
-            raise VerificationFailed(f"{id}: the weights have SHA-256 {found}, the card says {card.sha256}", _again(id))
-        read_header(weights)
+        folder, done = self.folder / id, 0
+        for part in card.parts:
+            file = folder / part.name
+            if not file.is_file():
+                raise VerificationFailed(f"{id}: its file {file} is missing", _again(id))
+            if (size := file.stat().st_size) != part.size_bytes:
+                raise VerificationFailed(
+                    f"{id}: {part.name} has {size} bytes, the card says {part.size_bytes}", _again(id)
+                )
+        for part in card.parts:
+            found = sha256_of(folder / part.name, after(done, card.size_bytes, progress))
+            if found != part.sha256:
+                raise VerificationFailed(
+                    f"{id}: {part.name} has SHA-256 {found}, the card says {part.sha256}", _again(id)
+                )
+            done += part.size_bytes
+        if digest_of(card.parts) != card.sha256:
+            raise VerificationFailed(f"{id}: the card's SHA-256 is not that of its files", _again(id))
+        if card.parts:
+            examined(folder, [part.name for part in card.parts])
         return card
 
     @contextmanager
-    def staging(self) -> Iterator[Path]:
+    def staging(self, key: str = "") -> Iterator[Path]:
         """A private folder in which a model is put together; gone afterwards unless `add` took it over.
 
+        With a `key` it is the folder an earlier try with this key left, and it is left again when the try fails for a
+        reason that may pass: killed, disk full, medium away.
+
         Raises:
+            Conflict: somebody works with this key now.
             Unavailable: the registry cannot be written to, or what was done in the folder failed with an OSError.
         """
         try:
-            with self._folder_of_ours() as folder:
+            with self._folder_of_ours(key) as folder:
                 yield folder
         except OSError as error:
             raise Unavailable(
                 f"cannot write to {self.folder}: {error.strerror}", "make it writable and see that the disk has room"
             ) from error
 
+    def partials(self) -> tuple[Path, ...]:
+        """Folders of copies that stopped half-way or go on now."""
+        return tuple(sorted(self.folder.glob(f"{PARTIAL}*")))
+
     @contextmanager
-    def _folder_of_ours(self) -> Iterator[Path]:
+    def _folder_of_ours(self, key: str) -> Iterator[Path]:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._locked():
             self._clean_up()
-            folder = self.folder / f".importing-{secrets.token_hex(4)}"
-            folder.mkdir()
-            holder = os.open(folder, os.O_RDONLY)
-            fcntl.flock(holder, fcntl.LOCK_EX)
+            folder = self.folder / (f"{PARTIAL}{key}" if key else f".importing-{secrets.token_hex(4)}")
+            folder.mkdir(exist_ok=bool(key))
+            holder = _held(folder)
+        if holder is None:
+            raise Conflict("the same files are being imported at this moment", "wait until that import has ended")
+        keep = bool(key)
         try:
             yield folder
+        except FactoryError as error:
+            keep = keep and not isinstance(error, VerificationFailed | Conflict | UsageError)
+            raise
         finally:
             # Once added, the folder has another name and this one is no longer there.
-            shutil.rmtree(folder, ignore_errors=True)
+            if not keep:
+                self._discard(folder)
             os.close(holder)
 
+    def _discard(self, folder: Path) -> None:
+        """Remove a folder; under another name first, so that nobody finds it half-removed."""
+        doomed = self.folder / f".removing-{secrets.token_hex(4)}"
+        with self._locked():
+            if not folder.is_dir():
+                return
+            folder.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
     def _clean_up(self) -> None:
-        """Remove what killed processes left behind."""
-        for left in [*self.folder.glob(".importing-*"), *self.folder.glob(".removing-*")]:
-            handle = os.open(left, os.O_RDONLY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            else:
+        """Remove what killed processes left behind, and copies that nobody went on with for days."""
+        old = time.time() - PARTIAL_DAYS * 86_400
+        stale = [left for left in self.partials() if left.stat().st_mtime < old]
+        for left in [*self.folder.glob(".importing-*"), *self.folder.glob(".removing-*"), *stale]:
+            handle = _held(left)
+            if handle is not None:
                 shutil.rmtree(left, ignore_errors=True)
-            finally:
                 os.close(handle)
 
     def _folders(self) -> tuple[Path, ...]:
@@ -219,7 +258,7 @@ class Registry:
             raise self._unknown(folder.name) from error
         except OSError as error:
             raise VerificationFailed(f"the card {folder / CARD} cannot be read: {error.strerror}", hint) from error
-        if card.id != folder.name or "/" in card.file:
+        if card.id != folder.name or not all(map(_inside, (card.file, *(part.name for part in card.files)))):
             raise VerificationFailed(
                 f"the card {folder / CARD} names another model or place ({card.id}, {card.file})", hint
             )
@@ -268,6 +307,22 @@ def sha256_of(path: Path, progress: BytesDone = quiet) -> str:
             done += len(chunk)
             progress(done, total)
     return digest.hexdigest()
+
+
+def _inside(name: str) -> bool:
+    """Whether a file's name leads nowhere out of its folder."""
+    return bool(name) and not name.startswith("/") and ".." not in name.split("/")
+
+
+def _held(folder: Path) -> int | None:
+    """An open handle that holds the folder's lock; None when somebody else holds it."""
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
 
 
 def _write_card(file: Path, card: Card) -> None:

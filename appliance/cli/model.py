@@ -15,7 +15,8 @@ from appliance.cli.context import Box, pass_box, table
 from appliance.errors import Conflict, Unavailable, VerificationFailed
 from inference.engines.client import EnginesClient
 from models.card import TASKS, Card
-from models.importing import import_model
+from models.copying import unfinished
+from models.importing import Imported, import_model
 from models.registry import BytesDone, Registry, quiet
 
 OUTCOMES = {
@@ -39,6 +40,10 @@ def list_models(box: Box) -> None:
     rows = [{**_as_json(card), "state": states.get(card.id, {}).get("state", "not loaded")} for card in registry.list()]
     for problem in registry.problems():
         box.say(f"not listed: {problem}")
+    for folder in registry.partials():
+        box.say(
+            f"unfinished: an import with {unfinished(folder) / 1e6:,.0f} MB copied; the same import goes on with it"
+        )
     shown = table(
         "MODEL", "TASKS", "SIZE", "QUANT", "CONTEXT", "LICENCE", "STATE",
         rows=[
@@ -77,15 +82,34 @@ def show_model(box: Box, name: str) -> None:
 def import_command(
     box: Box, path: Path, id: str, licence: str, tasks: tuple[str, ...], aliases: tuple[str, ...]
 ) -> None:
-    """Copy a GGUF file into the box after checking it. Safe to run again."""
+    """Copy a model into the box after checking it: a GGUF file, a split one, or a folder with safetensors.
+
+    Safe to run again: an import that was interrupted goes on where it stopped.
+    """
     box.require_home()
     with _progress(box, f"importing {path.name}") as report:
         done = import_model(path, Registry(box.home.models), id, licence, tasks, aliases, report)
-    may = ", ".join(done.card.tasks) or "nothing yet (say what with --task)"
+    for line in () if box.as_json else _remarks(done):
+        box.say(line)
+    may = ", ".join(done.card.tasks) or f"nothing yet (`appliance model admit {done.card.id}` tries it)"
     box.emit(
-        {**_as_json(done.card), "outcome": done.outcome},
+        {
+            **_as_json(done.card), "outcome": done.outcome, "left_out": done.left_out,
+            "resumed_bytes": done.resumed_bytes, "unconfined": done.unconfined,
+        },
         f"{done.card.id} {OUTCOMES[done.outcome]} (SHA-256 {done.card.digest}…); it may do: {may}",
-    )
+    )  # fmt: skip
+
+
+def _remarks(done: Imported) -> Iterator[str]:
+    """What a person should know about an import besides its end."""
+    if done.resumed_bytes:
+        yield f"{done.resumed_bytes / 1e6:,.0f} MB were copied before and are used"
+    if done.left_out:
+        more = f" and {len(done.left_out) - 8} more" if len(done.left_out) > 8 else ""
+        yield f"not needed and left out: {', '.join(done.left_out[:8])}{more}"
+    if done.unconfined:
+        yield f"the formats were looked at without: {', '.join(done.unconfined)} (this machine does not offer it)"
 
 
 @command.command("verify")

@@ -24,11 +24,21 @@ TEMPLATE = (
 
 
 def write_tiny_llama(
-    path: Path, *, layers: int = 4, width: int = 256, context: int = 2048, seed: int = 7, template: str = TEMPLATE
+    path: Path,
+    *,
+    layers: int = 4,
+    width: int = 256,
+    context: int = 2048,
+    seed: int = 7,
+    template: str = TEMPLATE,
+    split: int = 0,
 ) -> Path:
-    """Write the model at `path` (some 5 MB) and return it. An empty template makes a model that cannot chat."""
+    """Write the model at `path` (some 5 MB) and return it. An empty template makes a model that cannot chat.
+
+    With `split` it goes into parts of so many tensors, named `<stem>-00001-of-0000N.gguf` beside `path`.
+    """
     tokens = vocabulary()
-    writer = GGUFWriter(path, "llama")
+    writer = GGUFWriter(path, "llama", split_max_tensors=split)
     writer.add_name("tiny")
     writer.add_license("CC0-1.0")
     writer.add_file_type(LlamaFileType.MOSTLY_F16)

@@ -6,13 +6,20 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import UsageError
-from models.card import Card, card_from, checked_name, checked_tasks, name_from_file, suggested_tasks
+from models.card import Card, CardFile, card_from, checked_name, checked_tasks, name_from_file, suggested_tasks
+from models.facts import Facts, of_gguf
 from models.gguf import read_header
 from tests.models.gguf_files import TENSORS, TEXT, assemble, entry, text, write_good
 
+FILE = CardFile(name="model.gguf", size_bytes=7, sha256="ab" * 32)
+
+
+def facts(file: Path) -> Facts:
+    return of_gguf([(file.name, read_header(file))])
+
 
 def test_a_card_tells_what_the_header_tells(tmp_path: Path) -> None:
-    card = card_from(read_header(write_good(tmp_path / "m.gguf")), "coder", "ab" * 32, aliases=["c", "c"])
+    card = card_from(facts(write_good(tmp_path / "m.gguf")), "coder", [FILE], aliases=["c", "c"])
     assert (card.architecture, card.parameters, card.context_tokens, card.quantisation) == ("llama", 160, 2048, "Q8_0")
     assert card.licence == "MIT" and card.chat_template and card.aliases == ("c",)
     assert card.tasks == () and "chat" in card.could
@@ -21,8 +28,8 @@ def test_a_card_tells_what_the_header_tells(tmp_path: Path) -> None:
 
 
 def test_a_persons_word_on_licence_and_tasks_goes_before_the_file(tmp_path: Path) -> None:
-    header = read_header(write_good(tmp_path / "m.gguf"))
-    card = card_from(header, "coder", "ab" * 32, licence="Apache-2.0", tasks=("review", "repair", "review"))
+    found = facts(write_good(tmp_path / "m.gguf"))
+    card = card_from(found, "coder", [FILE], licence="Apache-2.0", tasks=("review", "repair", "review"))
     assert card.licence == "Apache-2.0" and card.tasks == ("repair", "review")
 
 
@@ -64,4 +71,4 @@ def test_absurd_numbers_in_a_header_do_not_become_negative_contexts(tmp_path: Pa
     file = tmp_path / "m.gguf"
     odd = [entry("general.architecture", TEXT, text("x")), entry("x.context_length", 5, struct.pack("<i", -5))]
     file.write_bytes(assemble(odd, TENSORS, 288))
-    assert card_from(read_header(file), "x", "ab" * 32).context_tokens == 0
+    assert card_from(facts(file), "x", [FILE]).context_tokens == 0

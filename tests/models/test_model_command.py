@@ -91,7 +91,7 @@ def test_scripts_get_json(cli: Cli, file: Path) -> None:
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        (good()[:200], "cut short"), (good()[:-40], "cut short"), (b"", "cut short"), (b"#!/bin/sh\n", "not a GGUF"),
+        (good()[:200], "cut short"), (good()[:-40], "cut short"), (b"", "cut short"), (b"ggml", "not a GGUF"),
         (good().replace(b"GGUF\x03", b"GGUF\x09"), "version 9"),
     ],
 )  # fmt: skip
@@ -155,9 +155,7 @@ def test_verifying_all_names_every_one_that_is_broken(cli: Cli, file: Path, tmp_
     (cli.home.models / "c" / "card.json").write_text("{")
     assert cli("model", "verify") == 5
     assert "d: sound" in cli.out
-    assert all(
-        said in cli.err for said in ("a: the weights have 10 bytes", "b: the weights have SHA-256", "c: the card")
-    )
+    assert all(said in cli.err for said in ("a: model.gguf has 10 bytes", "b: model.gguf has SHA-256", "c: the card"))
     assert cli("model", "list") == 0 and "not listed: c" in cli.err
 
 
@@ -179,6 +177,17 @@ def test_a_model_is_loaded_used_kept_from_removal_and_unloaded(cli: Cli, tmp_pat
         assert cli("model", "remove", "tiny", "--force") == 0
         until(lambda: engines.client.engines() == [])
     assert Registry(cli.home.models).list() == ()
+
+
+@pytest.mark.integration
+def test_a_split_model_is_imported_by_its_folder_and_served(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    write_tiny_llama(tmp_path / "parts" / "tiny.gguf", split=15)
+    (tmp_path / "parts" / "notes.bin").write_bytes(b"\1\0")
+    assert cli("model", "import", tmp_path / "parts", "--task", "chat") == 0
+    assert "tiny imported" in cli.out and "left out: notes.bin" in cli.err
+    with running_engines(cli.home):
+        assert cli("model", "load", "tiny") == 0 and "tiny is ready" in cli.out
 
 
 @pytest.mark.integration

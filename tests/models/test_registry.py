@@ -126,9 +126,11 @@ def test_a_broken_file_is_refused_and_leaves_nothing(
 
 
 def test_what_is_no_file_is_not_found(registry: Registry, tmp_path: Path) -> None:
-    for path in (tmp_path / "none.gguf", tmp_path, tmp_path / ("x" * 300), Path("/dev/null")):
+    for path in (tmp_path / "none.gguf", tmp_path / ("x" * 300), Path("/dev/null")):
         with pytest.raises(NotFound):
             import_model(path, registry)
+    with pytest.raises(UsageError, match="holds no files"):
+        import_model(tmp_path, registry)
 
 
 def test_a_name_or_task_that_cannot_be_is_refused_before_copying(registry: Registry, source: Path) -> None:
@@ -143,7 +145,7 @@ def test_a_name_or_task_that_cannot_be_is_refused_before_copying(registry: Regis
 def test_a_source_that_changes_while_it_is_copied_is_judged_by_the_copy(
     registry: Registry, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importing, "_check_space", lambda registry, size: os.truncate(source, 100))
+    monkeypatch.setattr(importing, "_check_space", lambda *_: os.truncate(source, 100))
     with pytest.raises(VerificationFailed, match="cut short"):
         import_model(source, registry)
     assert registry.list() == () and leavings(registry) == []
@@ -233,7 +235,7 @@ import_model(Path(sys.argv[1]), Registry(Path(sys.argv[2])), "killed", progress=
 
 
 @pytest.mark.integration
-def test_a_killed_import_leaves_nothing_that_lasts(registry: Registry, source: Path, tmp_path: Path) -> None:
+def test_a_killed_import_is_gone_on_with_and_leaves_nothing(registry: Registry, source: Path, tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", IMPORT, str(source), str(registry.folder)], stdout=subprocess.PIPE
     ) as process:
@@ -242,10 +244,10 @@ def test_a_killed_import_leaves_nothing_that_lasts(registry: Registry, source: P
         import_model(write_good(tmp_path / "other.gguf", 1), registry)
         assert len(leavings(registry)) == 1, "what a living process makes is left alone"
         process.kill()
-    with registry.staging():
-        pass
-    assert leavings(registry) == [] and [card.id for card in registry.list()] == ["other"]
-    assert import_model(source, registry, "killed").outcome == "added"
+    assert [card.id for card in registry.list()] == ["other"]
+    done = import_model(source, registry, "killed")
+    assert (done.outcome, done.resumed_bytes) == ("added", source.stat().st_size)
+    assert leavings(registry) == [] and registry.verify("killed")
 
 
 def toil(folder: Path, files: list[Path]) -> None:
@@ -274,6 +276,6 @@ def test_killed_at_random_moments_a_model_is_whole_or_absent(registry: Registry,
         for card in registry.list():
             assert isinstance(registry.verify(card.id), Card)
             registry.remove(card.id)
-    with registry.staging():
-        pass
+    for file in files:
+        import_model(file, registry)
     assert leavings(registry) == []
