@@ -17,11 +17,12 @@ from appliance.errors import FactoryError
 from inference.gateway import views
 from inference.gateway.doors import COUNT, DOORS, RESPONSES, failure_body
 from inference.gateway.faults import ApiError, from_factory
+from inference.gateway.openapi import document
 from inference.gateway.parts import Parts
 
 log = logging.getLogger("inference.gateway")
 
-OPEN = frozenset({"healthz", "readyz", "metrics"})
+OPEN = frozenset({"healthz", "readyz", "metrics", "openapi"})
 """Endpoints that need no key: they say nothing about what anybody asks."""
 SCOPES = {"route": "route"}
 """Endpoint → scope of keys that opens it; `infer` for all others."""
@@ -61,6 +62,8 @@ def _add_paths(app: Flask, parts: Parts) -> None:
     app.add_url_rule("/v1/route", "route", partial(views.explain_route, parts), methods=["POST"])
     app.add_url_rule("/v1/models", "models", partial(views.list_models, parts))
     app.add_url_rule("/v1/models/<path:name>", "model", partial(views.show_model, parts))
+    described = document()
+    app.add_url_rule("/openapi.json", "openapi", lambda: views.json_response(described))
     app.add_url_rule("/healthz", "healthz", lambda: views.json_response({"ok": True}))
     app.add_url_rule("/readyz", "readyz", partial(views.ready, parts))
     app.add_url_rule(
