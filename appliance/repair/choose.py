@@ -4,6 +4,9 @@ Patches are clustered by what their functions answer on inputs that the tests do
 of a patch are its ranking score; a cluster has the sum of its patches' odds. One cluster far ahead of the others
 ships its best patch. Where clusters disagree and none is far ahead, a person is asked, with an input that tells them
 apart. With few known tests first patches are wrong one time in five, so being ahead has to mean a lot then.
+
+One more competitor is always there: that the right edit is none of those the search knows, and what passes does so by
+accident. An edit that was unlikely before it was tried is then the likelier accident, however alone it stands.
 """
 
 from __future__ import annotations
@@ -28,6 +31,10 @@ FAR = 5.0
 SURE = ((1, 0.93), (3, 0.85), (10**9, 0.72))
 """Share of the odds the best cluster needs, by how many known tests run the code that is edited: a patch that only
 one test speaks for is wrong one time in five."""
+ELSEWHERE = 0.5
+"""Odds, before anything is tried, that no edit of the library is the right one."""
+ACCIDENT = ((1, 0.01), (3, 0.003), (10**9, 0.001))
+"""Share of wrong edits that pass all the same, by how many known tests run the edited code."""
 CRASHES = re.compile(
     r"^(does not end|raises (Attribute|Type|Name|UnboundLocal|Index|Recursion|Memory|ZeroDivision)Error)"
 )
@@ -62,8 +69,10 @@ class Cluster:
         return max(self.edits, key=lambda edit: edit.score)
 
 
-def decide(fault: Fault, bench: Bench, passing: Sequence[Edit], progress: ports.Progress) -> Decided:
-    """Ship, ask, or neither."""
+def decide(
+    fault: Fault, bench: Bench, passing: Sequence[Edit], progress: ports.Progress, total: float = -math.inf
+) -> Decided:
+    """Ship, ask, or neither. `total` is the logarithm of the odds of all edits of the library together."""
     if not passing:
         return Decided("none")
     best = max(edit.score for edit in passing)
@@ -71,18 +80,22 @@ def decide(fault: Fault, bench: Bench, passing: Sequence[Edit], progress: ports.
     progress(f"comparing {len(near)} patches that pass by what they answer on other inputs")
     clusters = clustered(near, probed(fault, bench, near))
     weigh(clusters, best)
-    needed = share_needed(witnesses(fault, clusters[0].best))
+    count = witnesses(fault, clusters[0].best)
+    needed = by_witnesses(SURE, count)
     first, rest = clusters[0], clusters[1:]
-    share = first.odds / sum(cluster.odds for cluster in clusters)
+    accident = ELSEWHERE * by_witnesses(ACCIDENT, count) * math.exp(total - best)
+    share = first.odds / (sum(cluster.odds for cluster in clusters) + accident)
     candidates = tuple(_candidate(fault, cluster, number, clusters) for number, cluster in enumerate(clusters))
     tried = f"{len(passing)} of {bench.tried} candidates pass all {len(bench.tests)} known tests"
-    if not rest:
-        alike = " and all answer alike on other inputs" if len(near) > 1 else ""
+    alike = " and all answer alike on other inputs" if len(near) > 1 else ""
+    if not rest and share >= needed:
         return Decided("ship", f"{why(first.best, fault.sources)}; {tried}{alike}", candidates)
     if share >= needed:
         odds = f"this one by far the likeliest ({share:.0%})"
         said = f"{why(first.best, fault.sources)}; {tried} in {len(clusters)} ways, {odds}"
         return Decided("ship", said, candidates)
+    if not rest:
+        return Decided("ask", f"{tried}{alike}; but it is an unlikely change, and may pass by accident.", candidates)
     question = f"{tried} in {len(clusters)} ways that differ on other inputs, and nothing decides."
     return Decided("ask", question, candidates)
 
@@ -170,9 +183,9 @@ def witnesses(fault: Fault, edit: Edit) -> int:
     return sum(any(path == p and a <= n <= b for path, n in lines for p, a, b in spots) for lines in ran)
 
 
-def share_needed(count: int) -> float:
-    """The share of the odds a cluster needs when so many tests speak for it."""
-    return next(share for most, share in SURE if count <= most)
+def by_witnesses(table: Sequence[tuple[int, float]], count: int) -> float:
+    """The table's value for so many tests that run the edited code."""
+    return next(value for most, value in table if count <= most)
 
 
 def _candidate(fault: Fault, cluster: Cluster, number: int, clusters: Sequence[Cluster]) -> work.Candidate:

@@ -7,6 +7,7 @@ what was found by behaviour. Budgets are CPU seconds in the sandbox.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,7 @@ from appliance.repair.templates import edits_of
 from appliance.repair.validate import Bench, bench
 
 MOST_EDITS = 30_000
-"""Edits that are ranked; of more, those of the most suspicious lines."""
+"""Edits that are ranked with the language model; of more, those likeliest without it."""
 AT_LEAST_AFTER, ENOUGH_AFTER = 250, 3.0
 """After the first passing patch, the search tries at least so many more edits, and this many times as many in all."""
 LEAST_AFTER = 60
@@ -108,7 +109,8 @@ class _Search:
             self.try_singles(edits)
             if not self.passing and self.settings.pair_seconds > 0:
                 self.try_pairs(edits)
-            decided = choose.decide(self.fault, self.bench, self.passing, self.progress)
+            total = all_odds(edits) if len(self.passing) and not self.passing[0].also else -math.inf
+            decided = choose.decide(self.fault, self.bench, self.passing, self.progress, total)
         except (Unavailable, LimitExceeded) as error:
             decided = choose.Decided("none", f"the search was broken off: {error.message}; {self.account(edits)}")
         return Found(
@@ -129,9 +131,8 @@ class _Search:
         edits: list[Edit] = []
         for path, lines in by_file.items():
             edits += edits_of(self.fault.sources[path], lines)
-        if len(edits) > MOST_EDITS:
-            edits.sort(key=lambda edit: -self.fault.lines[edit.path, edit.line].score)
-            del edits[MOST_EDITS:]
+        if len(edits) > MOST_EDITS:  # the language model is what costs: leave it out, and cut
+            edits = ranked(edits, self.fault, None, fitted())[:MOST_EDITS]
         return ranked(edits, self.fault, load(home_policy), fitted())
 
     def try_singles(self, edits: Sequence[Edit]) -> None:
@@ -165,7 +166,8 @@ class _Search:
     def try_cold(self) -> None:
         """Edits of what runs at import: 20 to 50 times dearer, so within a share of the budget."""
         left = sorted(self.bench.left, key=lambda edit: -edit.score)
-        self.bench.left = []
+        left += [] if self.passing else sorted(self.bench.stale, key=lambda edit: -edit.score)
+        self.bench.left, self.bench.stale = [], []
         spent = self.bench.cpu_seconds
         share = max(COLD_LEAST, COLD_AFTER * spent) if self.passing else COLD_SHARE * self.settings.cpu_seconds
         best = max((edit.score for edit in self.passing), default=None)
@@ -193,7 +195,7 @@ class _Search:
             self.accept(edit, job)
             if len(self.passing) >= ENOUGH_PAIRS:
                 break
-        self.bench.left = []
+        self.bench.left, self.bench.stale = [], []
 
     def within(self, edits: Iterator[Edit] | Sequence[Edit], limit: float) -> Iterator[Edit]:
         """Hand out edits until the CPU budget is used up, or the wall time that tests which sleep or wait may take."""
@@ -237,3 +239,9 @@ class _Search:
             f"{self.bench.tried} of {len(edits)} edits were tried in {self.bench.cpu_seconds:.0f} s of CPU and none "
             f"passes all {len(self.bench.tests)} known tests; looked first at {places}"
         )
+
+
+def all_odds(edits: Sequence[Edit]) -> float:
+    """Logarithm of the sum of the odds of all edits."""
+    best = max(edit.score for edit in edits)
+    return best + math.log(sum(math.exp(edit.score - best) for edit in edits))

@@ -31,6 +31,8 @@ class Bench:
     cold_started: bool = False
     left: list[Edit] = field(default_factory=list)
     """Edits that only the cold runner can try."""
+    stale: list[Edit] = field(default_factory=list)
+    """Edits of functions that ran at import; they failed with what these had computed before."""
 
     @property
     def cpu_seconds(self) -> float:
@@ -44,13 +46,21 @@ class Bench:
         return Job(request, tag=edit)
 
     def validate(self, edits: Iterable[Edit], always: int = 1, patience: float = 1.0) -> Iterator[tuple[Edit, Job]]:
-        """Try edits with the hot runner; those that change what runs at import are put aside in `left`."""
+        """Try edits with the hot runner. Those that change what runs at import are put aside, in `left`, or in `stale`
+        when they were tried all the same and failed; a stale one that passes is tried again by the cold runner."""
         for job in self.hot.run(self.job(edit, always, patience) for edit in edits):
             if job.status == "cold":
                 self.left.append(job.tag)
                 continue
             self.tried += 1
-            yield job.tag, job
+            if not job.reply.get("stale"):
+                yield job.tag, job
+            elif self.passes(job):
+                self.start_cold()
+                yield job.tag, self.cold.one(self.job(job.tag, always, patience))
+            else:
+                self.stale.append(job.tag)
+                yield job.tag, job
 
     def validate_cold(self, edits: Iterable[Edit]) -> Iterator[tuple[Edit, Job]]:
         """Try edits that change what runs at import."""

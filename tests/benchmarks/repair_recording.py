@@ -10,6 +10,7 @@ import random
 import re
 import shutil
 import subprocess
+import symtable
 import sys
 import sysconfig
 from collections.abc import Sequence
@@ -215,19 +216,8 @@ def _qualified(subject: Subject) -> str:
     tree = ast.parse(subject.call, mode="eval")
     bound = {"a"} | {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
     bound |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    defined = set()
-    for node in ast.parse(origin(subject.module).read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            defined.add(node.name)
-        defined |= {
-            n.id
-            for n in ast.walk(node)
-            if isinstance(node, ast.Assign | ast.If | ast.Try)
-            and isinstance(n, ast.Name)
-            and isinstance(n.ctx, ast.Store)
-        }
-        if isinstance(node, ast.ImportFrom):
-            defined |= {alias.asname or alias.name for alias in node.names}
+    module = symtable.symtable(origin(subject.module).read_text(encoding="utf-8"), subject.module, "exec")
+    defined = {symbol.get_name() for symbol in module.get_symbols() if symbol.is_local()}
 
     class Names(ast.NodeTransformer):
         def visit_Name(self, node: ast.Name) -> ast.AST:

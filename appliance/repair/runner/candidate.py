@@ -1,7 +1,7 @@
 """Put a changed source in force: hot, by exchanging the code of live functions, or cold, before anything is imported.
 
-Hot works when only the bodies of functions differ and none of these ran while the tests were being collected (what
-they computed then would be out of date). Only the outermost function around the edit is compiled, which keeps a
+Hot works when only the bodies of functions differ. Where one of these ran while the tests were being collected, what it
+computed then is out of date: the candidate is `stale`, and what its tests say is a good guess. Only the outermost function around the edit is compiled, which keeps a
 candidate at a few milliseconds however long its file is.
 """
 
@@ -68,6 +68,7 @@ class Source:
         self.flags = _future_flags(tree)
         self.functions: list[tuple[int, int, tuple[str, ...]]] = []
         self._find(tree, ())
+        self.tail = _imports(tree)
 
     def _find(self, parent: ast.AST, classes: tuple[str, ...]) -> None:
         """Outermost functions: (first line, last line, names of the classes around)."""
@@ -102,7 +103,7 @@ class Source:
         if len(heads) >= first or len(heads) > indent:
             raise NeedsCold
         head = "\n" * (first - 1 - len(heads)) + "".join(f"{' ' * depth}{text}\n" for depth, text in enumerate(heads))
-        return compile(head + body, self.path, "exec", flags=self.flags, dont_inherit=True)
+        return compile(head + body + self.tail, self.path, "exec", flags=self.flags, dont_inherit=True)
 
 
 class LiveFunctions:
@@ -110,6 +111,8 @@ class LiveFunctions:
 
     def __init__(self, root: str, called: set[Place]) -> None:
         self.called = called
+        self.stale = False
+        """Whether what was put in force ran at import, as it was before."""
         self.by_place: dict[Place, list[types.FunctionType]] = {}
         self.sources: dict[str, Source] = {}
         for thing in gc.get_objects():
@@ -154,8 +157,9 @@ class LiveFunctions:
         own = _own(old) != _own(new)
         place = (old.co_filename, old.co_name, old.co_firstlineno)
         live = [] if old.co_name == "<module>" else self._live(old)
-        if own and ((outside and not live) or place in self.called):
+        if own and outside and not live:
             raise NeedsCold
+        self.stale |= own and place in self.called
         if live and not _same(old, new):
             if old.co_freevars != new.co_freevars:
                 raise NeedsCold
@@ -224,6 +228,20 @@ def _future_flags(tree: ast.Module) -> int:
             for alias in node.names:
                 flags |= _FUTURE.get(alias.name, 0)
     return flags
+
+
+def _imports(tree: ast.Module) -> str:
+    """Imports of all names that the module imports, to be compiled with a function of it: for `name.call()` the
+    compiler makes other code where it knows that `name` is a module (CPython 3.11, `is_import_originated`)."""
+    names: set[str] = set()
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names.update(alias.asname or alias.name.partition(".")[0] for alias in node.names)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+    return "".join(f"\nimport _ as {name}" for name in sorted(names - {"*"}))
 
 
 def _inner(code: types.CodeType) -> list[tuple[str, types.CodeType]]:

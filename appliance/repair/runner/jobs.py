@@ -34,9 +34,10 @@ def do(world: World, request: dict[str, Any], tell: Tell) -> Reply:
         return {"status": "cold"}
     except (SyntaxError, ValueError) as error:
         return {"status": "syntax", "message": str(error)[:200]}
+    stale = world.live is not None and world.live.stale
     if request["op"] == "probe":
-        return probe.run(world.root, suite, tests, request, tell)
-    return _run(world, suite, tests, request, tell)
+        return {"status": "cold"} if stale else probe.run(world.root, suite, tests, request, tell)
+    return {**_run(world, suite, tests, request, tell), "stale": stale}
 
 
 def _prepared(world: World, request: dict[str, Any], tests: Sequence[str]) -> Suite:
