@@ -1,8 +1,8 @@
 """Put a changed source in force: hot, by exchanging the code of live functions, or cold, before anything is imported.
 
-Hot works when only the bodies of functions differ. Where one of these ran while the tests were being collected, what it
-computed then is out of date: the candidate is `stale`, and what its tests say is a good guess. Only the outermost function around the edit is compiled, which keeps a
-candidate at a few milliseconds however long its file is.
+Hot works when only the bodies of functions differ. Where one of these ran while the tests were being collected, what
+it computed then is out of date: the candidate is `stale`, and what its tests say is a good guess. Only the outermost
+function around the edit is compiled, which keeps a candidate at a few milliseconds however long its file is.
 """
 
 from __future__ import annotations
