@@ -14,11 +14,11 @@ from inference.gateway.faults import bad_request
 def prepare_embedding(body: Mapping[str, Any]) -> Prepared:
     """An embeddings call. The longest input counts as its length, since every input must fit by itself."""
     texts = body.get("input")
-    if not isinstance(texts, str | list) or not texts:
-        raise bad_request("`input` must be a text or a list of texts, and not be empty", "input")
+    if not texts or not (isinstance(texts, str) or _tokenised(texts) or _list_of_inputs(texts)):
+        raise bad_request("`input` must be a text, a list of texts, or tokens, and not be empty", "input")
     if body.get("encoding_format") not in (None, "float", "base64"):
         raise bad_request("`encoding_format` is `float` or `base64`", "encoding_format")
-    longest = max(map(_tokens, texts)) if isinstance(texts, list) else _tokens(texts)
+    longest = _tokens(texts) if isinstance(texts, str) or _tokenised(texts) else max(map(_tokens, texts))
     metadata = body.get("metadata")
     return Prepared(
         payload={"input": texts},
@@ -29,10 +29,17 @@ def prepare_embedding(body: Mapping[str, Any]) -> Prepared:
     )
 
 
-def _tokens(text: Any) -> int:
-    if isinstance(text, str):
-        return len(text) // CHARACTERS_PER_TOKEN
-    return len(text) if isinstance(text, list) else 1
+def _tokens(text: str | list[int]) -> int:
+    return len(text) // CHARACTERS_PER_TOKEN if isinstance(text, str) else len(text)
+
+
+def _tokenised(value: Any) -> bool:
+    """A text as the numbers of its tokens."""
+    return isinstance(value, list) and bool(value) and all(type(token) is int for token in value)
+
+
+def _list_of_inputs(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) or _tokenised(text) for text in value)
 
 
 def shape_embeddings(answer: dict[str, Any], model: str, wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -179,7 +179,7 @@ def _tools(body: Mapping[str, Any]) -> dict[str, Any]:
     kind = choice.get("type") if isinstance(choice, Mapping) else None
     if kind == "tool":
         made["tool_choice"] = {"type": "function", "function": {"name": choice.get("name")}}
-    elif kind in CHOICES:
+    elif isinstance(kind, str) and kind in CHOICES:
         made["tool_choice"] = CHOICES[kind]
     else:
         raise bad_request(f"unknown `tool_choice` {kind!r}", "tool_choice")

@@ -60,7 +60,8 @@ def _requests() -> dict[str, Schema]:
     turn = made_of(("role", "content"), role=one_of("user", "assistant"), content={"type": ["string", "array"]})
     tool = made_of(("type", "function"), type=one_of("function"), function=made_of(("name",), name=TEXT))
     document = either(TEXT, made_of(("text",), text=TEXT))
-    texts = either({"type": "string", "minLength": 1}, listed(either(TEXT, {"type": "array"}, {"type": "integer"})))
+    tokens = listed({"type": "integer"})
+    texts = either({"type": "string", "minLength": 1}, tokens, listed(either(TEXT, tokens)))
     limit = {"max_tokens": COUNT, "max_completion_tokens": COUNT, "stop": either(TEXT, {"type": ["array", "null"]})}
     messages = made_of(
         ("messages",), model=MODEL, messages=listed(turn), system={"type": ["string", "array"]}, max_tokens=COUNT,
@@ -180,7 +181,7 @@ def document() -> dict[str, Any]:
 def _call(path: str, request: str, answer: str, summary: str, streams: bool) -> dict[str, Any]:
     content = {"application/json": {"schema": ref(answer)}}
     if streams:
-        content["text/event-stream"] = {"schema": TEXT}
+        content["text/event-stream"] = {"schema": made_of(("data",), event=TEXT, data=TEXT)}
     return {
         "summary": summary,
         "requestBody": {"required": True, "content": {"application/json": {"schema": ref(request)}}},

@@ -13,14 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 
 import gevent
-import orjson
 from gevent.queue import Empty, Queue
 
 from inference.gateway.calls import Call, lost
 from inference.gateway.faults import ApiError, from_engine
 from inference.gateway.parts import Parts
 from inference.gateway.pieces import speaks
-from inference.gateway.stream import Broken, ChatVoice, Events, Shaper, Voice
+from inference.gateway.stream import UNREADABLE, Broken, ChatVoice, Events, Shaper, Voice
 from inference.gateway.upstream import LOST, Answer
 from inference.gateway.watch import GONE, ended_early
 
@@ -116,7 +115,7 @@ class Relay:
                     if not self._call.spoke and speaks(chunk):
                         self._parts.first_token(self._call)
                     shaped.append(self._voice.say(chunk))
-            except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            except UNREADABLE as error:
                 raise Broken({"error": {"message": f"a chunk of the stream cannot be read: {error}"}}) from error
         return b"".join(shaped)
 

@@ -17,6 +17,8 @@ from inference.gateway.faults import ApiError
 
 CHUNK_KEYS = ("id", "object", "created", "system_fingerprint")
 DONE = b"data: [DONE]\n\n"
+UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError)
+"""What shaping raises when an engine's answer is not made as answers are."""
 
 
 class Broken(Exception):

@@ -20,6 +20,7 @@ from inference.gateway.doors import DOORS, Speech, Visitor
 from inference.gateway.faults import ApiError, bad_request
 from inference.gateway.parts import Parts
 from inference.gateway.relay import Relay
+from inference.gateway.stream import UNREADABLE
 from inference.gateway.upstream import Answer
 from inference.router import Decision, RouteRequest, as_json, decide
 from inference.rules import Sensitivity
@@ -61,7 +62,7 @@ def _whole(parts: Parts, call: Call, speech: Speech) -> Response:
         if not isinstance(answer, dict):
             raise ApiError(502, f"the engine of {call.model} did not answer with JSON", "engine_failed", final=True)
         usage = answer.get("usage") or {}
-        shaped = speech.whole(answer, call.model)
+        shaped = _shaped(speech, answer, call.model)
         failure = None
         parts.first_byte(call)
         return json_response(shaped)
@@ -70,6 +71,15 @@ def _whole(parts: Parts, call: Call, speech: Speech) -> Response:
         raise
     finally:
         parts.settle(call, usage, failure)
+
+
+def _shaped(speech: Speech, answer: dict[str, Any], model: str) -> dict[str, Any]:
+    try:
+        return speech.whole(answer, model)
+    except UNREADABLE as error:
+        raise ApiError(
+            502, f"the answer of the engine of {model} cannot be read: {error!r}", "engine_failed", final=True
+        ) from error
 
 
 def count_tokens(parts: Parts) -> Response:
