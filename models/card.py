@@ -84,6 +84,12 @@ class Card(Noun):
         return suggested_tasks(self.architecture, self.pooling, self.chat_template)
 
     @property
+    def able(self) -> tuple[str, ...]:
+        """What requests may need that admission saw it do: tools, json_schema, stream."""
+        names = (("tools", "tool_call"), ("json_schema", "json_schema"), ("stream", "streaming"))
+        return tuple(name for name, check in names if self.score and self.score.passed(check))
+
+    @property
     def embeds(self) -> bool:
         """True for models that an engine serves as embedders or rerankers instead of writers."""
         return self.architecture in ENCODERS or set(self.tasks or self.could or ("chat",)) <= {"embedding", "rerank"}

@@ -14,6 +14,7 @@ class Check(Noun):
 
     name: str = Field(description="what was tried; see models.admission")
     passed: bool
+    at: datetime = Field(default_factory=utcnow)
     said: str = Field(description="what was seen, in a line for people")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from appliance.cli import admit
 from appliance.cli.context import Box, pass_box, table
 from appliance.errors import Conflict, Unavailable, VerificationFailed
 from inference.engines.client import EnginesClient
@@ -28,7 +29,10 @@ OUTCOMES = {
 
 @click.group("model")
 def command() -> None:
-    """Models: what the box has, and what is loaded."""
+    """Models: what the box has, what they may do, and what is loaded."""
+
+
+command.add_command(admit.command)
 
 
 @command.command("list")
@@ -64,7 +68,9 @@ def show_model(box: Box, name: str) -> None:
     card = registry.find(name)
     engine = next((row for row in _loaded(box) if row["model"] == card.id), None)
     data = {**_as_json(card), "path": str(registry.path(card)), "engine": engine}
-    flat = {key: value for key, value in data.items() if key != "engine"}
+    flat = {key: value for key, value in data.items() if key not in ("engine", "files", "score")}
+    flat["files"] = [f"{part.name} ({part.size_bytes / 1e6:,.1f} MB)" for part in card.parts]
+    flat["score"] = admit.in_words(card)
     if engine:
         flat |= {
             f"engine {key}": value for key, value in engine.items() if key not in ("model", "api_key_file") and value

@@ -16,7 +16,7 @@ from appliance.config import Home, Settings, render
 from models.registry import Registry
 from tests.inference.engines_process import running_engines, until
 from tests.inference.tiny_model import write_tiny_llama
-from tests.models.gguf_files import good, write_good
+from tests.models.gguf_files import METADATA, TENSORS, assemble, good, number, write_good
 
 
 class Cli:
@@ -58,7 +58,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_the_command_is_a_noun_with_verbs() -> None:
     assert isinstance(model.command, click.Group)
-    assert set(model.command.commands) == {"list", "show", "import", "verify", "load", "unload", "remove"}
+    assert set(model.command.commands) == {"list", "show", "import", "verify", "admit", "load", "unload", "remove"}
 
 
 def test_a_model_goes_in_is_shown_verified_and_goes_out(cli: Cli, file: Path) -> None:
@@ -193,6 +193,8 @@ def test_a_split_model_is_imported_by_its_folder_and_served(cli: Cli, tmp_path: 
 @pytest.mark.integration
 def test_loading_what_no_engine_can_run_tells_the_engines_reason(cli: Cli, file: Path) -> None:
     cli.home.settings_file.write_text("[engines]\nrestart_limit = 1\n")
+    shaped = [*METADATA, number("llama.block_count", 1), number("llama.attention.head_count", 2)]
+    file.write_bytes(assemble(shaped, TENSORS, 128 + 160))
     assert cli("model", "import", file) == 0
     with running_engines(cli.home):
         status, message, hint = cli.refused("model", "load", "coder")
