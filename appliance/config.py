@@ -35,6 +35,10 @@ class GatewaySettings(Section):
     queue_seconds: float = Field(60.0, ge=0, description="longest wait for a model to be ready, in seconds")
     retries: int = Field(2, ge=0, le=10, description="tries again with the same model before the next one is taken")
     max_body_mb: int = Field(32, ge=1, description="largest request body, in MiB")
+    parallel: int = Field(512, ge=1, description="calls under way at once; more wait up to `queue_seconds`")
+    batch_percent: int = Field(
+        75, ge=1, le=100, description="part of these places that batch calls may take, in percent"
+    )
     keepalive_seconds: float = Field(
         10.0, gt=0, description="silence in a stream after which a comment line tells clients to wait on, in seconds"
     )

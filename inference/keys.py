@@ -12,7 +12,7 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,10 +21,22 @@ from pydantic import Field, ValidationError
 
 from appliance.errors import Conflict, NotFound, UsageError, VerificationFailed
 from appliance.work import Noun, utcnow
+from inference.limits import Limits, Priority
 
 PREFIX = "apl_"
 SCOPES = ("infer", "route")
 """What a key may open: `infer` lists and calls models, `route` asks the router for its decision alone."""
+
+
+class Terms(Noun):
+    """What a key may be used for, and how much. Empty lists stand for everything."""
+
+    models: tuple[str, ...] = Field((), description="model ids it may call, as patterns like coder-*")
+    tasks: tuple[str, ...] = Field((), description="tasks its calls may have")
+    routes: tuple[str, ...] = Field((), description="rules its calls may go by, as patterns of their names")
+    team: str = ""
+    priority: Priority = Priority.INTERACTIVE
+    limits: Limits = Limits()
 
 
 class Key(Noun):
@@ -37,6 +49,7 @@ class Key(Noun):
     created: datetime = Field(default_factory=utcnow)
     expires: datetime | None = None
     revoked: datetime | None = None
+    terms: Terms = Terms()
 
     def dead(self, now: datetime) -> str:
         """Why the key opens nothing any more; empty while it does."""
@@ -86,7 +99,13 @@ class KeyStore:
                 "restore it from a backup, or remove it and make new keys",
             ) from error
 
-    def create(self, name: str, expires_days: float | None = None, scopes: tuple[str, ...] = SCOPES) -> tuple[Key, str]:
+    def create(
+        self,
+        name: str,
+        expires_days: float | None = None,
+        scopes: tuple[str, ...] = SCOPES,
+        terms: Terms | None = None,
+    ) -> tuple[Key, str]:
         """Make a key; returns it with its token, which nobody can show again.
 
         Raises:
@@ -94,18 +113,25 @@ class KeyStore:
             Conflict: a living key has this name.
         """
         token = PREFIX + secrets.token_urlsafe(32)
-        return self._add(name, token, expires_days, scopes), token
+        return self._add(name, token, expires_days, scopes, terms or Terms()), token
+
+    def find(self, name_or_id: str) -> Key:
+        """The key that is not revoked with this name or id. Raises NotFound."""
+        living = [key for key in self.list() if name_or_id in (key.id, key.name) and not key.revoked]
+        if not living:
+            raise NotFound(f"no living key is named {name_or_id!r}", "`appliance key list` shows all keys")
+        return living[0]
 
     def revoke(self, name_or_id: str) -> Key:
         """Make a key useless from now on. Raises NotFound when no living key has this name or id."""
+        return self.change(name_or_id, lambda key: key.with_(revoked=utcnow()))
+
+    def change(self, name_or_id: str, new: Callable[[Key], Key]) -> Key:
+        """Replace a key by what `new` makes of it; the gateway goes by it from its next call on. Raises NotFound."""
         with self._locked():
-            keys = self.list()
-            living = [key for key in keys if name_or_id in (key.id, key.name) and not key.revoked]
-            if not living:
-                raise NotFound(f"no living key is named {name_or_id!r}", "`appliance key list` shows all keys")
-            revoked = living[0].with_(revoked=utcnow())
-            self._write(tuple(revoked if key.id == revoked.id else key for key in keys))
-            return revoked
+            changed = new(self.find(name_or_id))
+            self._write(tuple(changed if key.id == changed.id else key for key in self.list()))
+            return changed
 
     def ensure(self, name: str, file: Path | None = None) -> str:
         """The token of the box's own key `name`, kept in `secrets/NAME.key` (0600); made when missing or dead."""
@@ -117,10 +143,10 @@ class KeyStore:
                 return token
             token = PREFIX + secrets.token_urlsafe(32)
             replace_private(file, (token + "\n").encode("ascii"))
-            self._write((*(_retired(key, name) for key in self.list()), _made(name, token, None, SCOPES)))
+            self._write((*(_retired(key, name) for key in self.list()), _made(name, token, None, SCOPES, Terms())))
             return token
 
-    def _add(self, name: str, token: str, expires_days: float | None, scopes: tuple[str, ...]) -> Key:
+    def _add(self, name: str, token: str, expires_days: float | None, scopes: tuple[str, ...], terms: Terms) -> Key:
         if not name.strip():
             raise UsageError("a key needs a name", "`appliance key create NAME`")
         unknown = [scope for scope in scopes if scope not in SCOPES]
@@ -128,7 +154,7 @@ class KeyStore:
             raise UsageError(f"unknown scope {', '.join(unknown) or '(none)'}", f"scopes are {', '.join(SCOPES)}")
         if expires_days is not None and expires_days <= 0:
             raise UsageError("a key must expire in the future", "give --expires a number of days above zero")
-        made = _made(name, token, expires_days, scopes)
+        made = _made(name, token, expires_days, scopes, terms)
         with self._locked():
             keys = self.list()
             if any(key.name == name and not key.dead(utcnow()) for key in keys):
@@ -152,7 +178,7 @@ class KeyStore:
             os.close(handle)
 
 
-def _made(name: str, token: str, expires_days: float | None, scopes: tuple[str, ...]) -> Key:
+def _made(name: str, token: str, expires_days: float | None, scopes: tuple[str, ...], terms: Terms) -> Key:
     now = utcnow()
     return Key(
         id=secrets.token_hex(4),
@@ -161,6 +187,7 @@ def _made(name: str, token: str, expires_days: float | None, scopes: tuple[str, 
         scopes=scopes,
         created=now,
         expires=now + timedelta(days=expires_days) if expires_days is not None else None,
+        terms=terms,
     )
 
 

@@ -1,14 +1,33 @@
-"""`appliance key`: who may use the gateway."""
+"""`appliance key`: who may use the gateway, for what and how much."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
+from pydantic import ValidationError
 
 from appliance.cli.context import Box, pass_box, table
+from appliance.errors import UsageError
 from appliance.work import utcnow
-from inference.keys import SCOPES, Key, KeyStore
+from inference.counts import Counts, KeyCount
+from inference.journal import read_counts
+from inference.keys import SCOPES, Key, KeyStore, Terms
+from inference.limits import UNITS, Limits, Priority, usage
+
+NONE = "none"
+"""Takes a limit or a restriction away."""
+PRIORITIES = [priority.value for priority in Priority]
+LISTS = {"model": "models", "task": "tasks", "route": "routes"}
+LIMITS = {
+    "rpm": "requests_per_minute", "tpm": "tokens_per_minute", "parallel": "parallel",
+    "tokens_per_day": "tokens_per_day", "tokens_per_month": "tokens_per_month",
+    "seconds_per_day": "seconds_per_day", "seconds_per_month": "seconds_per_month",
+}  # fmt: skip
+Command = Callable[..., None]
 
 
 @click.group("key")
@@ -16,15 +35,41 @@ def command() -> None:
     """Keys to the gateway."""
 
 
+def with_terms(decorated: Command) -> Command:
+    """The options that say what a key is for. What is not restricted is open; `none` takes a restriction away."""
+    options = [
+        click.option("--model", multiple=True, metavar="PATTERN", help="Models it may call, like coder-*."),
+        click.option("--task", multiple=True, help="Tasks its calls may have."),
+        click.option("--route", multiple=True, metavar="PATTERN", help="Rules its calls may go by."),
+        click.option("--team", help="Whom it belongs to."),
+        click.option("--priority", type=click.Choice(PRIORITIES), help="Who waits when the gateway is full."),
+        *(
+            click.option(f"--{name.replace('_', '-')}", metavar="N", help=f"Most {UNITS[field]}; or none.")
+            for name, field in LIMITS.items()
+        ),
+    ]
+    for option in reversed(options):
+        decorated = option(decorated)
+    return decorated
+
+
 @command.command("create")
-@click.argument("name")
-@click.option("--expires", "days", type=float, metavar="DAYS", help="Days until it expires (default: never).")
+@click.argument("name", required=False)
+@click.option("--name", "named", metavar="NAME", help="The same as NAME.")
+@click.option("--expires", metavar="DAYS|DATE", help="Days until it expires, or a date (default: never).")
 @click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="What it opens (default: all).")
+@with_terms
 @pass_box
-def create(box: Box, name: str, days: float | None, scopes: tuple[str, ...]) -> None:
+def create(
+    box: Box, /, name: str | None, named: str | None, expires: str | None, scopes: tuple[str, ...], **said: Any
+) -> None:
     """Make a key called NAME. Its token is shown now and never again."""
     box.require_home()
-    key, token = _store(box).create(name, days, scopes or SCOPES)
+    if name and named and name != named:
+        raise UsageError("a key has one name", "give NAME or --name")
+    end = _end(expires)
+    days = (end - utcnow()) / timedelta(days=1) if end else None
+    key, token = _store(box).create(name or named or "", days, scopes or SCOPES, _terms(Terms(), said))
     if not box.as_json:
         box.say(f"key {key.name} ({key.id}); keep the token, nobody can show it again:")
     box.emit({**as_json(key), "token": token}, token)
@@ -35,16 +80,65 @@ def create(box: Box, name: str, days: float | None, scopes: tuple[str, ...]) -> 
 def list_keys(box: Box) -> None:
     """All keys, the dead ones too; without their tokens."""
     box.require_home()
-    rows = [as_json(key) for key in _store(box).list()]
+    counts = read_counts(box.home.spool)
+    rows = [{**as_json(key), "used": _used(key, counts)} for key in _store(box).list()]
     shown = table(
-        "NAME", "ID", "OPENS", "CREATED", "EXPIRES", "STATE",
+        "NAME", "ID", "OPENS", "PRIORITY", "TOKENS TODAY", "EXPIRES", "STATE",
         rows=[
-            (row["name"], row["id"], ", ".join(row["scopes"]), row["created"][:10],
-             (row["expires"] or "never")[:10], row["state"])
+            (row["name"], row["id"], ", ".join(row["scopes"]), row["terms"]["priority"],
+             f"{row['used']['tokens_per_day']['used']:,}", (row["expires"] or "never")[:10], row["state"])
             for row in rows
         ],
     )  # fmt: skip
     box.emit(rows, shown if rows else "no keys; `appliance key create NAME` makes one")
+
+
+@command.command("show")
+@click.argument("name")
+@pass_box
+def show(box: Box, name: str) -> None:
+    """What the key NAME (or its id) may do, and how much of it is used."""
+    box.require_home()
+    key = _store(box).find(name)
+    counts = read_counts(box.home.spool)
+    used, total = _used(key, counts), counts.keys.get(key.id, KeyCount()).total
+    ever = {"calls": total.calls, "prompt_tokens": total.prompt, "completion_tokens": total.completion,
+            "model_seconds": total.milliseconds / 1000}  # fmt: skip
+
+    def text() -> str:
+        terms = key.terms
+        lines = [
+            f"key {key.name} ({key.id}), {as_json(key)['state']}, {terms.priority}",
+            f"team      {terms.team or 'none'}",
+            f"opens     {', '.join(key.scopes)}",
+            *(f"{word:9} {', '.join(getattr(terms, word)) or 'all'}" for word in LISTS.values()),
+            f"expires   {key.expires.isoformat(timespec='minutes') if key.expires else 'never'}",
+            "",
+            *(_line(row["used"], row["limit"], UNITS[name]) for name, row in used.items()),
+            "",
+            f"ever      {total.calls:,} calls, {total.prompt:,} prompt tokens, {total.completion:,} answer tokens, "
+            f"{total.milliseconds / 1000:,.1f} model-seconds",
+        ]
+        return "\n".join(lines)
+
+    box.emit({**as_json(key), "used": used, "ever": ever}, text)
+
+
+@command.command("set")
+@click.argument("name")
+@click.option("--expires", metavar="DAYS|DATE", help="Days from now, a date, or none.")
+@with_terms
+@pass_box
+def change(box: Box, /, name: str, expires: str | None, **said: Any) -> None:
+    """Change what the key NAME (or its id) may do; what is not named stays. It holds from the next call on."""
+    box.require_home()
+
+    def new(key: Key) -> Key:
+        changed = key.with_(terms=_terms(key.terms, said))
+        return changed.with_(expires=_end(expires)) if expires else changed
+
+    key = _store(box).change(name, new)
+    box.emit(as_json(key), f"key {key.name} ({key.id}) is changed; `appliance key show {key.name}` shows it")
 
 
 @command.command("revoke")
@@ -62,6 +156,54 @@ def as_json(key: Key) -> dict[str, Any]:
     shown: dict[str, Any] = key.model_dump(mode="json", exclude={"sha256"})
     state = "revoked" if key.revoked else "expired" if key.dead(utcnow()) else "alive"
     return {**shown, "state": state}
+
+
+def _terms(old: Terms, said: dict[str, Any]) -> Terms:
+    """The terms with what was said on the command line. Raises UsageError."""
+    changes: dict[str, Any] = {
+        field: () if said[name] == (NONE,) else said[name] for name, field in LISTS.items() if said[name]
+    }
+    changes |= {name: said[name] for name in ("team", "priority") if said[name] is not None}
+    limits = {
+        field: None if said[name] == NONE else said[name] for name, field in LIMITS.items() if said[name] is not None
+    }
+    try:
+        return old.with_(**changes, limits=Limits.model_validate({**dict(old.limits), **limits}))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        options = {field: name for name, field in LIMITS.items()}
+        name = options.get(str(problem["loc"][-1]), str(problem["loc"][-1])).replace("_", "-")
+        raise UsageError(
+            f"--{name} {problem['input']}: {problem['msg']}", "give a number above zero, or none"
+        ) from error
+
+
+def _end(text: str | None) -> datetime | None:
+    """When a key expires, from days or a date. Raises UsageError."""
+    if text is None or text == NONE:
+        return None
+    try:
+        end = utcnow() + timedelta(days=float(text))
+    except (ValueError, OverflowError):
+        try:
+            end = datetime.fromisoformat(text)
+        except ValueError as error:
+            raise UsageError(
+                f"--expires {text!r} is no number of days and no date", "like 90, or 2027-01-31"
+            ) from error
+        end = end if end.tzinfo else end.replace(tzinfo=UTC)
+    if end <= utcnow():
+        raise UsageError("a key must expire in the future", "give --expires days above zero, or a later date")
+    return end
+
+
+def _used(key: Key, counts: Counts) -> dict[str, Any]:
+    return usage(counts.keys.get(key.id, KeyCount()), key.terms.limits, time.time())
+
+
+def _line(used: float, limit: float | None, unit: str) -> str:
+    amount = f"{used:,.1f}" if isinstance(used, float) else f"{used:,}"
+    return f"{amount:>12} of {'any number' if limit is None else f'{limit:,}':>12} {unit}"
 
 
 def _store(box: Box) -> KeyStore:

@@ -29,9 +29,11 @@ SCOPES = {"route": "route"}
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 EXTENSION = "gateway"
 MEBIBYTE = 1024 * 1024
+RATE_HEADERS = ("limit", "remaining", "reset")
 CORS = {
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "x-appliance-model, x-appliance-route, x-request-id, retry-after",
+    "Access-Control-Expose-Headers": "x-appliance-model, x-appliance-route, x-request-id, retry-after, "
+    + ", ".join(f"x-ratelimit-{what}-{unit}" for unit in ("requests", "tokens") for what in RATE_HEADERS),
 }
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE, OPTIONS",
@@ -110,6 +112,8 @@ def _leave(parts: Parts, response: Response) -> Response:
     if ignored := g.get("ignored"):
         headers["x-appliance-ignored"] = header_text(", ".join(ignored))
     headers.update(CORS)
+    if "key" in g:
+        headers.update(parts.desk.headers(g.key))
     if response.status_code == 401:
         headers["WWW-Authenticate"] = "Bearer"
     endpoint = request.url_rule.rule if request.url_rule is not None else "unknown"

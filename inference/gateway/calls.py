@@ -37,6 +37,21 @@ AGAIN = frozenset({429, 500, 502, 503, 504})
 T = TypeVar("T")
 
 
+@dataclass(slots=True)
+class Ticket:
+    """What the desk reserved for a call."""
+
+    id: str
+    prompt: int
+    completion: int
+    rate: float
+    """Answer tokens a second, as this key's calls have had them; 0 when there were none."""
+    reported: tuple[int, int] = (-1, 0)
+    """Answer tokens and milliseconds of the last report on the way."""
+    used: tuple[int, int] | None = None
+    """Prompt and answer tokens, once settled."""
+
+
 @dataclass
 class Call:
     """One call on its way, and what happened to it."""
@@ -55,11 +70,22 @@ class Call:
     pending: bool = True
     """No engine has answered yet."""
     attempts: int = 0
+    engine_since: float = 0.0
+    """When the engine that works on it got it; 0 while none has."""
+    generated: int = 0
+    """Pieces of a stream that came from the engine: its tokens, as far as they are known before its end."""
+    ticket: Ticket | None = None
+    """What the desk reserved for it; None when it is not counted."""
     away: float = 0.0
     """Seconds spent waiting for an engine: to load, to answer, and between two tries."""
     started: float = field(default_factory=time.perf_counter)
     spoke: float = 0.0
     """When the first token of a stream went out, by the same clock; 0 before."""
+
+    @property
+    def first_choice(self) -> str:
+        """The model it goes to if nothing is in the way."""
+        return self.decision.candidates[0]
 
 
 class Caller:
@@ -111,6 +137,7 @@ class Caller:
             if attempt:
                 self._metrics.retries.labels(call.model).inc()
                 self._pause(call, BACKOFF_SECONDS * 2 ** (attempt - 1))
+            call.engine_since = 0.0
             row = self._ready(call, until)
             try:
                 return self._once(call, row, read)
@@ -129,7 +156,7 @@ class Caller:
         body = call.prepared.for_model(call.model)
         token = self._token(row)
         call.attempts += 1
-        began = time.perf_counter()
+        began = call.engine_since = time.perf_counter()
         try:
             answer = self._upstream.post(row.url, call.prepared.path, body, token, call.trip)
             try:

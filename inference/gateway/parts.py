@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import gevent
+
 from appliance.config import Home, Settings
 from inference.engines.client import EnginesClient
 from inference.gateway.calls import Call, Caller
+from inference.gateway.desk import Desk
 from inference.gateway.faults import ApiError
 from inference.gateway.kept import Kept
 from inference.gateway.measure import Measure
@@ -18,6 +21,8 @@ from inference.gateway.surroundings import Surroundings
 from inference.gateway.upstream import Upstream
 from inference.gateway.usage import UsageLog
 from inference.gateway.watch import Watch
+from inference.journal import Alive, Journal
+from inference.keys import Key
 
 ENGINES_SECONDS = 5.0
 """How long the engines process may take to answer an order; loading itself goes on behind it."""
@@ -35,6 +40,7 @@ class Parts:
     usage: UsageLog
     kept: Kept
     measure: Measure
+    desk: Desk
 
     @classmethod
     def of(cls, home: Home, settings: Settings) -> Parts:
@@ -45,7 +51,21 @@ class Parts:
         watch = Watch(settings.gateway.request_timeout_seconds, settings.gateway.drain_seconds)
         kept = Kept(settings.gateway.responses_kept)
         measure = Measure(surroundings, upstream)
-        return cls(settings, surroundings, caller, watch, metrics, UsageLog(home.spool), kept, measure)
+        desk = Desk(Journal(home.spool, gevent.sleep), Alive(home.run), settings.gateway, metrics)
+        return cls(settings, surroundings, caller, watch, metrics, UsageLog(home.spool), kept, measure, desk)
+
+    def check_in(self, key: Key, call: Call) -> None:
+        """The call begins, if its key's limits and the gateway's places allow it. Raises ApiError (429, 503)."""
+        try:
+            row, entry = self.surroundings.engine(call.first_choice), self.surroundings.card(call.first_choice)
+            slots = row.slots if row and row.slots else self.settings.engines.slots
+            self.desk.check_in(key, call, slots, entry.context_tokens if entry else None)
+        except BaseException as error:
+            self.watch.leave(call.trip)
+            if isinstance(error, ApiError):
+                self.metrics.errors.labels(call.path, error.code).inc()
+            raise
+        self.metrics.in_flight.inc()
 
     def first_byte(self, call: Call) -> None:
         """The answer begins: note how long that took, and how much of it was our own doing."""
@@ -66,7 +86,7 @@ class Parts:
         now = time.perf_counter()
         seconds = now - call.started
         self.metrics.seconds.labels(call.path).observe(seconds)
-        tokens = {kind: int(usage.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion")}
+        tokens = dict(zip(("prompt", "completion"), self.desk.settle(call, usage, failure), strict=True))
         for kind, count in tokens.items():
             self.metrics.tokens.labels(call.model or "none", kind).inc(count)
         if call.spoke and failure is None and tokens["completion"] > 1:

@@ -85,6 +85,7 @@ class Relay:
             piece = self._next()
         if piece is None and self._shaper.finished:
             self._whole = True
+            self._parts.desk.settle(self._call, self._shaper.usage, None)
             yield self._voice.end(self._shaper.usage)
             return
         self._failure = piece or lost(self._call.model, EOFError("the stream ended before the answer did"))
@@ -117,6 +118,9 @@ class Relay:
                     shaped.append(self._voice.say(chunk))
             except UNREADABLE as error:
                 raise Broken({"error": {"message": f"a chunk of the stream cannot be read: {error}"}}) from error
+        self._call.generated = self._shaper.generated
+        if self._whole:
+            self._parts.desk.settle(self._call, self._shaper.usage, None)  # before the client sees the end
         return b"".join(shaped)
 
     def _next(self) -> Piece:

@@ -45,8 +45,9 @@ def serve(home: Home, settings: Settings) -> int:
 def _start_the_watch(worker: Any) -> None:
     from inference.gateway.app import EXTENSION
 
-    watch = worker.wsgi.extensions[EXTENSION].watch
-    watch.stopping = lambda: not worker.alive
+    parts = worker.wsgi.extensions[EXTENSION]
+    parts.watch.stopping = lambda: not worker.alive
     # Connections that clients keep open for their next call would hold the worker for the whole time.
-    watch.drained = lambda: worker.cfg.set("graceful_timeout", 0)
-    watch.start()
+    parts.watch.drained = lambda: worker.cfg.set("graceful_timeout", 0)
+    parts.watch.start()
+    parts.desk.start()

@@ -16,6 +16,8 @@ from inference.gateway.demand import call_in
 from inference.gateway.faults import ApiError
 
 CHUNK_KEYS = ("id", "object", "created", "system_fingerprint")
+GENERATED = ("content", "reasoning_content", "reasoning", "tool_calls")
+"""Parts of a delta that a model wrote."""
 DONE = b"data: [DONE]\n\n"
 UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError)
 """What shaping raises when an engine's answer is not made as answers are."""
@@ -107,6 +109,8 @@ class Shaper:
         self.usage: dict[str, Any] = {}
         self.finished = False
         """A finish reason was seen, so an end of the stream is a real end."""
+        self.generated = 0
+        """Pieces with something in them: as good as tokens while the engine has not counted them."""
         self._head: dict[str, Any] = {}
         self._calls: dict[int, set[int]] = {}
         self._demanded: dict[int, str] = {}
@@ -133,6 +137,8 @@ class Shaper:
     def _shape_choice(self, choice: dict[str, Any]) -> None:
         index = choice["index"]
         delta = choice.get("delta")
+        if choice.get("text") or (isinstance(delta, dict) and any(delta.get(part) for part in GENERATED)):
+            self.generated += 1
         if isinstance(delta, dict):
             both_reasonings(delta)
             if self.must_call:

@@ -78,6 +78,8 @@ class Row:
     key_file: str
     mark: tuple[Any, ...]
     """Changes when the engine is started anew."""
+    slots: int = 0
+    """Calls it works on at once; 0 when it does not say."""
 
 
 @dataclass(frozen=True)
@@ -204,4 +206,5 @@ def row_of(row: dict[str, Any]) -> Row:
         url=str(row.get("url") or ""),
         key_file=str(row.get("api_key_file") or ""),
         mark=(row.get("pid"), row.get("url"), row.get("restarts"), row["state"], row.get("since")),
+        slots=int(row.get("slots") or 0),
     )

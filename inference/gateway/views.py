@@ -22,6 +22,7 @@ from inference.gateway.parts import Parts
 from inference.gateway.relay import Relay
 from inference.gateway.stream import UNREADABLE
 from inference.gateway.upstream import Answer
+from inference.permits import may_call, permitted
 from inference.router import Decision, RouteRequest, as_json, decide
 from inference.rules import Sensitivity
 
@@ -42,7 +43,7 @@ def answer_call(parts: Parts, path: str) -> Response:
         trip=parts.watch.enter(request.environ.get("gunicorn.socket")), started=g.started,
     )  # fmt: skip
     g.call = call
-    parts.metrics.in_flight.inc()
+    parts.check_in(g.key, call)
     return _streamed(parts, call, speech) if prepared.stream else _whole(parts, call, speech)
 
 
@@ -117,8 +118,11 @@ def routed(fields: Mapping[str, Any]) -> RouteRequest:
 
 
 def route(parts: Parts, wanted: RouteRequest) -> Decision:
-    """The router's decision, noted for the headers. Raises NotFound, ContextExceeded or ConfigError."""
-    decision = decide(wanted, parts.surroundings.rules, parts.surroundings.catalogue)
+    """The router's decision within what the key may use, noted for the headers.
+
+    Raises NotFound, ContextExceeded, PolicyRefused or ConfigError.
+    """
+    decision = permitted(g.key, decide(wanted, parts.surroundings.rules, parts.surroundings.catalogue))
     g.route = decision.summary
     parts.metrics.routes.labels(decision.rule or "none", "found" if decision.candidates else "refused").inc()
     return decision.require()
@@ -139,7 +143,7 @@ def explain_route(parts: Parts) -> Response:
     unknown = sorted(set(body) - set(ROUTE_FIELDS))
     if unknown:
         raise bad_request(f"unknown field {unknown[0]!r}; known are {', '.join(ROUTE_FIELDS)}", unknown[0])
-    decision = decide(routed(body), parts.surroundings.rules, parts.surroundings.catalogue)
+    decision = permitted(g.key, decide(routed(body), parts.surroundings.rules, parts.surroundings.catalogue))
     g.route = decision.summary
     if not decision.candidates:
         message = f"{decision.refusal} ({decision.hint})" if decision.hint else decision.refusal
@@ -151,7 +155,7 @@ def explain_route(parts: Parts) -> Response:
 
 def list_models(parts: Parts) -> Response:
     """GET /v1/models, for clients of either API."""
-    rows = [model_as_json(entry) for entry in parts.surroundings.catalogue]
+    rows = [model_as_json(entry) for entry in parts.surroundings.catalogue if may_call(g.key, entry.id)]
     ends = {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]} if rows else {"first_id": None, "last_id": None}
     return json_response({"object": "list", "data": rows, "has_more": False, **ends})
 
@@ -160,7 +164,7 @@ def show_model(parts: Parts, name: str) -> Response:
     """GET /v1/models/NAME, by id or alias."""
     catalogue = parts.surroundings.catalogue
     entry = catalogue.find(name)
-    if entry is None:
+    if entry is None or not may_call(g.key, entry.id):
         raise ApiError(404, f"there is no model {name!r} ({catalogue.near(name)})", "model_not_found", param="model")
     return json_response(model_as_json(entry))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from appliance.cli.main import main
 from appliance.config import Home
+from inference.counts import ENDED, RESERVED
+from inference.journal import Journal
 from inference.keys import KeyStore
 from tests.inference.gateway_process import CODER, EMBEDDER, make_home
 
@@ -56,6 +59,66 @@ def test_a_doubled_name_and_a_past_expiry_are_refused(home: Home, capsys: pytest
     run(home, capsys, "key", "create", "ci")
     assert run(home, capsys, "key", "create", "ci")[0] == 1
     assert run(home, capsys, "key", "create", "other", "--expires", "-1")[0] == 2
+
+
+def test_a_key_is_made_with_terms_and_changed_one_by_one(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    status, made, err = run(
+        home, capsys, "key", "create", "--name", "ci", "--model", "coder-*", "--model", "all-*", "--task", "chat",
+        "--rpm", "60", "--tpm", "40000", "--parallel", "4", "--tokens-per-day", "2000000",
+        "--seconds-per-month", "3600.5", "--priority", "batch", "--team", "build", "--expires", "2999-01-31",
+    )  # fmt: skip
+    assert status == 0, err
+    terms = made["terms"]
+    assert terms["models"] == ["coder-*", "all-*"] and terms["tasks"] == ["chat"] and terms["routes"] == []
+    assert (terms["team"], terms["priority"]) == ("build", "batch") and made["expires"].startswith("2999-01-31")
+    assert {name: value for name, value in terms["limits"].items() if value is not None} == {
+        "requests_per_minute": 60, "tokens_per_minute": 40000, "parallel": 4, "tokens_per_day": 2000000,
+        "seconds_per_month": 3600.5,
+    }  # fmt: skip
+    changed = run(home, capsys, "key", "set", "ci", "--rpm", "none", "--model", "none", "--expires", "none")[1]
+    assert changed["terms"]["limits"] == {**terms["limits"], "requests_per_minute": None}
+    assert changed["terms"]["models"] == [] and changed["terms"]["tasks"] == ["chat"] and changed["expires"] is None
+
+
+def test_a_person_sees_what_a_key_has_used_with_units(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    made = run(home, capsys, "key", "create", "ci", "--tokens-per-day", "2000000")[1]
+    journal, now = Journal(home.spool), time.time()
+    with journal.turn():
+        journal.append([RESERVED, now, "a", made["id"], "m", "w", 50, 0], [ENDED, now, "a", 1200, 34, 2500])
+        journal.append([RESERVED, now, "b", made["id"], "m", "w", 50, 1500])
+    shown = run(home, capsys, "key", "show", "ci")[1]
+    assert shown["used"]["tokens_per_day"] == {"used": 1284, "limit": 2000000}
+    assert shown["used"]["seconds_per_month"] == {"used": 4.0, "limit": None}
+    assert shown["ever"] == {"calls": 1, "prompt_tokens": 1200, "completion_tokens": 34, "model_seconds": 2.5}
+    assert "token" not in shown and "sha256" not in shown
+    assert main(["--home", str(home.root), "key", "show", "ci"]) == 0
+    said = capsys.readouterr().out
+    assert "1,284 of    2,000,000 tokens/day" in said and "4.0 of   any number model-seconds/month" in said
+    assert main(["--home", str(home.root), "key", "list"]) == 0
+    assert "1,284" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--rpm", "0"), "--rpm 0"),
+        (("--tokens-per-day", "many"), "--tokens-per-day many"),
+        (("--expires", "someday"), "no number of days and no date"),
+        (("--expires", "2001-01-01"), "future"),
+        (("--name", "other"), "one name"),
+    ],
+)
+def test_terms_that_make_no_sense_are_refused(
+    home: Home, capsys: pytest.CaptureFixture[str], words: tuple[str, str], said: str
+) -> None:
+    status, _, err = run(home, capsys, "key", "create", "ci", *words)
+    assert status == 2 and said in json.loads(err)["error"]["message"]
+    assert KeyStore(home.secrets / "keys.json").list() == ()
+
+
+def test_a_key_that_is_not_there_is_neither_shown_nor_changed(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(home, capsys, "key", "show", "ci")[0] == 4
+    assert run(home, capsys, "key", "set", "ci", "--rpm", "5")[0] == 4
 
 
 def test_keys_of_a_home_that_is_none_are_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
