@@ -45,12 +45,16 @@ def danger(name: str, head: bytes, whole: bytes | None = None) -> str:
 
     `whole` is its content when it is short (see SMALL); None for longer ones.
     """
+    if name.lower().endswith(".safetensors") and looks_like_safetensors(head):
+        return (
+            ""  # its first bytes are a length, which may happen to be any of the marks below; its reader looks closer
+        )
     for magic, what in ARCHIVES.items():
         if head.startswith(magic):
             return f"it is packed: {what}"
     if head[257:262] == b"ustar":
         return "it is packed: tar"
-    if any(head.startswith(magic) for magic in PROGRAMS):
+    if any(head.startswith(magic) for magic in PROGRAMS) and b"\0" in head:
         return "it is a program"
     if head.startswith(b"#!"):
         return "it is a script"
@@ -62,10 +66,10 @@ def danger(name: str, head: bytes, whole: bytes | None = None) -> str:
 
 
 def kind_of(name: str, head: bytes) -> str:
-    """GGUF or SAFETENSORS by content or, so that a damaged one is told as such, by name; else TEXT or OTHER."""
+    """GGUF by content or name; SAFETENSORS by name, because engines choose their reader by it; else TEXT or OTHER."""
     if head.startswith(MAGIC) or name.lower().endswith(".gguf"):
         return GGUF
-    if looks_like_safetensors(head) or name.lower().endswith(".safetensors"):
+    if name.lower().endswith(".safetensors"):
         return SAFETENSORS
     return OTHER if b"\0" in head else TEXT
 
@@ -87,7 +91,7 @@ def template_danger(template: str) -> str:
 def _is_pickle(head: bytes, whole: bytes | None) -> bool:
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return True
-    if whole is None or looks_like_safetensors(head) or head.startswith(MAGIC):
+    if whole is None:
         return False
     names = list(_opcodes(whole))
     return bool(names) and names[-1] == "STOP" and not CALLING.isdisjoint(names)

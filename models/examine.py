@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -78,7 +78,8 @@ def _gguf(folder: Path, names: Sequence[str], others: Sequence[str]) -> Facts:
     stems = {found["stem"] if (found := PART.fullmatch(name)) else name for name in headers}
     if len(stems) > 1:
         raise UsageError(f"the folder holds several models: {', '.join(sorted(headers)[:6])}", "name one of the files")
-    return of_gguf(list(headers.items()), [*companions, *others])
+    facts = of_gguf(list(headers.items()), [*companions, *others])
+    return facts if facts.licence else replace(facts, licence=_licence(folder, others))
 
 
 def _tensors(folder: Path, names: Sequence[str], others: Sequence[str]) -> Facts:
@@ -96,14 +97,12 @@ def _tensors(folder: Path, names: Sequence[str], others: Sequence[str]) -> Facts
             _text(folder, name)
     weights, contents = _weights(folder, names, documents)
     kept = sorted([*weights, *texts])
-    readme = next((_text(folder, name) for name in texts if name.lower().startswith("readme")), "")
-    licence = next((_text(folder, name) for name in texts if name.lower().startswith(("license", "licence"))), "")
     return of_tensors(
         kept,
         contents,
         config,
         _template(folder, texts, documents),
-        licence_in(readme, licence),
+        _licence(folder, texts),
         _pooling(documents.get(POOLING_FILE)),
         [name for name in [*names, *others] if name not in kept],
     )
@@ -165,6 +164,12 @@ def _json(folder: Path, name: str) -> Any:
                 "take a model whose architecture the engine knows, without code of its own",
             )
     return document
+
+
+def _licence(folder: Path, names: Sequence[str]) -> str:
+    readme = next((_text(folder, name) for name in names if name.lower().startswith("readme")), "")
+    licence = next((_text(folder, name) for name in names if name.lower().startswith(("license", "licence"))), "")
+    return licence_in(readme, licence)
 
 
 def _keys(document: Any) -> Iterator[str]:

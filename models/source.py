@@ -67,6 +67,8 @@ def _folder(path: Path) -> Source:
         names.append(POOLING_FILE)
     if not names:
         raise UsageError(f"the folder {path} holds no files", "give the path of a .gguf file or of a model's folder")
+    if odd := [name for name in names if not name.isprintable()]:
+        raise UsageError(f"the folder holds a file called {odd[0]!r}", "no model has names like that; rename it")
     if len(names) > MAX_FILES:
         raise LimitExceeded(f"the folder {path} holds {len(names)} files, more than {MAX_FILES}", "name the model")
     skipped = tuple(

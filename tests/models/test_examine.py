@@ -95,7 +95,7 @@ def test_a_projector_beside_the_model_is_left_out_and_two_models_are_not_guessed
     projector = [entry("general.architecture", TEXT, text("clip"))]
     (tmp_path / "mmproj.gguf").write_bytes(gguf_files.assemble(projector, [tensor("v", (8,))], 32))
     facts = look(tmp_path)
-    assert facts.files == ("m.gguf",) and facts.left_out == ("mmproj.gguf",)
+    assert facts.files == ("m.gguf",) and facts.left_out == ("mmproj.gguf",) and facts.licence == "MIT"
     gguf_files.write_good(tmp_path / "n.gguf", 1)
     assert "several models: m.gguf, n.gguf" in refusal(tmp_path)
 
@@ -185,6 +185,19 @@ def test_the_way_of_writing_tool_calls_is_read_off_the_template(template: str, n
 def test_a_licence_is_found_in_readme_or_in_its_own_text() -> None:
     assert licence_in("---\nlicense: other\n---\n", "Apache License\nVersion 2.0") == "Apache-2.0"
     assert licence_in("no head", "something else") == ""
+
+
+def test_a_gguf_that_names_no_licence_has_that_of_its_folder(tmp_path: Path) -> None:
+    plain = [one for one in gguf_files.METADATA if b"license" not in one]
+    (tmp_path / "m.gguf").write_bytes(gguf_files.assemble(plain, gguf_files.TENSORS, 288))
+    (tmp_path / "LICENSE").write_text("MIT License\n")
+    assert look(tmp_path).licence == "MIT"
+
+
+def test_names_that_cannot_be_shown_are_refused(tmp_path: Path) -> None:
+    gguf_files.write_good(tmp_path / "m.gguf")
+    (tmp_path / "a\nb").write_text("x")
+    assert "called 'a\\nb'" in refusal(tmp_path)
 
 
 SHUT_IN = """

@@ -13,10 +13,13 @@ import pytest
 from appliance.cli import model
 from appliance.cli.main import main
 from appliance.config import Home, Settings, render
+from models import gate
+from models.importing import import_model
 from models.registry import Registry
 from tests.inference.engines_process import running_engines, until
 from tests.inference.tiny_model import write_tiny_llama
 from tests.models.gguf_files import METADATA, TENSORS, assemble, good, number, write_good
+from tests.models.tensor_files import write_folder
 
 
 class Cli:
@@ -157,6 +160,28 @@ def test_verifying_all_names_every_one_that_is_broken(cli: Cli, file: Path, tmp_
     assert "d: sound" in cli.out
     assert all(said in cli.err for said in ("a: model.gguf has 10 bytes", "b: model.gguf has SHA-256", "c: the card"))
     assert cli("model", "list") == 0 and "not listed: c" in cli.err
+
+
+def test_an_import_says_what_it_left_out_what_it_used_again_and_what_the_machine_lacks(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_folder(tmp_path / "m")
+    poor = "from models import confined, examine; examine.shut_in = lambda: ('network namespace',); examine.main()"
+    monkeypatch.setattr(gate, "START", f"import sys; sys.path.insert(0, sys.argv[1]); {poor}")
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_model(folder, Registry(cli.home.models), progress=stop)
+    assert cli("model", "list") == 0 and "unfinished: an import with 0 MB copied" in cli.err
+    assert cli("model", "import", folder, "--licence", "MIT") == 0
+    assert "not needed and left out: picture.png" in cli.err and "MB were copied before" in cli.err
+    assert "without: network namespace (this machine does not offer it)" in cli.err
+    imported = cli.json("model", "import", folder)
+    assert imported["unconfined"] == ["network namespace"] and imported["left_out"] == ["picture.png"]
+    assert cli("model", "show", "m") == 0 and "model.safetensors (0.0 MB)" in cli.out
+    assert cli("model", "load", "m") == 1, "no engine here serves it, or none answers"
 
 
 @pytest.mark.integration
