@@ -73,6 +73,20 @@ class EnginesSettings(Section):
     llama_server: str = Field("", description="path of another llama-server; empty means the installed one")
 
 
+class ModelSettings(Section):
+    """How one model is served: a section `[models."ID"]` for each that needs other than the rest."""
+
+    context_tokens: int = Field(0, ge=0, description="context per request, in tokens; 0 means `engines.context_tokens`")
+    slots: int = Field(0, ge=0, le=1024, description="requests served at once; 0 means `engines.slots`")
+    cache_type: str = Field("f16", description="how keys and values are kept: f16, bf16, q8_0, q5_1, q4_0, fp8 …")
+    pin: bool = Field(False, description="once loaded it is never unloaded to make room")
+    idle_seconds: float = Field(0.0, ge=0, description="unloaded after so long without a call; 0 means never")
+    cost: float = Field(0.0, ge=0, description="what unloading it costs when room is needed; 0 means by its size")
+    group: str = Field("", description="at most one model of a group is loaded at a time; empty for no group")
+    gpus: list[int] = Field(default_factory=list, description="numbers of the GPUs it may use; empty means any")
+    gpu_share: float = Field(0.0, ge=0, le=0.98, description="vLLM: share of each GPU it takes; 0 means what it needs")
+
+
 class LineSettings(Section):
     """The assembly line."""
 
@@ -165,6 +179,7 @@ class Settings(Section):
     gateway: GatewaySettings = GatewaySettings()
     console: ConsoleSettings = ConsoleSettings()
     engines: EnginesSettings = EnginesSettings()
+    models: dict[str, ModelSettings] = Field(default_factory=dict, description="by the model's id")
     line: LineSettings = LineSettings()
     autonomy: AutonomySettings = AutonomySettings()
     repair: RepairSettings = RepairSettings()
@@ -264,7 +279,7 @@ def _in_words(problem: Any) -> str:
 
 def _fields_of(section: str) -> Mapping[str, Any]:
     field = Settings.model_fields.get(section)
-    kind = field.annotation if field else None
+    kind = ModelSettings if section == "models" else field.annotation if field else None
     return kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
 
 
@@ -284,10 +299,18 @@ def render(settings: Settings) -> str:
     """The settings as a commented TOML file."""
     lines = ["# Settings of this box. Every line may be left out; `appliance config check` verifies the file.", ""]
     for section in Settings.model_fields:
+        value = getattr(settings, section)
         lines += [f"[{section}]"]
-        for name, field in _fields_of(section).items():
-            lines += [f"# {field.description}", f"{name} = {_toml(getattr(getattr(settings, section), name))}"]
-        lines += [""]
+        if isinstance(value, dict):
+            lines += ["# One section for each that needs other settings than the rest, named by its id.", ""]
+            tables = {f"{section}.{_toml(id)}": one for id, one in value.items()}
+        else:
+            tables = {"": value}
+        for heading, table in tables.items():
+            lines += [f"[{heading}]"] if heading else []
+            for name, field in _fields_of(section).items():
+                lines += [f"# {field.description}", f"{name} = {_toml(getattr(table, name))}"]
+            lines += [""]
     return "\n".join(lines)
 
 

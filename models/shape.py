@@ -7,14 +7,16 @@ know, the larger need is taken.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field
 
 from appliance.errors import VerificationFailed
 from appliance.work import Noun
-from models.gguf import Array, Header
+from models.gguf import Array, Header, read_header
 
 MAX_LAYERS = 1024
 """The largest open models have some 130; a file that claims more than this would only cost time."""
@@ -147,6 +149,30 @@ class Shape(Noun):
             parameters=parameters,
             weight_bytes=weight_bytes,
         )
+
+
+def read_shape(
+    format: str, path: Path, parts: Sequence[str] = (), parameters: int = 0, weight_bytes: int = 0
+) -> Shape | None:
+    """The shape of a model of the box; None for formats without files to tell it.
+
+    `path` is what an engine opens: the (first) GGUF file or the folder. `parts` are the names of all GGUF files when
+    there are several. The last two count for safetensors, whose configuration does not know them.
+
+    Raises:
+        VerificationFailed: the files are not whole, or do not say how large the model is.
+        NotFound: they are not there.
+    """
+    if format == "gguf":
+        files = [path.parent / part for part in parts if part.endswith(".gguf")]
+        return Shape.of_gguf(*(read_header(file) for file in files or [path]))
+    if format != "safetensors":
+        return None
+    try:
+        config = json.loads((path / "config.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise VerificationFailed(f"cannot read {path / 'config.json'}: {error}", "import the model again") from error
+    return Shape.of_config(config if isinstance(config, dict) else {}, parameters, weight_bytes)
 
 
 class _Metadata:

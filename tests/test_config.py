@@ -64,6 +64,18 @@ def test_every_setting_carries_its_meaning() -> None:
     assert all(row["description"] for row in rows)
 
 
+def test_a_model_has_a_section_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "appliance.toml"
+    file.write_text('[models."coder-7b.q4"]\npin = true\nslots = 2\n')
+    settings = load(file, {})
+    assert settings.models["coder-7b.q4"].pin and settings.models["coder-7b.q4"].slots == 2
+    file.write_text(render(settings))
+    assert load(file, {}) == settings
+    file.write_text('[models."coder-7b.q4"]\npinn = true\n')
+    with pytest.raises(ConfigError, match=r"models\.coder-7b\.q4\.pinn: unknown; the nearest known name is 'pin'"):
+        load(file, {})
+
+
 @given(st.text(max_size=30))
 def test_any_text_survives_the_settings_file(text: str) -> None:
     if any(ord(character) < 32 or ord(character) == 127 for character in text):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from appliance.config import Home
@@ -35,10 +36,23 @@ class EnginesClient:
         rows: list[dict[str, Any]] = self._call("GET", "/engines")
         return rows
 
-    def load(self, model: str, again: bool = False) -> dict[str, Any]:
-        """Ask for a model (id or alias) to be served; returns its row at once. Errors are those of `Pool.load`."""
-        row: dict[str, Any] = self._call("POST", "/load", {"model": model, "again": again})
+    def load(
+        self,
+        model: str,
+        again: bool = False,
+        context_tokens: int = 0,
+        slots: int = 0,
+        pin: bool | None = None,
+        keep: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Ask for a model (id or alias) to be served; returns its row at once. All else is as for `Pool.load`."""
+        options = {"context_tokens": context_tokens, "slots": slots, "pin": pin, "keep": list(keep)}
+        row: dict[str, Any] = self._call("POST", "/load", {"model": model, "again": again, **options})
         return row
+
+    def use(self, models: Sequence[str]) -> None:
+        """Say that these models are in use, so that they are not taken for idle."""
+        self._call("POST", "/use", {"models": list(models)})
 
     def unload(self, model: str) -> dict[str, Any]:
         """Ask for a model not to be served any longer. Raises NotFound when it is not loaded."""

@@ -1,6 +1,7 @@
 """The engines' control door: a little HTTP/1.1 with JSON on a Unix socket that only its owner can open.
 
-GET /healthz, GET /engines, POST /load {"model", "again"}, POST /unload {"model"}.
+GET /healthz, GET /engines, POST /load {"model", "again", "context_tokens", "slots", "pin", "keep"},
+POST /unload {"model"}, POST /use {"models"}. All fields of an order but the model may be left out.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from appliance.errors import (
     VerificationFailed,
 )
 from inference.engines.pool import Pool
+from inference.engines.seating import Options
 
 MAX_BODY = 64 * 1024
 STATUS: tuple[tuple[type[FactoryError], int], ...] = (
@@ -76,7 +78,9 @@ class _Handler(BaseHTTPRequestHandler):
             case "/engines":
                 self._send(200, self.server.pool.rows())
             case _:
-                self._send_error(NotFound(f"there is no {self.path}", "GET /engines, POST /load, POST /unload"))
+                self._send_error(
+                    NotFound(f"there is no {self.path}", "GET /engines, POST /load, POST /unload, POST /use")
+                )
 
     def do_POST(self) -> None:
         try:
@@ -86,15 +90,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _order(self) -> dict[str, Any]:
         body = self._body()
+        if self.path == "/use":
+            self.server.pool.use(_names(body, "models"))
+            return {"ok": True}
         model = body.get("model")
         if not isinstance(model, str):
             raise UsageError("the body names no model", 'send {"model": "…"}')
         match self.path:
             case "/load":
-                return self.server.pool.load(model, again=body.get("again") is True)
+                options = Options(_count(body, "context_tokens"), _count(body, "slots"), _flag(body, "pin"))
+                return self.server.pool.load(model, body.get("again") is True, options, _names(body, "keep"))
             case "/unload":
                 return self.server.pool.unload(model)
-        raise NotFound(f"there is no {self.path}", "GET /engines, POST /load, POST /unload")
+        raise NotFound(f"there is no {self.path}", "GET /engines, POST /load, POST /unload, POST /use")
 
     def _body(self) -> dict[str, Any]:
         length = self.headers.get("Content-Length", "")
@@ -125,6 +133,27 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Orders are visible in what they change; a line for each look would only fill the log."""
+
+
+def _names(body: dict[str, Any], field: str) -> list[str]:
+    value = body.get(field, [])
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise UsageError(f"{field} is not a list of names", f'send {{"{field}": ["…"]}}')
+    return value
+
+
+def _count(body: dict[str, Any], field: str) -> int:
+    value = body.get(field, 0)
+    if type(value) is not int or value < 0:
+        raise UsageError(f"{field} is not a whole number from 0 on", "0 leaves it as the settings say")
+    return value
+
+
+def _flag(body: dict[str, Any], field: str) -> bool | None:
+    value = body.get(field)
+    if value is not None and not isinstance(value, bool):
+        raise UsageError(f"{field} is neither true nor false", "leave it out to change nothing")
+    return value
 
 
 @contextmanager

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from inference.engines.needs import Need, Wish
 from models.card import Card
+from models.shape import Shape
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,12 @@ class Seat:
     """Context of each request."""
     scratch: Path
     """A folder the engine may write to."""
+    cache_type: str = "f16"
+    """How it keeps keys and values; a name of `needs.CACHE_BYTES`."""
+    gpus: tuple[int, ...] = ()
+    """Numbers of the GPUs it is to use; none for RAM."""
+    gpu_share: float = 0.0
+    """Share of each GPU's memory it may take, for engines that take all they may; 0 where that is not known."""
 
     @property
     def url(self) -> str:
@@ -58,6 +66,13 @@ class Engine(Protocol):
         """True while it works on a request. Ends within seconds."""
         ...
 
-    def memory_bytes(self, card: Card, slots: int, context_tokens: int) -> int:
-        """Memory it will take, estimated."""
+    def on_gpu(self) -> bool:
+        """Whether it computes on GPUs; else all of a model is in RAM."""
+        ...
+
+    def need(self, card: Card, shape: Shape | None, wish: Wish, gpus: int) -> Need:
+        """Memory it will take: in RAM for no GPUs, else on each of so many. `shape` is None where no file tells it.
+
+        Raises UsageError when it cannot serve a model so.
+        """
         ...

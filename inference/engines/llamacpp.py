@@ -16,16 +16,14 @@ from typing import Any
 
 from appliance.errors import Unavailable
 from inference.engines.engine import Seat
+from inference.engines.needs import MIB, PROMPT_CACHE, Need, Part, Wish, llamacpp_need
 from models.card import Card
+from models.shape import Shape
 
 DISTRIBUTION = "llama-cpp-python"
 PROBE_SECONDS = 30.0
 """How long one token or one vector may take on a slow box before the next look."""
-PROMPT_CACHE_MB = 256
-"""MiB for prompts kept between requests; the server's own default is 8 GiB."""
-WRITER = ("--jinja", "--cache-ram", str(PROMPT_CACHE_MB))
-OVERHEAD_BYTES = 96 * 1024 * 1024
-"""Of a server with a tiny model, measured: code, threads and compute buffers."""
+WRITER = ("--jinja", "--cache-ram", str(PROMPT_CACHE // MIB))
 
 
 class LlamaCpp:
@@ -49,7 +47,8 @@ class LlamaCpp:
             "--parallel", str(seat.slots), "--ctx-size", str(seat.context_tokens * seat.slots),
             "--no-ui", "--no-slots", "--metrics", "--cors-origins", "localhost",
         )  # fmt: skip
-        return common + (_embedder(seat) if seat.card.embeds else WRITER)
+        kept = ("--cache-type-k", seat.cache_type, "--cache-type-v", seat.cache_type)
+        return common + (_embedder(seat) if seat.card.embeds else (*WRITER, *kept))
 
     def env(self, seat: Seat) -> Mapping[str, str]:
         # Not ours: variables like LLAMA_ARG_* would change the command.
@@ -77,19 +76,11 @@ class LlamaCpp:
         counts = re.findall(rb"^llamacpp:requests_(?:processing|deferred) (\S+)", answer or b"", re.MULTILINE)
         return any(float(count) > 0 for count in counts)
 
-    def memory_bytes(self, card: Card, slots: int, context_tokens: int) -> int:
-        """Weights and compute buffers, plus, for writers, half-precision keys and values of every slot.
+    def on_gpu(self) -> bool:
+        return False  # the wheel's server is built for processors
 
-        Keys and values are counted for as many layers as weights of this width suggest (12 width² each): the card does
-        not hold the true count, and grouped attention only makes it less.
-        """
-        weights = int(card.size_bytes * 1.1) + OVERHEAD_BYTES
-        if card.embeds:
-            return weights
-        width = max(card.embedding_length, 1)
-        layers = max(1, card.parameters // (12 * width * width))
-        attention = min(layers, 128) * 2 * 2 * width * context_tokens * slots // 4
-        return weights + attention + PROMPT_CACHE_MB * 1024 * 1024
+    def need(self, card: Card, shape: Shape | None, wish: Wish, gpus: int) -> Need:  # noqa: ARG002 - one for all engines
+        return llamacpp_need(shape, wish) if shape else Need((Part("weights", card.size_bytes, "as stored"),))
 
 
 def find_server(program: str = "") -> Path:

@@ -1,18 +1,42 @@
-"""Who gets how many threads, and whether a model fits: pure decisions with their reasons.
+"""Who gets how many threads, whether a model fits and where, and who goes to make room: pure decisions with reasons.
 
 Threads of two engines on the same core ruin each other (from 75 to under 2 tokens a second, measured), so the shares
 of all engines together stay within the budget as long as there are no more engines than threads.
+
+Room is made at the least cost: of all sets of loaded models whose going would be enough, the one whose costs are least
+together, and of equal ones the one unused for longest. Pinned models never go; models whose turn it is go last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 
+from inference.engines.devices import Gpu, Room
+from inference.engines.needs import MIB, Need, Wish
 from models.card import Card
 
-RESERVE_BYTES = 512 * 1024 * 1024
-"""Memory left to the rest of the box."""
+RESERVE_BYTES = 512 * MIB
+"""RAM left to the rest of the box."""
+GPU_RESERVE = 50
+"""One part in so many of each GPU's memory is not given out: drivers, fragments, and shares rounded up."""
+GPU_COUNTS = (1, 2, 4, 8, 16)
+"""How many GPUs one model may be spread over; heads divide by these."""
+EXHAUSTIVE = 12
+"""Loaded models up to which every set is tried."""
+SLOTS_SHOWN = (1, 2, 4, 8, 16)
+STEP = 256
+"""Tokens between two contexts that are told apart."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a model goes; bytes that it takes there."""
+
+    ram: int = 0
+    gpus: Mapping[int, int] = field(default_factory=dict)
+    """GPU number → bytes."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +45,38 @@ class Fit:
 
     fits: bool
     reason: str
+    place: Place = Place()
+
+
+@dataclass(frozen=True)
+class Resident:
+    """A loaded model, as far as making room is concerned."""
+
+    model: str
+    place: Place
+    cost: float
+    """Of loading it again, in any unit that is the same for all."""
+    idle_seconds: float = 0.0
+    pinned: bool = False
+    group: str = ""
+    kept: bool = False
+    """It is at work or has its turn: others go first, and it only when somebody says so."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do so that a model can be loaded."""
+
+    fit: Fit
+    """With the models in `leave` gone."""
+    leave: tuple[str, ...] = ()
+    """Models to unload, least cost."""
+    wait_for: tuple[str, ...] = ()
+    """Models that would have to go but are kept; nothing is to be done before they are not."""
+
+
+Needs = Callable[[int], Need]
+"""What a model takes: in RAM for 0, on each GPU for a number of them."""
 
 
 def share_threads(cards: Sequence[Card], budget: int) -> dict[str, int]:
@@ -37,13 +93,60 @@ def share_threads(cards: Sequence[Card], budget: int) -> dict[str, int]:
     return shares
 
 
-def fit_memory(model: str, needed: int, available: int) -> Fit:
-    """Whether `needed` bytes go into what the machine has left."""
-    figures = (
-        f"it needs about {needed >> 20} MiB; {available >> 20} MiB are free, {RESERVE_BYTES >> 20} of them kept back"
+@dataclass(frozen=True)
+class Claim:
+    """A place that was given out."""
+
+    place: Place
+    ram_taken: int = 0
+    """Bytes of RAM that it has taken already; files that it maps still count as free."""
+    gpus_taken: bool = False
+    """Its memory on GPUs is taken already."""
+
+
+def unclaimed(room: Room, claims: Sequence[Claim]) -> Room:
+    """What is free once everybody has taken what was given out."""
+    ram = sum(max(0, claim.place.ram - claim.ram_taken) for claim in claims)
+    gpus = tuple(
+        replace(gpu, free=gpu.free - sum(one.place.gpus.get(gpu.index, 0) for one in claims if not one.gpus_taken))
+        for gpu in room.gpus
     )
-    fits = needed + RESERVE_BYTES <= available
-    return Fit(fits, f"{model} {'fits' if fits else 'does not fit'} into memory: {figures}")
+    return replace(room, ram=room.ram - ram, gpus=gpus)
+
+
+def fit_memory(
+    model: str, needs: Needs, room: Room, on_gpu: bool = False, allowed: Sequence[int] = (), share: float = 0.0
+) -> Fit:
+    """Whether and where a model goes: on as few GPUs as hold it where its engine computes on them, else into RAM.
+
+    `allowed` are the numbers of the GPUs it may use; empty means any. `share` is the part of each that it takes; 0
+    means what it needs.
+    """
+    if on_gpu:
+        return _fit_gpus(model, needs, [gpu for gpu in room.gpus if not allowed or gpu.index in allowed], share)
+    needed = needs(0).bytes
+    fits = needed + RESERVE_BYTES <= room.ram
+    figures = f"it needs about {mib(needed)}; {mib(room.ram)} are free, {mib(RESERVE_BYTES)} of them kept back"
+    return Fit(fits, f"{model} {_words(fits)} into memory: {figures}", Place(ram=needed))
+
+
+def make_room(model: str, group: str, fit: Callable[[Room], Fit], room: Room, residents: Sequence[Resident]) -> Plan:
+    """Who has to go so that `model` fits and is alone in its group; nobody when it fits as it is."""
+    rivals = {one.model for one in residents if group and one.group == group}
+    if stuck := sorted(one.model for one in residents if one.model in rivals and one.pinned):
+        return Plan(Fit(False, f"{model} is in the group {group!r} with {stuck[0]}, which is pinned"))
+    free = [one for one in residents if not one.pinned]
+    for candidates in ([one for one in free if not one.kept], free):
+        if not rivals <= {one.model for one in candidates}:
+            continue
+        for leaving in _by_cost(candidates, rivals):
+            found = fit(_without(room, leaving))
+            if found.fits:
+                wait_for = tuple(one.model for one in leaving if one.kept)
+                return Plan(found, tuple(one.model for one in leaving), wait_for)
+    refusal = fit(_without(room, free))
+    pinned = ", ".join(sorted(one.model for one in residents if one.pinned))
+    return Plan(replace(refusal, reason=refusal.reason + (f"; pinned: {pinned}" if pinned else "")))
 
 
 def context_of(card: Card, wanted: int) -> int:
@@ -52,3 +155,79 @@ def context_of(card: Card, wanted: int) -> int:
         # Its batch is as long as its context, so what a file claims needs a bound.
         return min(card.context_tokens or 512, max(wanted, 512))
     return min(wanted, card.context_tokens) if card.context_tokens else wanted
+
+
+def what_fits(longest: int, fits: Callable[[Wish], bool], cache_type: str = "f16") -> dict[int, int]:
+    """The longest context that fits for each number of slots; 0 where not even the shortest does."""
+    return {slots: _longest(longest, fits, slots, cache_type) for slots in SLOTS_SHOWN}
+
+
+def mib(count: int) -> str:
+    """Bytes in words."""
+    return f"{count // MIB} MiB"
+
+
+def _fit_gpus(model: str, needs: Needs, gpus: Sequence[Gpu], share: float) -> Fit:
+    if not gpus:
+        return Fit(False, f"{model} needs a GPU, and there is none it may use")
+    roomy = sorted(gpus, key=lambda gpu: (-gpu.free, gpu.index))
+    tried = ""
+    for count in (count for count in GPU_COUNTS if count <= len(roomy)):
+        needed, chosen = needs(count).bytes, roomy[:count]
+        takes = {gpu.index: int(share * gpu.total) if share else needed for gpu in chosen}
+        fits = all(needed <= takes[gpu.index] <= gpu.free - gpu.total // GPU_RESERVE for gpu in chosen)
+        least = chosen[-1]
+        tried = (
+            f"on {count} GPU{'s' if count > 1 else ''}: it needs about {mib(needed)} of each"
+            + (f" and may take {mib(takes[least.index])}" if share else "")
+            + f"; {mib(least.free)} are free, {mib(least.total // GPU_RESERVE)} of them kept back"
+        )
+        if fits:
+            return Fit(True, f"{model} fits {tried}", Place(gpus=takes))
+    return Fit(False, f"{model} does not fit {tried}")
+
+
+def _by_cost(candidates: Sequence[Resident], always: set[str]) -> Iterator[list[Resident]]:
+    """Sets of models to unload, the cheapest first; all of them hold `always`."""
+    must = [one for one in candidates if one.model in always]
+    rest = [one for one in candidates if one.model not in always]
+    if len(rest) <= EXHAUSTIVE:
+        sets = [[*must, *chosen] for count in range(len(rest) + 1) for chosen in combinations(rest, count)]
+        yield from sorted(sets, key=_price)
+        return
+    # Too many to try every set: one after the other, the cheapest first.
+    rest.sort(key=lambda one: (one.cost, -one.idle_seconds, one.model))
+    for count in range(len(rest) + 1):
+        yield [*must, *rest[:count]]
+
+
+def _price(leaving: Sequence[Resident]) -> tuple[float, int, float, tuple[str, ...]]:
+    """Least cost; then few; then unused for long; then by name, so that the same always gives the same."""
+    idle = min((one.idle_seconds for one in leaving), default=0.0)
+    return sum(one.cost for one in leaving), len(leaving), -idle, tuple(sorted(one.model for one in leaving))
+
+
+def _without(room: Room, leaving: Sequence[Resident]) -> Room:
+    """The room once these have left."""
+    gpus = tuple(
+        replace(gpu, free=min(gpu.total, gpu.free + sum(one.place.gpus.get(gpu.index, 0) for one in leaving)))
+        for gpu in room.gpus
+    )
+    return replace(room, ram=room.ram + sum(one.place.ram for one in leaving), gpus=gpus)
+
+
+def _longest(longest: int, fits: Callable[[Wish], bool], slots: int, cache_type: str) -> int:
+    """By halving: more context never needs less memory."""
+    steps = [*range(STEP, longest, STEP), longest] if longest > 0 else []
+    low, high = 0, len(steps)
+    while low < high:
+        middle = (low + high) // 2
+        if fits(Wish(slots, steps[middle], cache_type)):
+            low = middle + 1
+        else:
+            high = middle
+    return steps[low - 1] if low else 0
+
+
+def _words(fits: bool) -> str:
+    return "fits" if fits else "does not fit"

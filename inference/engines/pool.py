@@ -1,4 +1,9 @@
-"""The loaded models: each a supervised engine with a port, a key and its share of the threads."""
+"""The loaded models: each a supervised engine with a port, a key, its share of the threads and its place in memory.
+
+A model that does not fit beside the others is loaded once others have left (see `placement`): they finish the answers
+in flight, the order waits for them. Whoever gives an order may name models to be kept for now, because they are at
+work; then nothing is done, and the answer names those that are in the way.
+"""
 
 from __future__ import annotations
 
@@ -6,72 +11,108 @@ import contextlib
 import json
 import os
 import secrets
-import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from appliance.config import EnginesSettings, Home
-from appliance.errors import FactoryError, LimitExceeded, NotFound, Unavailable, VerificationFailed
-from appliance.ports import Clock
+from appliance.config import Home, Settings
+from appliance.errors import Conflict, FactoryError, LimitExceeded, NotFound
+from appliance.ports import Clock, SystemClock
+from inference.engines.devices import Room, private_bytes, read_room
 from inference.engines.engine import Engine, Seat
-from inference.engines.placement import context_of, fit_memory, share_threads
+from inference.engines.openings import free_port, port_is_free, write_private
+from inference.engines.placement import Claim, Place, Plan, Resident, make_room, share_threads, unclaimed
+from inference.engines.rows import empty_row, full_row
+from inference.engines.seating import AS_SET, Candidate, Look, Options, Seating
 from inference.lifecycle import Patience, Phase
 from inference.supervisor import ProcessSpec, Status, Stop, Supervisor
 from models.card import Card
-from models.gguf import read_header
 from models.registry import Registry
 
 DRAIN_SECONDS = 30.0
 """For requests in flight when a model is unloaded or starts anew with other threads. New ones wait at the gateway."""
 STOP_SECONDS = 3.0
 """An engine without work ends at once; llama-server told to end in mid-answer stops answering, and does not end."""
+TEND_SECONDS = 1.0
+"""Pause between looks for models that nobody has used for long."""
+GIB = 1 << 30
+WAITING = "waiting"
+"""State in the answer to an order for a model whose place is taken by models that are kept."""
 
 
 @dataclass
 class Loaded:
     """One model in the pool."""
 
-    engine: Engine
+    candidate: Candidate
     seat: Seat
     """As it was last started; without threads before that."""
+    place: Place
+    pinned: bool
+    used: float
+    """When it was last used or became ready, in monotonic seconds."""
     threads: int = 0
     """Its share, which the next start takes."""
     unloading: bool = False
+    makes_room_for: str = ""
+
+    @property
+    def engine(self) -> Engine:
+        return self.candidate.engine
+
+
+@dataclass
+class Order:
+    """A model that is loaded once others have left."""
+
+    candidate: Candidate
+    place: Place
+    leaving: set[str]
 
 
 class Pool:
-    """Loads and unloads models. `load`, `unload` and `rows` may be called from any thread; `run` blocks."""
+    """Loads and unloads models. `load`, `unload`, `use` and `rows` may be called from any thread; `run` blocks."""
 
     def __init__(
-        self, home: Home, settings: EnginesSettings, kinds: Sequence[Engine], clock: Clock | None = None
+        self,
+        home: Home,
+        settings: Settings,
+        kinds: Sequence[Engine],
+        clock: Clock | None = None,
+        look: Look = read_room,
     ) -> None:
         self._home = home
-        self._settings = settings
-        self._kinds = tuple(kinds)
+        self._settings = settings.engines
+        self._clock = clock or SystemClock()
+        self._look = look
         self._registry = Registry(home.models)
         self._supervisor = Supervisor(clock, self._changed)
         self._loaded: dict[str, Loaded] = {}
+        self._orders: dict[str, Order] = {}
         self._refused: dict[str, str] = {}
         self._lock = threading.RLock()
-        self._budget = settings.threads or len(os.sched_getaffinity(0))
+        self._budget = self._settings.threads or len(os.sched_getaffinity(0))
         self.published = home.run / "engines.json"
         self.scratch = home.run / "engines"
+        self._seating = Seating(self._registry, settings, kinds, self.scratch)
 
     def run(self, stop: Stop) -> None:
         """Supervise until `stop` is set, then end all engines."""
         self._publish()
+        over = threading.Event()
+        tender = threading.Thread(target=self._tend_until, args=(over,), name="tend", daemon=True)
+        tender.start()
         try:
             self._supervisor.run(stop)
         finally:
+            over.set()
+            tender.join()
             for loaded in self._loaded.values():
                 loaded.seat.key_file.unlink(missing_ok=True)
             self._loaded.clear()
+            self._orders.clear()
             self._refused.clear()
             self._publish()
 
@@ -85,87 +126,132 @@ class Pool:
         """Load what the settings name. A model that cannot be loaded is shown as failed; the others still are."""
         for name in self._settings.preload:
             try:
-                self.load(name)
+                row = self.load(name, keep=tuple(self._loaded))
+                if row["state"] == WAITING:
+                    self._refused[name] = row["reason"]
             except FactoryError as error:
                 self._refused[name] = f"{error.message}. {error.hint}"
 
-    def load(self, name: str, again: bool = False) -> dict[str, Any]:
+    def load(
+        self, name: str, again: bool = False, options: Options = AS_SET, keep: Collection[str] = ()
+    ) -> dict[str, Any]:
         """Start serving a model (id or alias); returns its row at once, mostly `starting`.
 
-        A model that is loaded stays as it is, also a failed one, unless `again` asks for a new try.
+        A model that is loaded stays as it is, also a failed one, unless `again` asks for a new try. Others may have to
+        leave first; when all that would be enough are in `keep`, nothing happens and the row says `waiting`, and for
+        whom in `wait_for`.
 
         Raises:
             NotFound: no such model.
             Unavailable: no installed engine serves its format.
             VerificationFailed: its weights are not what the card says.
-            LimitExceeded: it does not fit into memory.
+            LimitExceeded: it does not fit into memory, whoever leaves.
+            Conflict: it is loaded with other options.
+            UsageError: its engine cannot serve a model so.
         """
         card = self._registry.find(name)
         with self._lock:
             self._refused.pop(name, None)
             known = self._loaded.get(card.id)
-            if known is None:
-                self._loaded[card.id] = self._admit(card)
-                self._share_out()
-                self._supervisor.add(self._spec(card.id))
-                self._supervisor.start(card.id)
-            elif known.unloading or (again and self._supervisor.status(card.id).state is Phase.FAILED):
-                known.unloading = False
-                self._supervisor.start(card.id)
-            row = self._row(self._supervisor.status(card.id))
+            if known is not None and not known.makes_room_for:
+                row = self._keep_loaded(known, again, options)
+            elif known is not None or card.id in self._orders:
+                row = self._order_row(card)
+            else:
+                row = self._order(self._seating.candidate(card, options), keep)
         self._publish()
         return row
 
     def unload(self, name: str) -> dict[str, Any]:
         """Stop serving a model; returns its row at once, mostly `draining`. Raises NotFound when it is not loaded."""
         with self._lock:
-            id = name if name in self._loaded else self._registry.find(name).id
+            known = name in self._loaded or name in self._orders
+            id = name if known else self._registry.find(name).id
+            if order := self._orders.pop(id, None):
+                return empty_row(order.candidate.card.id, Phase.STOPPED, "it was not loaded yet")
             if id not in self._loaded:
                 raise NotFound(f"the model {id} is not loaded", "`appliance model list` shows what is")
-            self._loaded[id].unloading = True
-            self._supervisor.stop(id)
-            return self._row(self._supervisor.status(id))
+            return self._leave(id)
+
+    def use(self, models: Collection[str]) -> None:
+        """Somebody used these models just now, so they are not idle."""
+        now = self._clock.monotonic()
+        with self._lock:
+            for id in models:
+                if id in self._loaded:
+                    self._loaded[id].used = now
 
     def rows(self) -> list[dict[str, Any]]:
         """What runs, as published."""
         with self._lock:
             rows = [self._row(status) for status in self._supervisor.statuses() if status.name in self._loaded]
-            refused = [_refusal(name, reason) for name, reason in self._refused.items()]
+            rows += [self._order_row(order.candidate.card) for id, order in self._orders.items()]
+            refused = [empty_row(name, Phase.FAILED, reason) for name, reason in self._refused.items()]
         return rows + refused
 
-    def _admit(self, card: Card) -> Loaded:
-        """Checks in the order of their cost: engine, file, header, memory."""
-        engine = next((kind for kind in self._kinds if card.format in kind.formats), None)
-        if engine is None:
-            raise Unavailable(
-                f"no engine on this box serves {card.format} models", "import the model in another format"
+    def _keep_loaded(self, known: Loaded, again: bool, options: Options) -> dict[str, Any]:
+        """A model that is loaded: unchanged, pinned or not pinned any longer, tried again, or called back."""
+        seat = known.seat
+        if options.context_tokens not in (0, seat.context_tokens) or options.slots not in (0, seat.slots):
+            raise Conflict(
+                f"{seat.card.id} is loaded with {seat.slots} requests of {seat.context_tokens} tokens",
+                f"`appliance model unload {seat.card.id}` first",
             )
-        weights = self._registry.path(card)
-        if not self._registry.whole(card):
-            raise VerificationFailed(
-                f"the weights of {card.id} are missing or cut short", f"`appliance model verify {card.id}`"
+        known.pinned = known.pinned if options.pin is None else options.pin
+        status = self._supervisor.status(seat.card.id)
+        if known.unloading or (again and status.state is Phase.FAILED):
+            known.unloading = False
+            self._supervisor.start(seat.card.id)
+        return self._row(self._supervisor.status(seat.card.id))
+
+    def _order(self, candidate: Candidate, keep: Collection[str]) -> dict[str, Any]:
+        """Load it now, or make others leave and load it then, or say who is in the way."""
+        id = candidate.card.id
+        room, plan = self._plan(candidate, keep)
+        if not plan.fit.fits:
+            raise LimitExceeded(
+                plan.fit.reason, f"see `appliance model show {id}`; lower its context or slots, or unpin others"
             )
-        if card.format == "gguf":
-            read_header(weights)
-        context = context_of(card, self._settings.context_tokens)
-        needed = engine.memory_bytes(card, self._settings.slots, context)
-        fit = fit_memory(card.id, needed, psutil.virtual_memory().available)
-        if not fit.fits:
-            raise LimitExceeded(fit.reason, "unload a model, or lower engines.slots or engines.context_tokens")
-        key = secrets.token_urlsafe(32)
-        seat = Seat(
-            card,
-            weights,
-            free_port(),
-            key,
-            self._write_key(card.id, key),
-            0,
-            self._settings.slots,
-            context,
-            self.scratch,
-        )
-        engine.argv(seat)  # says now, and not in a log, that the server is not installed
-        return Loaded(engine, seat)
+        if plan.wait_for:
+            names = ", ".join(plan.wait_for)
+            return {**empty_row(id, WAITING, f"waits for the place of {names}"), "wait_for": list(plan.wait_for)}
+        if not plan.leave:
+            self._take_place(candidate, plan.fit.place, room)
+            return self._row(self._supervisor.status(id))
+        self._orders[id] = Order(candidate, plan.fit.place, set(plan.leave))
+        for other in plan.leave:
+            self._leave(other)
+            self._loaded[other].makes_room_for = id
+        return self._order_row(candidate.card)
+
+    def _leave(self, id: str) -> dict[str, Any]:
+        self._loaded[id].unloading = True
+        self._loaded[id].makes_room_for = ""
+        self._supervisor.stop(id)
+        return self._row(self._supervisor.status(id))
+
+    def _plan(self, candidate: Candidate, keep: Collection[str] = ()) -> tuple[Room, Plan]:
+        states = {status.name: status for status in self._supervisor.statuses()}
+        claims, residents, now = [], [], self._clock.monotonic()
+        for id, loaded in self._loaded.items():
+            dead = states[id].state is Phase.FAILED and states[id].next_try is None
+            if not dead:
+                ready = states[id].state in (Phase.READY, Phase.DRAINING)
+                claims.append(Claim(loaded.place, private_bytes(states[id].pid), ready))
+            if not loaded.unloading:
+                residents.append(_resident(loaded, now, dead, id in keep))
+        claims += [Claim(order.place) for order in self._orders.values()]
+        room = unclaimed(self._look(), claims)
+        group = candidate.settings.group
+        return room, make_room(candidate.card.id, group, candidate.fit, room, residents)
+
+    def _take_place(self, candidate: Candidate, place: Place, room: Room) -> None:
+        id, key = candidate.card.id, secrets.token_urlsafe(32)
+        seat = replace(candidate.seated(place, room), port=free_port(), key=key, key_file=self._write_key(id, key))
+        self._loaded[id] = Loaded(candidate, seat, place, candidate.pinned, self._clock.monotonic())
+        self._share_out()
+        self._supervisor.add(self._spec(id))
+        self._supervisor.start(id)
 
     def _spec(self, id: str) -> ProcessSpec:
         loaded = self._loaded[id]
@@ -211,23 +297,58 @@ class Pool:
                     loaded.seat.key_file.unlink(missing_ok=True)
                     del self._loaded[status.name]
                     self._share_out()
+                    self._carry_out(status.name)
         self._publish()
+
+    def _carry_out(self, gone: str) -> None:
+        """Load what waited for this model to leave, once nobody else is waited for."""
+        for id, order in list(self._orders.items()):
+            order.leaving.discard(gone)
+            if order.leaving:
+                continue
+            del self._orders[id]
+            room, plan = self._plan(order.candidate, tuple(self._loaded))
+            if plan.fit.fits and not plan.leave:
+                self._take_place(order.candidate, plan.fit.place, room)
+            else:
+                self._refused[id] = f"others have left, but somebody took their place: {plan.fit.reason}"
+
+    def _tend_until(self, over: threading.Event) -> None:
+        while not over.wait(TEND_SECONDS):
+            for id in self._idle():
+                with self._lock, contextlib.suppress(NotFound):
+                    self.unload(id)
+
+    def _idle(self) -> list[str]:
+        """Models that nobody has used for as long as their settings say, and that do no work now."""
+        found, now = [], self._clock.monotonic()
+        with self._lock:
+            states = {status.name: status.state for status in self._supervisor.statuses()}
+            for id, loaded in self._loaded.items():
+                if states.get(id) is not Phase.READY:
+                    loaded.used = now
+                most = loaded.candidate.settings.idle_seconds
+                if most and not loaded.pinned and not loaded.unloading and now - loaded.used > most:
+                    found.append(loaded)
+        return [one.seat.card.id for one in found if not one.engine.busy(one.seat)]
 
     def _row(self, status: Status) -> dict[str, Any]:
         loaded = self._loaded[status.name]
-        seat = loaded.seat
-        row = status.as_json()
-        del row["name"]
-        return {
-            "model": status.name,
-            **row,
-            "engine": loaded.engine.kind,
-            "url": seat.url,
-            "api_key_file": str(seat.key_file),
-            "context_tokens": seat.context_tokens,
-            "slots": seat.slots,
-            "threads": seat.threads or loaded.threads,
-        }
+        reason = f"makes room for {loaded.makes_room_for}" if loaded.makes_room_for else status.reason
+        return full_row(
+            replace(status, reason=reason),
+            loaded.engine.kind,
+            replace(loaded.seat, threads=loaded.seat.threads or loaded.threads),
+            loaded.place,
+            loaded.pinned,
+        )
+
+    def _order_row(self, card: Card) -> dict[str, Any]:
+        order = self._orders.get(card.id)
+        if order is None:
+            return self._row(self._supervisor.status(card.id))
+        reason = f"waits until {', '.join(sorted(order.leaving))} has left"
+        return empty_row(card.id, Phase.STOPPED, reason)
 
     def _write_key(self, id: str, key: str) -> Path:
         self.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -238,39 +359,15 @@ class Pool:
             write_private(self.published, json.dumps(self.rows(), indent=1) + "\n")
 
 
-def write_private(file: Path, text: str) -> Path:
-    """Write a file only its owner can read, whole or not at all."""
-    new = file.with_name(f".{file.name}.new")
-    with contextlib.suppress(FileNotFoundError):
-        new.unlink()
-    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    new.replace(file)
-    return file
-
-
-def free_port() -> int:
-    """A TCP port of the loopback that nobody has right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def port_is_free(port: int) -> bool:
-    """Whether a server could listen on this port now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-def _refusal(name: str, reason: str) -> dict[str, Any]:
-    nothing = {"engine": "", "url": "", "api_key_file": "", "context_tokens": 0, "slots": 0, "threads": 0}
-    now = datetime.now(UTC).isoformat()
-    row = {"model": name, "state": Phase.FAILED.value, "pid": None, "since": now, "restarts": 0}
-    return {**row, "reason": reason, "next_try": None, **nothing}
+def _resident(loaded: Loaded, now: float, dead: bool, kept: bool) -> Resident:
+    size = loaded.place.ram + sum(loaded.place.gpus.values())
+    own = loaded.candidate.settings
+    return Resident(
+        loaded.seat.card.id,
+        Place() if dead else loaded.place,
+        0.0 if dead else own.cost or size / GIB,
+        now - loaded.used,
+        loaded.pinned,
+        own.group,
+        kept and not dead,
+    )

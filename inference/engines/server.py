@@ -32,7 +32,7 @@ def serve(home: Home, settings: Settings) -> int:
     home.run.mkdir(parents=True, exist_ok=True)
     stop = _Flag()
     with _only_one(home), _signals_set(stop):
-        pool = Pool(home, settings.engines, kinds(settings))
+        pool = Pool(home, settings, kinds(settings))
         pool.sweep()
         pool.preload()
         door = ControlServer(home.run / "engines.sock", pool)

@@ -12,11 +12,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import Unavailable
+from inference.engines.devices import Gpu, Room
 from inference.engines.engine import Seat
 from inference.engines.llamacpp import LlamaCpp, find_server
-from inference.engines.placement import RESERVE_BYTES, context_of, fit_memory, share_threads
-from inference.engines.pool import free_port
+from inference.engines.needs import Need, Part, Wish
+from inference.engines.openings import free_port
+from inference.engines.placement import (
+    RESERVE_BYTES,
+    Claim,
+    Needs,
+    Place,
+    Plan,
+    Resident,
+    context_of,
+    fit_memory,
+    make_room,
+    share_threads,
+    unclaimed,
+    what_fits,
+)
 from models.card import Card
+
+GIB = 1 << 30
 
 
 def card(id: str = "coder", *, embeds: bool = False, **fields: Any) -> Card:
@@ -44,13 +61,139 @@ def test_threads_of_all_engines_stay_within_the_budget_where_that_is_possible(ki
         assert sum(shares.values()) == budget, "no core idles while somebody writes"
 
 
+def needs(bytes: int) -> Needs:
+    return lambda gpus: Need((Part("all", bytes // max(gpus, 1), "told"),))
+
+
+def room(ram: int, *gpus: int) -> Room:
+    return Room(ram, 64 * GIB, tuple(Gpu(n, f"GPU-{n}", "card", 24 * GIB, free) for n, free in enumerate(gpus)))
+
+
 def test_a_model_fits_only_beside_what_is_kept_back() -> None:
-    assert fit_memory("m", 100, RESERVE_BYTES + 100).fits
-    refused = fit_memory("m", 3 << 30, 2 << 30)
+    assert fit_memory("m", needs(100), room(RESERVE_BYTES + 100)).fits
+    refused = fit_memory("m", needs(3 * GIB), room(2 * GIB))
     assert not refused.fits
     assert refused.reason == (
-        "m does not fit into memory: it needs about 3072 MiB; 2048 MiB are free, 512 of them kept back"
+        "m does not fit into memory: it needs about 3072 MiB; 2048 MiB are free, 512 MiB of them kept back"
     )
+
+
+def test_a_model_goes_on_as_few_gpus_as_hold_it_the_emptiest_first() -> None:
+    one = fit_memory("m", needs(10 * GIB), room(0, 8 * GIB, 23 * GIB, 20 * GIB), on_gpu=True)
+    assert one.fits and one.place.gpus == {1: 10 * GIB} and one.place.ram == 0
+    two = fit_memory("m", needs(30 * GIB), room(0, 8 * GIB, 23 * GIB, 20 * GIB), on_gpu=True)
+    assert two.place.gpus == {1: 15 * GIB, 2: 15 * GIB}
+    none = fit_memory("m", needs(80 * GIB), room(0, 8 * GIB, 23 * GIB, 20 * GIB), on_gpu=True)
+    assert not none.fits and none.reason == (
+        "m does not fit on 2 GPUs: it needs about 40960 MiB of each; 20480 MiB are free, 491 MiB of them kept back"
+    )
+
+
+def test_only_gpus_that_are_allowed_count() -> None:
+    assert fit_memory("m", needs(GIB), room(0, 8 * GIB, 9 * GIB), True, allowed=[0]).place.gpus == {0: GIB}
+    refused = fit_memory("m", needs(GIB), room(0, 8 * GIB), True, allowed=[5])
+    assert not refused.fits and "no" in refused.reason and "GPU" in refused.reason
+
+
+def test_a_given_share_of_a_gpu_is_taken_whole_and_must_hold_the_need() -> None:
+    assert fit_memory("m", needs(GIB), room(0, 23 * GIB), True, share=0.5).place.gpus == {0: 12 * GIB}
+    assert not fit_memory("m", needs(13 * GIB), room(0, 23 * GIB), True, share=0.5).fits
+    assert not fit_memory("m", needs(GIB), room(0, 8 * GIB), True, share=0.5).fits
+
+
+def test_what_was_given_out_but_not_taken_yet_is_not_free() -> None:
+    starting = Claim(Place(ram=6 * GIB, gpus={0: 5 * GIB}), ram_taken=2 * GIB)
+    running = Claim(Place(ram=1 * GIB, gpus={0: 7 * GIB}), ram_taken=3 * GIB, gpus_taken=True)
+    left = unclaimed(room(10 * GIB, 20 * GIB, 9 * GIB), [starting, running])
+    assert (left.ram, [gpu.free for gpu in left.gpus]) == (6 * GIB, [15 * GIB, 9 * GIB])
+
+
+# -- making room -----------------------------------------------------------------------------------------------------
+
+
+def resident(model: str, gib: int, **more: Any) -> Resident:
+    return Resident(model, Place(ram=gib * GIB), **{"cost": float(gib), **more})
+
+
+def plan(gib: int, free: int, *residents: Resident, group: str = "") -> Plan:
+    return make_room(
+        "new",
+        group,
+        lambda there: fit_memory("new", needs(gib * GIB), there),
+        room(free * GIB + RESERVE_BYTES),
+        residents,
+    )
+
+
+def test_nobody_leaves_when_there_is_room() -> None:
+    assert plan(2, 2, resident("a", 4)).leave == ()
+
+
+def test_the_cheapest_set_leaves_even_where_it_is_not_the_smallest() -> None:
+    one, two, three = resident("big", 8, cost=9), resident("x", 3, cost=2), resident("y", 3, cost=3)
+    assert plan(5, 0, one, two, three).leave == ("x", "y")
+    assert plan(5, 0, one, two, resident("y", 3, cost=8)).leave == ("big",)
+
+
+def test_of_equal_ones_the_one_unused_for_longest_leaves() -> None:
+    assert plan(2, 0, resident("a", 2, idle_seconds=5), resident("b", 2, idle_seconds=9)).leave == ("b",)
+
+
+def test_pinned_models_stay_and_are_named_when_they_are_in_the_way() -> None:
+    assert plan(2, 0, resident("a", 2, pinned=True), resident("b", 9)).leave == ("b",)
+    refused = plan(4, 1, resident("a", 4, pinned=True), resident("b", 2))
+    assert not refused.fit.fits and refused.leave == () and refused.fit.reason.endswith("kept back; pinned: a")
+
+
+def test_models_at_work_leave_only_when_nothing_else_would_do_and_are_waited_for() -> None:
+    busy = resident("busy", 4, cost=1, kept=True)
+    assert plan(4, 0, busy, resident("idle", 4, cost=9)).leave == ("idle",)
+    waits = plan(4, 0, busy)
+    assert waits.fit.fits and waits.wait_for == ("busy",)
+
+
+def test_of_a_group_one_is_loaded_at_a_time() -> None:
+    rival = resident("rival", 1, group="big")
+    assert plan(1, 50, rival, resident("other", 1), group="big").leave == ("rival",)
+    stuck = plan(1, 50, resident("rival", 1, group="big", pinned=True), group="big")
+    assert not stuck.fit.fits and "group 'big'" in stuck.fit.reason and "rival" in stuck.fit.reason
+    waits = plan(1, 50, resident("rival", 1, group="big", kept=True), group="big")
+    assert waits.wait_for == ("rival",)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9), st.booleans(), st.booleans()), max_size=15),
+    st.integers(1, 30),
+    st.integers(0, 5),
+)
+def test_whoever_leaves_makes_enough_room_and_nobody_leaves_in_vain(
+    loaded: list[tuple[int, int, bool, bool]], gib: int, free: int
+) -> None:
+    residents = [
+        resident(f"m{n}", size, cost=float(cost), pinned=pinned, kept=kept)
+        for n, (size, cost, pinned, kept) in enumerate(loaded)
+    ]
+    made = plan(gib, free, *residents)
+    sizes = {one.model: one.place.ram // GIB for one in residents}
+    assert not {one.model for one in residents if one.pinned} & set(made.leave)
+    movable = sum(sizes[one.model] for one in residents if not one.pinned)
+    assert made.fit.fits == (free + movable >= gib)
+    if made.fit.fits:
+        assert free + sum(sizes[id] for id in made.leave) >= gib
+        assert set(made.wait_for) == {one.model for one in residents if one.kept} & set(made.leave)
+    else:
+        assert made.leave == ()
+
+
+# -- contexts --------------------------------------------------------------------------------------------------------
+
+
+def test_the_longest_context_that_fits_is_found_for_each_number_of_requests() -> None:
+    def fits(wish: Wish) -> bool:
+        return wish.slots * wish.context_tokens <= 10_000
+
+    assert what_fits(8192, fits) == {1: 8192, 2: 4864, 4: 2304, 8: 1024, 16: 512}
+    assert what_fits(100, fits)[1] == 100 and what_fits(8192, lambda wish: False)[1] == 0
 
 
 @pytest.mark.parametrize(
@@ -106,12 +249,6 @@ def test_a_missing_server_is_told_with_its_remedy(seat: Seat, tmp_path: Path) ->
         LlamaCpp(str(tmp_path / "none")).argv(seat)
     assert "engines.llama_server" in caught.value.hint
     assert find_server().is_file()
-
-
-def test_memory_grows_with_slots_and_context_for_writers_alone() -> None:
-    engine = LlamaCpp()
-    assert engine.memory_bytes(card(), 8, 4096) > engine.memory_bytes(card(), 4, 4096) > card().size_bytes
-    assert engine.memory_bytes(card(embeds=True), 8, 4096) == engine.memory_bytes(card(embeds=True), 1, 512)
 
 
 def test_an_engine_that_does_not_listen_does_not_answer(seat: Seat) -> None:

@@ -17,17 +17,20 @@ from typing import Any
 
 import pytest
 
-from appliance.config import EnginesSettings, Home
+from appliance.config import EnginesSettings, Home, Settings
 from appliance.errors import FactoryError, LimitExceeded, NotFound, Unavailable
 from inference.engines.client import EnginesClient, error_from
 from inference.engines.control import MAX_BODY, STATUS, ControlServer, short
 from inference.engines.engine import Engine, Seat
-from inference.engines.pool import Pool, free_port, port_is_free, write_private
+from inference.engines.needs import Need, Part, Wish
+from inference.engines.openings import free_port, port_is_free, write_private
+from inference.engines.pool import Pool
 from models.card import Card
 from models.importing import import_model
 from models.registry import Registry
+from models.shape import Shape
 from tests.inference.engines_process import until
-from tests.models.gguf_files import write_good
+from tests.models.gguf_files import METADATA, TENSORS, assemble, number
 
 # -- the pool --------------------------------------------------------------------------------------------------------
 
@@ -53,20 +56,34 @@ class Sleepers:
     def busy(self, seat: Seat) -> bool:
         return False
 
-    def memory_bytes(self, card: Card, slots: int, context_tokens: int) -> int:
-        return self.needs
+    def on_gpu(self) -> bool:
+        return False
+
+    def need(self, card: Card, shape: Shape | None, wish: Wish, gpus: int) -> Need:
+        return Need((Part("all", self.needs, "told"),))
+
+
+def write_model(path: Path, fill: int) -> Path:
+    path.write_bytes(assemble([*METADATA, number("llama.block_count", 2)], TENSORS, 128 + 160, fill=fill))
+    return path
 
 
 @pytest.fixture
 def stocked(home: Home, tmp_path: Path) -> Home:
     for n, id in enumerate("abc"):
-        import_model(write_good(tmp_path / f"{id}.gguf", n), Registry(home.models), aliases=(f"{id}-alias",))
+        import_model(write_model(tmp_path / f"{id}.gguf", n), Registry(home.models), aliases=(f"{id}-alias",))
     return home
 
 
 @contextmanager
 def at_work(home: Home, kind: Engine | None = None, **settings: Any) -> Iterator[Pool]:
-    pool = Pool(home, EnginesSettings(threads=4, **settings), [kind or Sleepers()])
+    settings_of = Settings(engines=EnginesSettings(threads=4, **settings))
+    with running_pool(Pool(home, settings_of, [kind or Sleepers()]), home) as pool:
+        yield pool
+
+
+@contextmanager
+def running_pool(pool: Pool, home: Home) -> Iterator[Pool]:
     door = ControlServer(home.run / "engines.sock", pool)
     stop = threading.Event()
     threads = [
@@ -111,7 +128,7 @@ def test_what_runs_is_published_whenever_it_changes(pool: Pool) -> None:
     published = json.loads(pool.published.read_text())[0]
     assert set(published) == {
         "model", "state", "pid", "since", "restarts", "reason", "next_try", "engine", "url", "api_key_file",
-        "context_tokens", "slots", "threads",
+        "context_tokens", "slots", "threads", "pinned", "ram_bytes", "gpu_bytes",
     }  # fmt: skip
     pool.unload("a")
     until(lambda: json.loads(pool.published.read_text()) == [])
@@ -198,7 +215,7 @@ def test_preloading_shows_what_could_not_be(stocked: Home) -> None:
 
 
 def test_what_a_killed_process_left_is_swept_away(stocked: Home) -> None:
-    pool = Pool(stocked, EnginesSettings(), [Sleepers()])
+    pool = Pool(stocked, Settings(), [Sleepers()])
     pool.sweep()
     pool.scratch.mkdir()
     write_private(pool.scratch / "old.key", "secret")

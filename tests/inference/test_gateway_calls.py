@@ -164,7 +164,7 @@ class Orders:
         self.gateway, self.urls, self.error = gateway, urls, error
         self.asked: list[str] = []
 
-    def load(self, name: str, again: bool = False) -> dict[str, Any]:
+    def load(self, name: str, again: bool = False, options: object = None, keep: object = ()) -> dict[str, Any]:
         self.asked.append(name)
         if self.error:
             raise self.error
