@@ -6,7 +6,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--custom-compile-command 'make lock' $(UPGRADE)
 WHEELS := offline-wheels
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench wheels lock clean setup setup-dev
+.PHONY: help run test test-clients check bench wheels lock clean setup setup-dev
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -15,7 +15,11 @@ run: setup  ## set up, start the box, repair the bundled sample; Ctrl-C stops it
 	@$(PYTHON) -m installer run $(BIN)/appliance up --sample
 
 test: setup-dev  ## run the test suite (PYTEST="tests/line -k ship" narrows it)
-	@$(BIN)/python -m pytest --ignore=tests/benchmarks $(PYTEST)
+	@$(BIN)/python -m pytest --ignore=tests/benchmarks --ignore=tests/clients $(PYTEST)
+
+test-clients: setup-dev  ## run LiteLLM, LangChain, llm and aider against the gateway, in environments of their own
+	@$(BIN)/python -m installer environment clients aider
+	@$(BIN)/python -m pytest tests/clients $(PYTEST)
 
 check: setup-dev  ## lint, types, import rules, house rules and documents in step
 	$(BIN)/ruff check .
@@ -33,6 +37,8 @@ lock:  ## renew the lock files (maintainers; needs uv; UPGRADE=--upgrade takes n
 	$(LOCK) --no-emit-package llama-cpp-python pyproject.toml $(WHEELS)/runtime.in -o $(WHEELS)/runtime.lock
 	$(LOCK) --no-emit-package llama-cpp-python pyproject.toml $(WHEELS)/runtime.in $(WHEELS)/dev.in -c $(WHEELS)/runtime.lock -o $(WHEELS)/dev.lock
 	$(LOCK) $(WHEELS)/build.in -c $(WHEELS)/runtime.lock -o $(WHEELS)/build.lock
+	$(LOCK) $(WHEELS)/clients.in -o $(WHEELS)/clients.lock
+	$(LOCK) $(WHEELS)/aider.in -o $(WHEELS)/aider.lock
 	$(LOCK) --no-deps $(WHEELS)/llama.in -o $(WHEELS)/llama.lock
 	$(LOCK) --no-deps $(WHEELS)/models.in -o $(WHEELS)/models.lock
 

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from installer import foreground, preflight
+from installer import environment, foreground, preflight
 from installer.checkout import Checkout
 from installer.errors import InstallError
 from installer.setup import setup
@@ -24,6 +24,9 @@ def dispatch(words: list[str]) -> int:
                 setup(checkout, terminal, dev=asked.dev)
             case "wheels":
                 fill(checkout, terminal)
+            case "environment":
+                for lock in asked.lock:
+                    environment.make(checkout, lock, terminal)
             case "preflight":
                 return _preflight(asked.json, checkout)
             case "run":
@@ -59,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("setup", help="install everything the box needs into .venv; quick when it is there")
     verb.add_argument("--dev", action="store_true", help="with what tests and checks need")
     verbs.add_parser("wheels", help="fill offline-wheels/ for a machine without an index")
+    verb = verbs.add_parser("environment", help="install a lock of offline-wheels/ into an environment of its own")
+    verb.add_argument("lock", nargs="+", help="its name, such as `clients`")
     verb = verbs.add_parser("preflight", help="look at this machine: pass, warn or fail, each with its fix")
     verb.add_argument("--json", action="store_true")
     verb = verbs.add_parser("run", help="run a command in the foreground; Ctrl-C goes to it alone")

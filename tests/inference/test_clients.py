@@ -56,7 +56,7 @@ def gateway(process: Gateway, engine: MockEngine) -> Gateway:
 
 
 @pytest.fixture
-def claude(gateway: Gateway) -> Iterator[anthropic.Anthropic]:
+def speaker(gateway: Gateway) -> Iterator[anthropic.Anthropic]:
     with anthropic.Anthropic(base_url=gateway.url, api_key=gateway.key, max_retries=0, timeout=20) as made:
         yield made
 
@@ -72,17 +72,17 @@ def tool_stream(*texts: str) -> Any:
     )  # fmt: skip
 
 
-def test_anthropic_client_gets_a_message(claude: anthropic.Anthropic, engine: MockEngine) -> None:
-    made = claude.messages.create(model="auto", max_tokens=5, system="Be kind.", messages=HELLO)
+def test_anthropic_client_gets_a_message(speaker: anthropic.Anthropic, engine: MockEngine) -> None:
+    made = speaker.messages.create(model="auto", max_tokens=5, system="Be kind.", messages=HELLO)
     assert (made.content[0].type, made.stop_reason, made.model) == ("text", "end_turn", CODER)
     assert made.content[0].text == "Hello there" and made.usage.output_tokens == 3
     assert engine.asked[0].path == "/v1/chat/completions"
     assert engine.asked[0].body["messages"][0] == {"role": "system", "content": "Be kind."}
 
 
-def test_anthropic_client_streams_thoughts_text_and_tools(claude: anthropic.Anthropic, engine: MockEngine) -> None:
+def test_anthropic_client_streams_thoughts_text_and_tools(speaker: anthropic.Anthropic, engine: MockEngine) -> None:
     engine.will(tool_stream('{"at"', ': "tree"}'))
-    with claude.messages.stream(model=CODER, max_tokens=50, messages=HELLO, tools=[LOOK]) as stream:
+    with speaker.messages.stream(model=CODER, max_tokens=50, messages=HELLO, tools=[LOOK]) as stream:
         text = "".join(stream.text_stream)
         made = stream.get_final_message()
     assert text == "I look." and [block.type for block in made.content] == ["thinking", "text", "tool_use", "tool_use"]
@@ -90,51 +90,51 @@ def test_anthropic_client_streams_thoughts_text_and_tools(claude: anthropic.Anth
     assert made.stop_reason == "tool_use" and made.usage.input_tokens == 7 and made.usage.output_tokens == 3
 
 
-def test_anthropic_client_answers_a_tool(claude: anthropic.Anthropic, engine: MockEngine) -> None:
+def test_anthropic_client_answers_a_tool(speaker: anthropic.Anthropic, engine: MockEngine) -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at": "tree"}'}}
     engine.will(answer(whole_answer("", tool_calls=[call])), talk())
-    first = claude.messages.create(model=CODER, max_tokens=50, messages=HELLO, tools=[LOOK])
+    first = speaker.messages.create(model=CODER, max_tokens=50, messages=HELLO, tools=[LOOK])
     assert [block.type for block in first.content] == ["tool_use"]
     result: Any = {"type": "tool_result", "tool_use_id": first.content[0].id, "content": "an owl"}
     more = [*HELLO, {"role": "assistant", "content": first.content}, {"role": "user", "content": [result]}]
-    claude.messages.create(model=CODER, max_tokens=50, messages=more, tools=[LOOK])
+    speaker.messages.create(model=CODER, max_tokens=50, messages=more, tools=[LOOK])
     sent = engine.asked[1].body["messages"]
     assert [message["role"] for message in sent] == ["user", "assistant", "tool"]
     assert sent[1]["tool_calls"][0]["id"] == sent[2]["tool_call_id"] == "c1" and sent[2]["content"] == "an owl"
 
 
-def test_anthropic_client_waits_through_a_long_prefill(claude: anthropic.Anthropic, engine: MockEngine) -> None:
+def test_anthropic_client_waits_through_a_long_prefill(speaker: anthropic.Anthropic, engine: MockEngine) -> None:
     engine.will(prefill(1.0, talk()))
-    with claude.messages.stream(model=CODER, max_tokens=5, messages=HELLO) as stream:
+    with speaker.messages.stream(model=CODER, max_tokens=5, messages=HELLO) as stream:
         assert "".join(stream.text_stream) == "Hello there"
 
 
-def test_anthropic_client_hears_that_a_stream_broke_off(claude: anthropic.Anthropic, engine: MockEngine) -> None:
+def test_anthropic_client_hears_that_a_stream_broke_off(speaker: anthropic.Anthropic, engine: MockEngine) -> None:
     engine.will(talk_then_die)
     with (
         pytest.raises(anthropic.APIStatusError, match="went away"),
-        claude.messages.stream(model=CODER, max_tokens=5, messages=HELLO) as stream,
+        speaker.messages.stream(model=CODER, max_tokens=5, messages=HELLO) as stream,
     ):
         list(stream.text_stream)
 
 
-def test_anthropic_client_knows_our_errors(claude: anthropic.Anthropic, gateway: Gateway, engine: MockEngine) -> None:
+def test_anthropic_client_knows_our_errors(speaker: anthropic.Anthropic, gateway: Gateway, engine: MockEngine) -> None:
     with pytest.raises(anthropic.NotFoundError) as missing:
-        claude.messages.create(model="none", max_tokens=5, messages=HELLO)
+        speaker.messages.create(model="none", max_tokens=5, messages=HELLO)
     assert missing.value.type == "not_found_error" and missing.value.request_id
     stranger = anthropic.Anthropic(base_url=gateway.url, api_key="apl_wrong", max_retries=0)
     with stranger, pytest.raises(anthropic.AuthenticationError):
         stranger.messages.create(model=CODER, max_tokens=5, messages=HELLO)
     engine.will(fail(500, "it broke"))
-    patient = claude.with_options(max_retries=2)
+    patient = speaker.with_options(max_retries=2)
     with pytest.raises(anthropic.InternalServerError):
         patient.messages.create(model=CODER, max_tokens=5, messages=HELLO)
     assert len(engine.asked) == 3, "the gateway tried three times; the client was told not to"
 
 
-def test_anthropic_client_lists_models(claude: anthropic.Anthropic) -> None:
-    assert [model.id for model in claude.models.list()] == [EMBEDDER, BIG, CODER, RANKER]
-    assert claude.models.retrieve("coder").display_name == CODER
+def test_anthropic_client_lists_models(speaker: anthropic.Anthropic) -> None:
+    assert [model.id for model in speaker.models.list()] == [EMBEDDER, BIG, CODER, RANKER]
+    assert speaker.models.retrieve("coder").display_name == CODER
 
 
 @pytest.fixture
@@ -217,15 +217,15 @@ def test_a_reranker_answers_with_the_best_documents_first(gateway: Gateway, engi
 
 
 def test_anthropic_client_counts_tokens_as_the_engine_does(
-    claude: anthropic.Anthropic, gateway: Gateway, engine: MockEngine
+    speaker: anthropic.Anthropic, gateway: Gateway, engine: MockEngine
 ) -> None:
     engine.will(answer({"prompt": "<user>Hello?"}), answer({"tokens": [1, 2, 3, 4]}))
-    assert claude.messages.count_tokens(model=CODER, messages=HELLO, tools=[LOOK]).input_tokens == 4
+    assert speaker.messages.count_tokens(model=CODER, messages=HELLO, tools=[LOOK]).input_tokens == 4
     assert [asked.path for asked in engine.asked] == ["/apply-template", "/tokenize"]
     assert engine.asked[0].body["tools"][0]["function"]["name"] == "look"
     assert engine.asked[1].body["content"] == "<user>Hello?"
     engine.will(fail(404), answer({"count": 9, "tokens": []}))
-    assert claude.messages.count_tokens(model=CODER, messages=HELLO).input_tokens == 9
+    assert speaker.messages.count_tokens(model=CODER, messages=HELLO).input_tokens == 9
     assert engine.asked[1].body["messages"] == HELLO
     engine.will(fail(404))
     long = {"role": "user", "content": "word " * 80}
