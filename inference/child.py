@@ -9,8 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 LOG_BYTES = 5 * 1024 * 1024
@@ -20,6 +21,57 @@ TAIL_BYTES = 16 * 1024
 """How far back in a log its last words are looked for."""
 TIME_STAMP = re.compile(r"^\d[\d.:,TZ+-]*\s+(?:\d[\d.:,TZ+-]*\s+)?(?:[A-Z]\s+)?")
 """Dates, times and a level's letter, as programs put them in front of their lines."""
+
+
+Explain = Callable[[str], str]
+"""Why a program ended, from what it logged since its start (the last TAIL_BYTES of it); "" when that does not tell."""
+
+
+class Running(Protocol):
+    """What a supervisor keeps running."""
+
+    @property
+    def pid(self) -> int | None: ...
+
+    def ended(self) -> str | None:
+        """Why it ended, in words; None while it lives."""
+        ...
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        ...
+
+    def kill(self) -> None:
+        """End it."""
+        ...
+
+    def rotate(self) -> None:
+        """Keep its log short."""
+        ...
+
+
+class Elsewhere:
+    """Something that runs on another machine: nothing is started, ended or logged here."""
+
+    pid: int | None = None
+
+    def __init__(self) -> None:
+        self._left = False
+
+    def ended(self) -> str | None:
+        """See Running: it ends, for us, when it is no longer wanted."""
+        return "is no longer used" if self._left else None
+
+    def terminate(self) -> None:
+        """See Running."""
+        self._left = True
+
+    def kill(self) -> None:
+        """See Running."""
+        self._left = True
+
+    def rotate(self) -> None:
+        """See Running: there is no log."""
 
 
 class Child:
@@ -32,8 +84,9 @@ class Child:
         log: Path,
         death_signal: int = signal.SIGKILL,
         telling: Sequence[str] = (),
+        explain: Explain | None = None,
     ) -> None:
-        """Start it. `env` None means this process's own; `telling` is as in `last_words`.
+        """Start it. `env` None means this process's own; `telling` as in `last_words`, for what `explain` leaves open.
 
         Raises:
             OSError: that is not possible.
@@ -42,6 +95,7 @@ class Child:
         rotate(log)
         self._log = log
         self._telling = telling
+        self._explain = explain
         launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(int(death_signal)), str(os.getpid())]
         with log.open("ab") as output:
             self._log_start = output.tell()
@@ -64,7 +118,8 @@ class Child:
         if status is None:
             return None
         self._kill_group()  # what it started itself must not outlive it
-        return in_words(status, last_words(self._log, self._log_start, self._telling))
+        said = tail(self._log, self._log_start)
+        return in_words(status, (self._explain(said) if self._explain else "") or last_words(said, self._telling))
 
     def terminate(self) -> None:
         """Ask it to end; its own children are its own business."""
@@ -119,19 +174,24 @@ def in_words(status: int, said: str) -> str:
     return f"{how}: {said}" if said and status != -signal.SIGKILL else how
 
 
-def last_words(log: Path, start: int = 0, telling: Sequence[str] = (), limit: int = 300) -> str:
-    """The line of a log since byte `start` that tells most, without its time stamp.
+def tail(log: Path, start: int = 0, limit: int = TAIL_BYTES) -> str:
+    """What stands in a log since byte `start`, its last `limit` bytes at most; "" when it cannot be read."""
+    try:
+        with log.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(start if start <= size else 0, size - limit))
+            return stream.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def last_words(said: str, telling: Sequence[str] = (), limit: int = 300) -> str:
+    """The line of a log that tells most, without its time stamp.
 
     `telling` are phrases of lines that say why a program ends, the best first; after them come "error" and "fail".
     The last line with the best phrase that occurs is taken, else the last line.
     """
-    try:
-        with log.open("rb") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(start if start <= size else 0, size - TAIL_BYTES))
-            lines = [line.strip() for line in stream.read().decode("utf-8", "replace").splitlines() if line.strip()]
-    except OSError:
-        return ""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     for phrase in (*telling, "error", "fail"):
         found = [line for line in lines if phrase.lower() in line.lower()]
         if found:

@@ -6,7 +6,7 @@ stopped    starting   it is wanted
 starting   ready      its probe answered
 starting   failed     it ended, could not be started, or was not ready in time (then it is killed)
 starting   draining   it is no longer wanted, or is to be renewed
-ready      failed     it ended
+ready      failed     it ended, or answers no longer (then it is killed)
 ready      draining   it is no longer wanted, or is to be renewed
 draining   stopped    it ended (asked to once its work is done; after a while it is killed)
 failed     starting   the back-off is over; never when it is parked
@@ -67,6 +67,10 @@ class Patience:
     backoff_seconds: float = 0.5
     backoff_cap_seconds: float = 30.0
     settled_seconds: float = 30.0
+    alive_seconds: float = 0.0
+    """Pause between two looks whether a ready one still answers; 0 for no looks."""
+    alive_misses: int = 3
+    """Looks in a row without an answer after which it counts as failed."""
 
     def backoff(self, failures: int, jitter: float) -> float:
         """Pause before the next start after so many failures in a row; `jitter` in 0..1 spreads it by ±20 %."""
@@ -109,6 +113,8 @@ class Seen:
     """Its probe answered."""
     busy: bool = False
     """It has work in flight that should be finished before it ends."""
+    silent: str | None = None
+    """That it answers no longer, in words; None while it does."""
     said: str = ""
     """What the probe or the log says about why it does not answer."""
     jitter: float = 0.5
@@ -174,6 +180,8 @@ def _while_ready(life: Life, seen: Seen, patience: Patience) -> tuple[Life, Acti
         life = replace(life, failures=0)
     if seen.ended is not None:
         return _fail(life, seen, patience, seen.ended), Action.NOTHING
+    if seen.silent is not None:
+        return _fail(life, seen, patience, seen.silent), Action.KILL
     stays = life.wanted and not life.renew
     return (life, Action.NOTHING) if stays else _drain(life, seen, patience)
 

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from appliance.errors import Conflict, FactoryError, NotFound
 from appliance.ports import Clock, SystemClock
-from inference.child import Child
+from inference.child import Child, Elsewhere, Explain, Running
 from inference.lifecycle import Action, Life, Patience, Phase, Seen, decide, want
 
 BUSY_SECONDS = 0.05
@@ -38,7 +38,7 @@ class Stop(Protocol):
     def is_set(self) -> bool: ...
 
 
-Argv = Sequence[str] | Callable[[], Sequence[str]]
+Argv = Sequence[str] | Callable[[], Sequence[str]] | None
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ class ProcessSpec:
 
     name: str
     argv: Argv
-    """The command, or a function that makes it anew for each start (for a free port, say)."""
+    """The command, or a function that makes it anew for each start (for a free port, say).
+
+    None for what runs on another machine: it is only asked whether it answers."""
     log: Path
     probe: Callable[[], bool]
     """True when it is ready to serve. Called in a thread of its own while it starts; must end within seconds."""
@@ -62,6 +64,10 @@ class ProcessSpec:
     """Processes that must have ended before this one is told to end with the supervisor: they need it to finish."""
     telling: Sequence[str] = ()
     """Phrases of the log lines that say why it ended, the best first."""
+    explain: Explain | None = None
+    """Makes the reason of its end from its log; asked before `telling`."""
+    alive: Callable[[], bool] = lambda: True
+    """True while it answers; asked as `probe` is, every `alive_seconds` once it is ready."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +97,12 @@ class _Entry:
     spec: ProcessSpec
     life: Life
     since: datetime
-    child: Child | None = None
+    child: Running | None = None
     probing: Future[bool] | None = None
+    looked: float = 0.0
+    """When it was last seen whether it is alive."""
+    misses: int = 0
+    """Looks since then that found nothing."""
     spawn_failure: str | None = None
     probe_failure: str = ""
     rotated: float = 0.0
@@ -195,6 +205,7 @@ class Supervisor:
             if entry.life.phase is not before.phase:
                 entry.since = self._clock.now()
                 entry.probing = None  # what was asked in one phase is no answer in the next
+                entry.looked, entry.misses = seen.now, 0
             if seen.ended is not None:
                 entry.child = entry.probing = entry.spawn_failure = None
         self._act(entry, action, seen.now)
@@ -209,18 +220,34 @@ class Supervisor:
         # Not known yet counts as busy. At the end of the supervisor nothing is waited for.
         draining = entry.life.phase is Phase.DRAINING and not entry.life.asked and not self._ending
         busy = ended is None and draining and self._check(entry, entry.spec.busy) is not False
-        return Seen(now, ended, answers, busy, entry.probe_failure, self._jitter())
+        silent = self._silence(entry, now) if ended is None and entry.life.phase is Phase.READY else None
+        return Seen(now, ended, answers, busy, silent, entry.probe_failure, self._jitter())
 
-    def _check(self, entry: _Entry, check: Callable[[], bool]) -> bool | None:
-        """What the last finished check said; starts the next one. A check never holds up the loop."""
+    def _silence(self, entry: _Entry, now: float) -> str | None:
+        """That a ready process answers no longer, in words."""
+        patience = entry.spec.patience
+        if not patience.alive_seconds or (entry.probing is None and now - entry.looked < patience.alive_seconds):
+            return None
+        answered = self._check(entry, entry.spec.alive, again=False)
+        if answered is None:
+            return None
+        entry.looked, entry.misses = now, 0 if answered else entry.misses + 1
+        if entry.misses < patience.alive_misses:
+            return None
+        return "answers no longer" + (f": {entry.probe_failure}" if entry.probe_failure else "")
+
+    def _check(self, entry: _Entry, check: Callable[[], bool], again: bool = True) -> bool | None:
+        """What the last finished check said; starts the next one if `again`. A check never holds up the loop."""
         finished = entry.probing if entry.probing is not None and entry.probing.done() else None
-        if entry.probing is None or finished is not None:
+        if entry.probing is None or (finished is not None and again):
             entry.probing = self._probes.submit(check)
             finished = finished or (entry.probing if entry.probing.done() else None)
         if finished is None:
             return None
+        if not again:
+            entry.probing = None
         error = finished.exception()
-        entry.probe_failure = f"{type(error).__name__}: {error}" if error else ""
+        entry.probe_failure = _why(error) if error else ""
         return error is None and finished.result()
 
     def _act(self, entry: _Entry, action: Action, now: float) -> None:
@@ -242,7 +269,10 @@ class Supervisor:
         entry.rotated = now
         try:
             argv = spec.argv() if callable(spec.argv) else spec.argv
-            entry.child = Child(argv, spec.env, spec.log, spec.death_signal, spec.telling)
+            if argv is None:
+                entry.child = Elsewhere()
+            else:
+                entry.child = Child(argv, spec.env, spec.log, spec.death_signal, spec.telling, spec.explain)
         except OSError as error:
             entry.spawn_failure = f"cannot be started: {error.strerror or error}"
         except FactoryError as error:  # its command cannot be made now: the server was uninstalled, say
@@ -284,3 +314,7 @@ class Supervisor:
         due = [life.next_try - now for life in lives if life.next_try is not None]
         self._wake.wait(max(0.0, min([pause, *due])))
         self._wake.clear()
+
+
+def _why(error: BaseException) -> str:
+    return error.message if isinstance(error, FactoryError) else f"{type(error).__name__}: {error}"

@@ -38,6 +38,7 @@ def test_the_documented_table_is_the_one_in_force() -> None:
         (life(Phase.STARTING, renew=True), Seen(1, answers=True), Phase.DRAINING, Action.TERMINATE),
         (life(Phase.READY), Seen(1), Phase.READY, Action.NOTHING),
         (life(Phase.READY), Seen(1, ended="x"), Phase.FAILED, Action.NOTHING),
+        (life(Phase.READY), Seen(1, silent="x"), Phase.FAILED, Action.KILL),
         (life(Phase.READY, wanted=False), Seen(1), Phase.DRAINING, Action.TERMINATE),
         (life(Phase.READY, renew=True), Seen(1), Phase.DRAINING, Action.TERMINATE),
         (life(Phase.DRAINING, deadline=5.0), Seen(1, busy=True), Phase.DRAINING, Action.NOTHING),

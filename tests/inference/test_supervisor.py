@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import psutil
 import pytest
 
 from appliance.errors import Conflict, NotFound, Unavailable
-from inference.child import LAUNCHER, in_words, last_words, rotate
+from inference.child import LAUNCHER, in_words, last_words, rotate, tail
 from inference.lifecycle import Patience, Phase
 from inference.supervisor import ProcessSpec, Status, Supervisor
 
@@ -261,6 +262,62 @@ def test_it_gets_the_environment_it_is_given_and_nothing_to_read(world: World) -
     assert world.log().read_text() == "hello ['HOME', 'LC_ALL'] ''\n"
 
 
+def test_one_that_answers_no_longer_is_killed_and_comes_back(world: World) -> None:
+    silent = threading.Event()
+    patience = replace(QUICK, alive_seconds=0.02, alive_misses=2)
+    world.add(SLEEP, alive=lambda: not silent.is_set(), patience=patience)
+    before = world.becomes(Phase.READY)
+    silent.set()
+    failed = until(lambda: (status := world.status()).restarts and status)
+    silent.clear()
+    assert failed.reason == "answers no longer"
+    assert world.becomes(Phase.READY).pid != before.pid and not lives(before.pid or 0)
+
+
+def test_one_look_without_an_answer_is_not_its_end(world: World) -> None:
+    answers = iter([True, False, True, False, False, True])
+    asked: list[bool] = []
+
+    def alive() -> bool:
+        asked.append(next(answers, True))
+        return asked[-1]
+
+    world.add(SLEEP, alive=alive, patience=replace(QUICK, alive_seconds=0.01, alive_misses=3))
+    until(lambda: len(asked) > 8)
+    assert world.status().restarts == 0 and world.status().state is Phase.READY
+
+
+def test_what_runs_elsewhere_goes_through_the_same_states_without_a_process(world: World) -> None:
+    there = threading.Event()
+
+    def ask() -> bool:
+        if not there.is_set():
+            raise Unavailable("nobody answers there", "start it")
+        return True
+
+    patience = Patience(start_seconds=0.2, backoff_seconds=0.02, backoff_cap_seconds=0.1, alive_seconds=0.02,
+                        alive_misses=2)  # fmt: skip
+    world.add("", argv=None, probe=ask, alive=ask, patience=patience)
+    assert world.becomes(Phase.FAILED).reason == "not ready after 0.2 s: nobody answers there"
+    there.set()
+    ready = world.becomes(Phase.READY)
+    assert ready.pid is None and ready.reason == ""
+    there.clear()
+    assert world.becomes(Phase.FAILED).reason == "answers no longer: nobody answers there"
+    there.set()
+    world.becomes(Phase.READY)
+    world.supervisor.stop("a")
+    world.becomes(Phase.STOPPED)
+    assert not world.log().exists()
+
+
+def test_the_reason_is_the_one_made_of_its_log_when_there_is_one(world: World) -> None:
+    world.add(BROKEN, "a", explain=lambda said: "the file is short" if "cut short" in said else "")
+    world.add(BROKEN, "b", explain=lambda said: "")
+    assert world.becomes(Phase.FAILED).reason.startswith("ended with status 3: the file is short")
+    assert "the weights are cut short" in world.becomes(Phase.FAILED, "b").reason
+
+
 def test_names_are_kept_apart(world: World) -> None:
     world.add(SLEEP)
     with pytest.raises(Conflict):
@@ -391,8 +448,8 @@ def test_logs_are_kept_short_while_they_are_written(tmp_path: Path) -> None:
 def test_the_last_words_are_those_that_tell_most(tmp_path: Path, text: str, words: str) -> None:
     log = tmp_path / "a.log"
     log.write_text("error: of an earlier run\n" + text)
-    assert last_words(log, len("error: of an earlier run\n"), ["key not found"]) == words
-    assert last_words(tmp_path / "none") == ""
+    assert last_words(tail(log, len("error: of an earlier run\n")), ["key not found"]) == words
+    assert last_words(tail(tmp_path / "none")) == ""
 
 
 def test_an_end_is_put_into_words() -> None:
