@@ -21,6 +21,7 @@ from models.safetensors import Contents, read_contents
 
 MAX_TEXT = 64 * 1024 * 1024
 """Bytes of one JSON or text file; the longest tokenizers have some 35 MB."""
+CARD = "card.json"
 KEPT = frozenset({".json", ".txt", ".jinja", ".tiktoken", ".model"})
 KEPT_WORDS = ("license", "licence", "notice", "readme", "use_policy")
 INDEX = ".safetensors.index.json"
@@ -112,6 +113,8 @@ def _is_kept(name: str) -> bool:
     if name == POOLING_FILE:
         return True
     plain = name.lower()
+    if plain == CARD:
+        return False  # the registry's own name
     return "/" not in name and (PurePosixPath(plain).suffix in KEPT or plain.startswith(KEPT_WORDS))
 
 

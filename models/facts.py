@@ -24,7 +24,7 @@ TOOL_MARKS = (
     ("<minimax:tool_call>", "minimax"), ("<function=", "qwen3_coder"), ("<tool_call>", "hermes"),
     ("[TOOL_CALLS]", "mistral"), ("<|channel|>commentary", "openai"), ("<|START_ACTION|>", "command_r"),
     ("<|tool_call|>", "granite"), (">>>all", "functionary"), ("<|python_tag|>", "llama3_json"),
-    ("ipython", "llama3_json"),
+    ("Environment: ipython", "llama3_json"),
 )  # fmt: skip
 """What stands in a chat template → how its model writes tool calls, by vLLM's names for its parsers; the first wins."""
 PART = re.compile(r"(?P<stem>.+)-(?P<n>\d{5})-of-(?P<count>\d{5})\.gguf")

@@ -17,7 +17,7 @@ from appliance.errors import FactoryError, LimitExceeded, UsageError, Verificati
 from models.facts import Facts
 
 ROOT = Path(__file__).resolve().parent.parent
-START = "import sys; sys.path.insert(0, sys.argv[1]); from models.examine import main; main()"
+START = "import sys; sys.path.append(sys.argv[1]); from models.examine import main; main()"
 """Isolated and without site packages, so that nothing but our own files and the standard library is loaded."""
 ANSWER_BYTES = 4 * 1024 * 1024
 WALL_SECONDS = 300.0

@@ -23,9 +23,9 @@ from pydantic import ValidationError
 
 from appliance.errors import Conflict, FactoryError, NotFound, Unavailable, UsageError, VerificationFailed
 from models.card import Card, checked_name, digest_of
+from models.examine import CARD
 from models.gate import examined
 
-CARD = "card.json"
 CHUNK = 64 * 1024 * 1024
 """Bytes read at a time: large enough for the disk, small enough for progress."""
 

@@ -9,7 +9,7 @@ import click
 
 from appliance.cli.context import Box, pass_box
 from appliance.cli.exercises import exercises
-from appliance.errors import Unavailable, UsageError, VerificationFailed
+from appliance.errors import Conflict, Unavailable, UsageError, VerificationFailed
 from inference.engines.client import EnginesClient
 from models.admission import admit
 from models.card import TASKS, Card
@@ -31,7 +31,10 @@ def command(box: Box, name: str, tasks: tuple[str, ...], force: bool) -> None:
         _on_your_word(box, registry, card, tasks)
         return
     score = _tried(box, card, tasks)
-    admitted = registry.update(registry.get(card.id).scored(score))
+    now = registry.get(card.id)  # a task or an alias may have come meanwhile
+    if now.sha256 != card.sha256:
+        raise Conflict(f"{card.id} was replaced by other weights while it was tried", "try it again")
+    admitted = registry.update(now.scored(score))
     box.emit(admitted.model_dump(mode="json"), in_words(admitted))
     if failed := [task for task in tasks if task not in score.tasks]:
         why = "; ".join(f"{check.name}: {check.said}" for check in score.failed()[:3])

@@ -61,6 +61,10 @@ def test_a_folder_with_safetensors_is_known_with_all_that_a_card_needs(tmp_path:
     assert facts.left_out == ("picture.png",)
 
 
+def test_a_file_with_the_name_of_our_own_card_is_left_out(tmp_path: Path) -> None:
+    assert "card.json" in look(write_folder(tmp_path / "m", card__json="{}")).left_out
+
+
 def test_shards_and_their_index_make_one_model(tmp_path: Path) -> None:
     facts = look(write_shards(tmp_path / "m"))
     assert facts.parameters == 5 and sum(name.endswith(".safetensors") for name in facts.files) == 2
