@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from appliance.errors import Unavailable, UsageError
 from appliance.ports import Progress
+from appliance.work import utcnow
 from models import trials
 from models.card import Card, checked_tasks
 from models.score import Check, Score
@@ -51,13 +52,13 @@ def admit(
         )
     speeds = Speeds()
     checks = _run(to_try(wanted, whole=not tasks), _trials(talk, card, exercises, speeds), progress)
-    return concluded(card, wanted, checks).with_(
-        engine=engine,
-        context_tokens=talk.context_tokens,
-        first_token_seconds=speeds.first_token,
-        tokens_per_second=speeds.tokens,
-        prompt_tokens_per_second=speeds.prompt_tokens,
-    )
+    measured = {
+        "first_token_seconds": speeds.first_token,
+        "tokens_per_second": speeds.tokens,
+        "prompt_tokens_per_second": speeds.prompt_tokens,
+    }
+    score = concluded(card, wanted, checks).with_(engine=engine, context_tokens=talk.context_tokens)
+    return score.with_(**{name: value for name, value in measured.items() if value is not None})
 
 
 def to_try(tasks: Sequence[str], whole: bool) -> tuple[str, ...]:
@@ -73,9 +74,9 @@ def concluded(card: Card, tried_for: Sequence[str], checks: Sequence[Check]) -> 
     old = card.score if card.score and card.score.digest == card.digest else Score(digest=card.digest)
     new = {check.name for check in checks}
     kept = [check for check in old.checks if check.name not in new]
-    score = old.with_(checks=(*checks, *kept), tasks=())
+    score = old.with_(at=utcnow(), checks=(*checks, *kept))
     given = [task for task in (*tried_for, *old.tasks) if all(score.passed(name) for name in NEEDS[task])]
-    return Score(digest=card.digest, checks=score.checks, tasks=checked_tasks(given))
+    return score.with_(tasks=checked_tasks(given))
 
 
 def _trials(talk: Talk, card: Card, exercises: Sequence[Exercise], speeds: Speeds) -> Mapping[str, Trial]:

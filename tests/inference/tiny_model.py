@@ -8,6 +8,7 @@ byte-level one of GPT-2 with three merges. The same arguments give the same byte
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +33,14 @@ def write_tiny_llama(
     seed: int = 7,
     template: str = TEMPLATE,
     split: int = 0,
+    answer: str = "",
 ) -> Path:
     """Write the model at `path` (some 5 MB) and return it. An empty template makes a model that cannot chat.
 
-    With `split` it goes into parts of so many tensors, named `<stem>-00001-of-0000N.gguf` beside `path`.
+    With `split` it goes into parts of so many tensors, named `<stem>-00001-of-0000N.gguf` beside `path`. With `answer`
+    it says that word, an exclamation mark and no more to everything, unless a grammar makes it speak otherwise.
     """
-    tokens = vocabulary()
+    tokens = [*vocabulary(), *([answer] if answer else [])]
     writer = GGUFWriter(path, "llama", split_max_tensors=split)
     writer.add_name("tiny")
     writer.add_license("CC0-1.0")
@@ -61,7 +64,10 @@ def write_tiny_llama(
     writer.add_add_bos_token(False)
     if template:
         writer.add_chat_template(template)
-    for name, weights in tensors(tokens, layers, width, np.random.default_rng(seed)).items():
+    made = tensors(tokens, layers, width, np.random.default_rng(seed))
+    if answer:
+        teach(made, tokens, ["\u010a", answer, "!", STOP])
+    for name, weights in made.items():
         writer.add_tensor(name, weights.astype(np.float16 if weights.ndim == 2 else np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -113,6 +119,14 @@ def tensors(tokens: list[str], layers: int, width: int, random: np.random.Genera
     head[:, 0] = np.array([bias(token) for token in tokens]) / (0.7 * np.sqrt(width))
     made["output.weight"] = head
     return made
+
+
+def teach(made: dict[str, np.ndarray], tokens: list[str], chain: list[str]) -> None:
+    """Make each token of the chain call for the next one: the head looks for what the last token's embedding is."""
+    for token, following in pairwise(chain):
+        known = made["token_embd.weight"][tokens.index(token)].copy()
+        known[0] = 0.0  # the constant channel belongs to all tokens alike
+        made["output.weight"][tokens.index(following)] += 3.0 * known / (known @ known)
 
 
 def bias(token: str) -> float:

@@ -84,6 +84,7 @@ def calling(name: str, arguments: str) -> Callable[[Scripted], None]:
 @pytest.mark.parametrize(
     ("change", "check", "why", "lost"),
     [
+        (worse(France="London."), "chat", "London", {"chat", "repair", "review", "triage"}),
         (worse(France=""), "chat", "0 tokens|1 tokens", {"chat", "repair", "review", "triage"}),
         (with_(done=False), "streaming", "its end mark", {"chat"}),
         (worse(rain="Rain."), "streaming", "more than one piece", {"chat"}),
@@ -154,6 +155,7 @@ def test_one_task_alone_is_tried_anew_and_the_rest_of_the_score_stays(model: Scr
     again = first.scored(tried(model, first, ("repair",)))
     assert again.tasks == ("chat", "review", "triage") and again.score is not None
     assert again.score.passed("verdict") and not again.score.passed("edit_format")
+    assert first.score is not None and again.score.first_token_seconds == first.score.first_token_seconds
     worse(bread="x " * 200)(model)
     assert tried(model, again, ("chat",)).tasks == (), "what other tasks need too is lost to them too"
 

@@ -10,6 +10,7 @@ import pytest
 
 from appliance.cli import admit as command
 from appliance.config import Home
+from models import trials
 from models.minilm import ensure_default
 from models.registry import Registry
 from tests.inference.engines_process import running_engines
@@ -122,3 +123,19 @@ def test_real_engines_are_asked_in_earnest(cli: Cli, tmp_path: Path) -> None:
     assert "usable form in 0 of 3" in seen["edit_format"].said, "the prompts fit and are answered"
     assert 0.8 * 2048 <= int(seen["context"].said.split()[3]) < 2048
     assert registry.get("tiny").tasks == ()
+
+
+@pytest.mark.integration
+def test_a_model_behind_a_real_engine_is_admitted_for_what_it_does_well(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "WORD", "paris")  # all that this model can say
+    assert cli("model", "import", write_tiny_llama(tmp_path / "parrot.gguf", answer="Paris")) == 0
+    cli.home.settings_file.write_text("[engines]\nslots = 1\ncontext_tokens = 2048\n")
+    with running_engines(cli.home):
+        assert cli("model", "admit", "parrot", "--task", "chat") == 0, cli.err
+        assert "it may do: chat\n" in cli.out, cli.out
+        assert cli("model", "admit", "parrot", "--task", "repair") == 5
+    card = Registry(cli.home.models).get("parrot")
+    assert card.tasks == ("chat",) and card.score is not None
+    assert card.score.first_token_seconds and card.score.tokens_per_second and card.score.prompt_tokens_per_second
