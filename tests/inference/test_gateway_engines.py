@@ -13,7 +13,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import anthropic
 import openai
 import pytest
 
@@ -119,6 +121,34 @@ def test_a_named_tool_is_called(client: openai.OpenAI) -> None:
     ).choices[0]  # fmt: skip
     assert made.message.tool_calls and made.message.tool_calls[0].function.name == "second"
     assert made.finish_reason == "tool_calls" and not made.message.content
+
+
+def test_anthropic_client_streams_from_a_real_model_and_its_tokens_are_counted_truly(gateway: Gateway) -> None:
+    long: Any = [{"role": "user", "content": "Hello? " * 20}]
+    with anthropic.Anthropic(base_url=gateway.url, api_key=gateway.key, max_retries=0) as speaker:
+        with speaker.messages.stream(model="tiny", max_tokens=12, system="Be kind.", messages=long) as stream:
+            text = "".join(stream.text_stream)
+            made = stream.get_final_message()
+        counted = speaker.messages.count_tokens(model="tiny", system="Be kind.", messages=long)
+    assert made.stop_reason in ("end_turn", "max_tokens") and text == "".join(block.text for block in made.content)
+    assert made.usage.input_tokens + (made.usage.cache_read_input_tokens or 0) == counted.input_tokens
+
+
+def test_openai_client_takes_two_steps_of_a_response_with_a_real_model(client: openai.OpenAI) -> None:
+    parameters = {"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"]}
+    tools: Any = [{"type": "function", "name": "look", "parameters": parameters, "strict": True}]
+    asked: Any = {"model": "tiny", "tools": tools, "max_output_tokens": 200}
+    choice: Any = {"type": "function", "name": "look"}
+    with client.responses.stream(input="Hello?", tool_choice=choice, **asked) as stream:
+        kinds = [event.type for event in stream]
+        first = stream.get_final_response()
+    assert kinds[-1] == "response.completed" and first.usage is not None and first.usage.output_tokens > 0
+    (call,) = first.output
+    assert call.type == "function_call" and set(json.loads(call.arguments)) == {"a"}
+    result: Any = [{"type": "function_call_output", "call_id": call.call_id, "output": "an owl"}]
+    second = client.responses.create(input=result, previous_response_id=first.id, tool_choice="none", **asked)
+    assert second.status in ("completed", "incomplete") and second.usage is not None
+    assert second.usage.input_tokens > first.usage.input_tokens // 2
 
 
 def test_trap_11_a_prompt_too_long_for_the_engine_is_400(client: openai.OpenAI) -> None:
