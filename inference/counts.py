@@ -126,7 +126,7 @@ class Counts:
         elif kind == PROGRESS:
             _, call, prompt, completion, milliseconds = record
             if call in self.open:
-                self.open[call].reached = (prompt, completion, milliseconds)
+                self._go_on(self.open[call], (prompt, completion, milliseconds))
         elif kind == ENDED:
             _, at, call, prompt, completion, milliseconds = record
             self._end(at, call, (prompt, completion, milliseconds))
@@ -149,6 +149,20 @@ class Counts:
         count.open += 1
         count.open_tokens += call.tokens
         count.open_milliseconds += call.milliseconds
+
+    def _go_on(self, call: OpenCall, reached: tuple[int, int, int]) -> None:
+        """A call that outgrows what was reserved for it takes more: a long one must not hide from its budget."""
+        call.reached = reached
+        prompt, completion, milliseconds = reached
+        count = self.key(call.key)
+        if (more := prompt + completion - call.tokens) > 0:
+            call.tokens += more
+            call.entry.tokens += more
+            count.open_tokens += more
+            count.window_tokens += more if call.entry.inside else 0
+        if (longer := milliseconds - call.milliseconds) > 0:
+            call.milliseconds += longer
+            count.open_milliseconds += longer
 
     def _end(self, at: float, id: str, used: tuple[int, int, int]) -> None:
         call = self.open.pop(id, None)

@@ -143,7 +143,9 @@ class KeyStore:
                 return token
             token = PREFIX + secrets.token_urlsafe(32)
             replace_private(file, (token + "\n").encode("ascii"))
-            self._write((*(_retired(key, name) for key in self.list()), _made(name, token, None, SCOPES, Terms())))
+            keys = self.list()
+            terms = next((key.terms for key in reversed(keys) if key.name == name), Terms())
+            self._write((*(_retired(key, name) for key in keys), _made(name, token, None, SCOPES, terms)))
             return token
 
     def _add(self, name: str, token: str, expires_days: float | None, scopes: tuple[str, ...], terms: Terms) -> Key:

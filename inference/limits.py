@@ -23,6 +23,10 @@ UNSTATED_TOKENS = 1024
 """Longest answer reserved for a call that states none; less when less is left."""
 
 
+PROMISED_SECONDS = 5.0
+"""When to come back if only reservations of calls under way are in the way: most of them end using less."""
+
+
 class Priority(StrEnum):
     """Who goes first when the gateway is full."""
 
@@ -86,11 +90,8 @@ class Refusal:
     why: str
     wait: float | None
     """Seconds until it may; None when it never will as it is."""
-
-    @property
-    def budget(self) -> bool:
-        """A budget is used up: nothing helps but time or the operator."""
-        return self.limit.endswith(("_day", "_month"))
+    closed: bool = False
+    """A budget is used up: nothing helps but its next day or month, or the operator."""
 
 
 def decide(count: KeyCount, limits: Limits, need: Need, now: float) -> Grant | Refusal:
@@ -124,14 +125,17 @@ def _tokens_refused(count: KeyCount, limit: int, least: int, now: float) -> Refu
     if least > limit:
         why = f"the call alone may use {least} tokens and a minute has {limit}; ask for a shorter answer"
         return Refusal("tokens_per_minute", why, None)
+    used = f"{count.window_tokens} of {limit} tokens were used or promised in the last 60 seconds"
+    why = f"{used}, this call may use {least}"
+    if count.window_tokens - count.open_tokens + least <= limit:
+        return Refusal("tokens_per_minute", why, PROMISED_SECONDS)
     freed, wait = 0, 1.0
     for entry in count.window:
         freed += entry.tokens
         wait = entry.at + WINDOW_SECONDS - now
         if count.window_tokens - freed + least <= limit:
             break
-    used = f"{count.window_tokens} of {limit} tokens were used or promised in the last 60 seconds"
-    return Refusal("tokens_per_minute", f"{used}, this call may use {least}", wait)
+    return Refusal("tokens_per_minute", why, wait)
 
 
 def _budgets(count: KeyCount, limits: Limits, need: Need, now: float) -> Refusal | None:
@@ -144,21 +148,31 @@ def _budgets(count: KeyCount, limits: Limits, need: Need, now: float) -> Refusal
         tally = count.tally(day_of(now) if daily else month_of(now))
         period = "day" if daily else "month"
         if is_tokens:
-            used = tally.tokens + count.open_tokens
-            if used + need.least > limit:
-                why = f"{used:,} of {limit:,} tokens of this {period} are used or promised"
-                return _closed("tokens", period, f"{why}, this call may use {need.least:,}", now)
-        elif tally.milliseconds + count.open_milliseconds >= limit * 1000:
-            used_s = (tally.milliseconds + count.open_milliseconds) / 1000
-            why = f"{used_s:,.1f} of {limit:,g} model-seconds of this {period} are used or promised"
-            return _closed("seconds", period, why, now)
+            over = tally.tokens + count.open_tokens + need.least > limit
+            if over and tally.tokens + need.least > limit:
+                return _closed("tokens", period, f"{tally.tokens:,} of {limit:,} tokens of this {period} are used"
+                               f" and this call may use {need.least:,}", now)  # fmt: skip
+            if over:
+                return _promised("tokens", period, f"{tally.tokens:,} of {limit:,} tokens of this {period} are used"
+                                 f", {count.open_tokens:,} are promised to calls under way")  # fmt: skip
+        else:
+            seconds, promised = tally.milliseconds / 1000, count.open_milliseconds / 1000
+            why = f"{seconds:,.1f} of {limit:,g} model-seconds of this {period} are used"
+            if seconds >= limit:
+                return _closed("seconds", period, why, now)
+            if seconds + promised >= limit:
+                return _promised("seconds", period, f"{why}, {promised:,.1f} are promised to calls under way")
     return None
 
 
 def _closed(unit: str, period: str, why: str, now: float) -> Refusal:
     opens = next_day(now) if period == "day" else next_month(now)
     again = f"it opens again at {time.strftime('%Y-%m-%dT%H:%MZ', time.gmtime(opens))}"
-    return Refusal(f"{unit}_per_{period}", f"{why}; {again}", opens - now)
+    return Refusal(f"{unit}_per_{period}", f"{why}; {again}", opens - now, closed=True)
+
+
+def _promised(unit: str, period: str, why: str) -> Refusal:
+    return Refusal(f"{unit}_per_{period}", f"{why}; try again when they have ended", PROMISED_SECONDS)
 
 
 def _room(count: KeyCount, limits: Limits, now: float) -> int | None:

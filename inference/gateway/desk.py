@@ -37,6 +37,8 @@ LOOK_SECONDS = 0.02
 REPORT_SECONDS = 0.25
 """Pause between reports of how far calls under way have come: what a killed worker can lose of one."""
 ROUNDS_TO_SYNC = 4
+GRACE_SECONDS = 60.0
+"""Time beyond all time limits after which a call that is still open is taken for lost."""
 CUT_OFF = frozenset({"client_gone", "timeout", "gateway_stopping"})
 """Ends of a call for which its engine has worked in good faith."""
 
@@ -61,6 +63,7 @@ class Desk:
             Priority.INTERACTIVE: settings.parallel,
             Priority.BATCH: max(1, settings.parallel * settings.batch_percent // 100),
         }
+        self._longest = settings.queue_seconds * 2 + settings.request_timeout_seconds + GRACE_SECONDS
         self._numbers = itertools.count(1)
         self._lines: defaultdict[tuple[Priority, str], Semaphore] = defaultdict(lambda: Semaphore(1))
         self._open: dict[str, tuple[Ticket, Call]] = {}
@@ -93,6 +96,7 @@ class Desk:
                 if not line.acquire(timeout=self._patience):
                     raise full(key)
                 try:
+                    call.trip.check()
                     while not self._try(key, call, need, slots):
                         if time.monotonic() >= until:
                             raise full(key)
@@ -165,7 +169,11 @@ class Desk:
         """Note how far the calls under way have come, and what could not be written before."""
         records, self._late = self._late, []
         now = time.perf_counter()
-        for ticket, call in self._open.values():
+        for ticket, call in list(self._open.values()):
+            if now - call.started > self._longest:  # it should have ended long ago: its place is not lost with it
+                log.error("call %s was never settled", call.id)
+                self.settle(call, {}, ApiError(504, "the call did not end in time", "timeout"))
+                continue
             spent = round((now - call.engine_since) * 1000) if call.engine_since else 0
             tokens_told, spent_told = ticket.reported
             if spent and (call.generated != tokens_told or spent >= spent_told + 1000):
@@ -204,8 +212,13 @@ def used_by(
 
 def reported_tokens(usage: Mapping[str, Any]) -> tuple[int, int]:
     """Prompt and answer tokens as the engine reported them."""
-    prompt, completion = (max(0, int(usage.get(f"{kind}_tokens") or 0)) for kind in ("prompt", "completion"))
-    return prompt, completion
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    return _count(prompt), _count(completion)
+
+
+def _count(value: object) -> int:
+    """Engines are not ours: what is no number counts as nothing told."""
+    return max(0, value) if isinstance(value, int) else 0
 
 
 def need_of(prepared: Prepared, context: int | None) -> Need:
@@ -227,7 +240,7 @@ def refused(key: Key, refusal: Refusal) -> ApiError:
     """429 with which limit it is, how much of it is used, and when to come back."""
     said = f"key {key.name!r} has reached its limit of {UNITS[refusal.limit]}: {refusal.why}"
     wait = None if refusal.wait is None else whole_seconds(refusal.wait)
-    if refusal.budget:
+    if refusal.closed:
         return ApiError(429, said, "insufficient_quota", param=refusal.limit, retry_after=wait, final=True)
     return ApiError(429, said, "rate_limit_exceeded", param=refusal.limit, retry_after=wait, final=wait is None)
 

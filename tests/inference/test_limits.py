@@ -178,7 +178,9 @@ def test_the_wait_that_is_told_is_long_enough_and_not_longer() -> None:
 def test_the_wait_for_tokens_ends_when_enough_have_left_the_window() -> None:
     box = Box(Limits(tokens_per_minute=100))
     for tokens in (30, 30, 30):
-        box.call(tokens, 1)
+        id = box.call(tokens, 1)
+        assert isinstance(id, str)
+        box.end(id, tokens, 1)
         box.now += 5
     said = refusal(box.call(40, 1))
     assert said.wait == pytest.approx(50.0) and "93 of 100 tokens" in said.why
@@ -204,10 +206,9 @@ def test_a_budget_says_how_much_is_used_and_when_it_opens_again() -> None:
     assert isinstance(id, str)
     box.end(id, 500, 450)
     said = refusal(box.call(50, 50))
-    assert said.budget and said.wait == 12 * 3600
+    assert said.closed and said.wait == 12 * 3600
     assert said.why == (
-        "950 of 1,000 tokens of this day are used or promised, this call may use 100; "
-        "it opens again at 2026-11-27T00:00Z"
+        "950 of 1,000 tokens of this day are used and this call may use 100; it opens again at 2026-11-27T00:00Z"
     )
     box.now = next_day(box.now)
     assert isinstance(box.call(50, 50), str)
@@ -218,10 +219,26 @@ def test_a_budget_of_model_seconds_closes_when_it_is_used_up_and_counts_calls_un
     id = box.call()
     assert isinstance(id, str)
     box.end(id, 1, 1, 4000)
-    assert isinstance(box.call(), str) and isinstance(box.call(), str)  # each may take 4 seconds more
+    calls = [box.call(), box.call()]  # each may take 4 seconds more
+    said = refusal(box.call())
+    assert not said.closed and "4.0 of 10 model-seconds of this month are used, 8.0 are promised" in said.why
+    for id in calls:
+        assert isinstance(id, str)
+        box.end(id, 1, 1, 4000)
     said = refusal(box.call())
     assert said.limit == "seconds_per_month" and "12.0 of 10 model-seconds of this month" in said.why
-    assert said.wait == next_month(NOON) - NOON and "2026-12-01T00:00Z" in said.why
+    assert said.closed and said.wait == next_month(NOON) - NOON and "2026-12-01T00:00Z" in said.why
+
+
+@pytest.mark.parametrize("name", ["tokens_per_minute", "tokens_per_day"])
+def test_what_is_only_promised_is_soon_free_again(name: str) -> None:
+    box = Box(Limits.model_validate({name: 100}))
+    id = box.call(10, 80)
+    said = refusal(box.call(10, 10))
+    assert not said.closed and said.wait == 5.0 and "promised" in said.why
+    assert isinstance(id, str)
+    box.end(id, 10, 20)
+    assert isinstance(box.call(10, 10), str)
 
 
 def test_budgets_are_asked_before_rates() -> None:
