@@ -33,7 +33,7 @@ SURE = ((1, 0.93), (3, 0.85), (10**9, 0.72))
 one test speaks for is wrong one time in five."""
 ELSEWHERE = 0.5
 """Odds, before anything is tried, that no edit of the library is the right one."""
-ACCIDENT = ((1, 0.01), (3, 0.003), (10**9, 0.001))
+ACCIDENT = ((1, 0.006), (3, 0.003), (6, 0.001), (10**9, 0.0003))
 """Share of wrong edits that pass all the same, by how many known tests run the edited code."""
 CRASHES = re.compile(
     r"^(does not end|raises (Attribute|Type|Name|UnboundLocal|Index|Recursion|Memory|ZeroDivision)Error)"
@@ -89,14 +89,18 @@ def decide(
     tried = f"{len(passing)} of {bench.tried} candidates pass all {len(bench.tests)} known tests"
     alike = " and all answer alike on other inputs" if len(near) > 1 else ""
     if not rest and share >= needed:
-        return Decided("ship", f"{why(first.best, fault.sources)}; {tried}{alike}", candidates)
+        return Decided("ship", f"{why(first.best, fault.sources)}; {tried}{alike} ({share:.0%} sure)", candidates)
     if share >= needed:
         odds = f"this one by far the likeliest ({share:.0%})"
         said = f"{why(first.best, fault.sources)}; {tried} in {len(clusters)} ways, {odds}"
         return Decided("ship", said, candidates)
     if not rest:
-        return Decided("ask", f"{tried}{alike}; but it is an unlikely change, and may pass by accident.", candidates)
-    question = f"{tried} in {len(clusters)} ways that differ on other inputs, and nothing decides."
+        doubt = f"but it is an unlikely change, and may pass by accident ({share:.0%} sure, {needed:.0%} needed)."
+        return Decided("ask", f"{tried}{alike}; {doubt}", candidates)
+    question = (
+        f"{tried} in {len(clusters)} ways that differ on other inputs, and nothing decides "
+        f"(the likeliest: {share:.0%} sure, {needed:.0%} needed)."
+    )
     return Decided("ask", question, candidates)
 
 
