@@ -127,14 +127,15 @@ def show(box: Box, name: str) -> None:
 @command.command("set")
 @click.argument("name")
 @click.option("--expires", metavar="DAYS|DATE", help="Days from now, a date, or none.")
+@click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="What it opens, instead of before.")
 @with_terms
 @pass_box
-def change(box: Box, /, name: str, expires: str | None, **said: Any) -> None:
+def change(box: Box, /, name: str, expires: str | None, scopes: tuple[str, ...], **said: Any) -> None:
     """Change what the key NAME (or its id) may do; what is not named stays. It holds from the next call on."""
     box.require_home()
 
     def new(key: Key) -> Key:
-        changed = key.with_(terms=_terms(key.terms, said))
+        changed = key.with_(terms=_terms(key.terms, said), scopes=scopes or key.scopes)
         return changed.with_(expires=_end(expires)) if expires else changed
 
     key = _store(box).change(name, new)

@@ -77,6 +77,7 @@ def test_a_key_is_made_with_terms_and_changed_one_by_one(home: Home, capsys: pyt
     }  # fmt: skip
     changed = run(home, capsys, "key", "set", "ci", "--rpm", "none", "--model", "none", "--expires", "none")[1]
     assert changed["terms"]["limits"] == {**terms["limits"], "requests_per_minute": None}
+    assert run(home, capsys, "key", "set", "ci", "--scope", "route")[1]["scopes"] == ["route"]
     assert changed["terms"]["models"] == [] and changed["terms"]["tasks"] == ["chat"] and changed["expires"] is None
 
 
