@@ -23,11 +23,11 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "rerank": ("ranking",),
 }
 """Task → the checks a model must pass for it."""
-ABILITIES = ("json_schema", "tool_call")
-"""Tried with every model that writes, because requests may need them whatever their task."""
+ABILITIES = ("json_schema", "tool_call", "vision")
+"""Tried with every model that writes, because requests may need them whatever their task; vision if it claims it."""
 ORDER = (
-    "chat", "streaming", "stop", "no_loops", "json_schema", "tool_call", "edit_format", "verdict", "context",
-    "vectors", "ranking",
+    "chat", "streaming", "stop", "no_loops", "json_schema", "tool_call", "vision", "edit_format", "verdict",
+    "context", "vectors", "ranking",
 )  # fmt: skip
 
 Trial = Callable[[], Check]
@@ -51,7 +51,8 @@ def admit(
             f"`appliance model admit {card.id} --task TASK --force` gives a task on your word",
         )
     speeds = Speeds()
-    checks = _run(to_try(wanted, whole=not tasks), _trials(talk, card, exercises, speeds), progress)
+    known = _trials(talk, card, exercises, speeds)
+    checks = _run([name for name in to_try(wanted, whole=not tasks) if name in known], known, progress)
     measured = {
         "first_token_seconds": speeds.first_token,
         "tokens_per_second": speeds.tokens,
@@ -94,6 +95,8 @@ def _trials(talk: Talk, card: Card, exercises: Sequence[Exercise], speeds: Speed
         "vectors": lambda: trials.vectors(talk, card.embedding_length),
         "ranking": lambda: trials.ranking(talk),
     }
+    if card.vision or card.format == "remote":
+        fixed["vision"] = lambda: trials.vision(talk)
     if card.format != "remote" and not card.tools:
         fixed["tool_call"] = lambda: Check(name="tool_call", passed=False, said="its chat template knows no tools")
     return {**fixed, **{name: _exercised(talk, name, given) for name, given in by_name.items()}}

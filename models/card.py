@@ -29,6 +29,15 @@ class CardFile(Noun):
     sha256: str = Field(description="lower-case hexadecimal")
 
 
+class Remote(Noun):
+    """A model that another server holds."""
+
+    url: str = Field(description="of the server, without the API's own path (/v1)")
+    name: str = Field(description="by which the server knows the model")
+    ca_file: str = Field("", description="PEM file of the CA that vouches for the server; empty for the machine's")
+    key_file: str = Field("", description="file with the key the server wants; empty for none")
+
+
 class Card(Noun):
     """One model of the box."""
 
@@ -52,7 +61,10 @@ class Card(Noun):
     aliases: tuple[str, ...] = ()
     chat_template: bool = False
     tools: str = Field("", description="how it writes tool calls, as its chat template shows; empty for not at all")
+    vision: bool = Field(False, description="whether it is made to see pictures")
     pooling: str = Field("", description="how an embedding model sums up tokens: mean, cls, last, rank")
+    remote: Remote | None = Field(None, description="where it is, when another server holds it")
+    base: str = Field("", description="the model whose adapter this is; empty for a model of its own")
     added: datetime = Field(default_factory=utcnow)
     notes: str = ""
 
@@ -85,8 +97,8 @@ class Card(Noun):
 
     @property
     def able(self) -> tuple[str, ...]:
-        """What requests may need that admission saw it do: tools, json_schema, stream."""
-        names = (("tools", "tool_call"), ("json_schema", "json_schema"), ("stream", "streaming"))
+        """What requests may need that admission saw it do: tools, json_schema, stream, vision."""
+        names = (("tools", "tool_call"), ("json_schema", "json_schema"), ("stream", "streaming"), ("vision", "vision"))
         return tuple(name for name, check in names if self.score and self.score.passed(check))
 
     @property
@@ -132,6 +144,7 @@ def card_from(
         aliases=tuple(dict.fromkeys(checked_name(alias) for alias in aliases)),
         chat_template=facts.chat_template,
         tools=facts.tools,
+        vision=facts.vision,
         pooling=facts.pooling,
         notes=notes,
     )

@@ -21,12 +21,13 @@ POOLING = {0: "", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
 """The number under `<architecture>.pooling_type` and llama-server's word for it."""
 TOOL_MARKS = (
     ("<|tool_calls_section_begin|>", "kimi_k2"), ("<｜tool▁calls▁begin｜>", "deepseek_v3"), ("<arg_key>", "glm45"),
-    ("<minimax:tool_call>", "minimax"), ("<function=", "qwen3_coder"), ("<tool_call>", "hermes"),
-    ("[TOOL_CALLS]", "mistral"), ("<|channel|>commentary", "openai"), ("<|START_ACTION|>", "command_r"),
-    ("<|tool_call|>", "granite"), (">>>all", "functionary"), ("<|python_tag|>", "llama3_json"),
-    ("Environment: ipython", "llama3_json"),
+    ("<minimax:tool_call>", "minimax_m2"), ("<seed:tool_call>", "seed_oss"), ("<|tool_call_start|>", "lfm2"),
+    ("<function=", "qwen3_coder"), ("<tool_call>", "hermes"), ("[TOOL_CALLS]", "mistral"),
+    ("<|channel|>commentary", "openai"), ("<|START_ACTION|>", "cohere_command3"), ("<|tool_call|>", "granite"),
+    ("<|python_tag|>", "llama3_json"), ("Environment: ipython", "llama3_json"),
 )  # fmt: skip
-"""What stands in a chat template → how its model writes tool calls, by vLLM's names for its parsers; the first wins."""
+"""What stands in a chat template → how its model writes tool calls; the first wins. The names are those of parsers in
+vLLM, which is started with them: a name that it does not know must not stand here."""
 PART = re.compile(r"(?P<stem>.+)-(?P<n>\d{5})-of-(?P<count>\d{5})\.gguf")
 """How llama.cpp names the parts of a split file."""
 NO_MODEL = frozenset({"mmproj", "imatrix", "adapter", "vocab"})
@@ -56,6 +57,8 @@ class Facts:
     pooling: str
     chat_template: bool
     tools: str
+    vision: bool = False
+    """Whether it is made to see pictures."""
     left_out: tuple[str, ...] = ()
     """Files beside it that are not needed."""
 
@@ -129,6 +132,7 @@ def of_tensors(
         pooling=pooling or _pooling(architecture, config),
         chat_template=bool(template),
         tools=tool_format(template),
+        vision=isinstance(config.get("vision_config"), dict),
         left_out=tuple(left_out),
     )
 

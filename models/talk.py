@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,14 +48,19 @@ class Reply:
 class Talk:
     """A model behind `url`, called `model` there. Raises Unavailable when the engine is gone, Refused as above."""
 
-    def __init__(self, url: str, key: str, model: str, context_tokens: int) -> None:
-        """`context_tokens` is what one request may use there."""
+    def __init__(self, url: str, key: str, model: str, context_tokens: int, ca_file: str = "") -> None:
+        """`context_tokens` is what one request may use there; `ca_file` is the CA that vouches for the engine.
+
+        Raises:
+            Unavailable: the CA's file cannot be used.
+        """
         self.model = model
         self.context_tokens = context_tokens
         self._http = httpx.Client(
             base_url=url,
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(SILENCE_SECONDS, connect=5.0),
+            verify=_trusting(ca_file) if ca_file else True,
             trust_env=False,
         )
 
@@ -154,6 +160,13 @@ class Talk:
                     if "error" in event:
                         raise Refused(f"the stream broke off: {event['error']}", "see the engine's log")
                 yield event
+
+
+def _trusting(ca_file: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise Unavailable(f"the CA file {ca_file} cannot be used: {error}", "give a PEM file") from error
 
 
 def _accepted(response: httpx.Response) -> None:

@@ -7,7 +7,10 @@ tests and for learning.
 
 from __future__ import annotations
 
+import base64
 import math
+import struct
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -154,6 +157,26 @@ def tool_call(talk: Talk) -> Check:
     used = "21" in after.text
     said = "it called the tool and used the result" if used else f"it did not use the result: {_short(after.text)}"
     return Check(name="tool_call", passed=used, said=said)
+
+
+def vision(talk: Talk) -> Check:
+    """It tells the colour of a picture."""
+    picture = {"type": "image_url", "image_url": {"url": red_square()}}
+    words = {"type": "text", "text": "Which colour has this picture? Answer with one word."}
+    reply = talk.chat([{"role": "user", "content": [words, picture]}], _room(talk))
+    return Check(name="vision", passed="red" in reply.text.lower(), said=f"a red picture: {_short(reply.text)}")
+
+
+def red_square(size: int = 64) -> str:
+    """A PNG picture as a data URL: one chunk each for its size, its pixels and its end."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    pixels = zlib.compress((b"\0" + b"\xff\0\0" * size) * size)
+    parts = ((b"IHDR", struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)), (b"IDAT", pixels), (b"IEND", b""))
+    raw = b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+    return f"data:image/png;base64,{base64.b64encode(raw).decode()}"
 
 
 def context(talk: Talk, speeds: Speeds) -> Check:

@@ -78,7 +78,8 @@ def _tried(box: Box, card: Card, tasks: tuple[str, ...]) -> Score:
     client.load(card.id, again=True)
     try:
         row = client.wait_ready(card.id, box.settings.engines.start_seconds + 5, box.say)
-        talk = Talk(row["url"], _key(row), card.id, row["context_tokens"])
+        name, authority = row.get("served_as") or card.id, row.get("ca_file") or ""
+        talk = Talk(row["url"], _key(row), name, row["context_tokens"], authority)
         try:
             return admit(talk, card, tasks, exercises(), row["engine"], box.say)
         finally:

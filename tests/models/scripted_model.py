@@ -35,6 +35,7 @@ ANSWERS = {
     "    return price - price * percent / 100\n```",
     "left out of its total": "shop/price.py\n<<<<<<< SEARCH\n    for n in range(len(lines) - 1):\n=======\n"
     "    for n in range(len(lines)):\n>>>>>>> REPLACE",
+    "Which colour": "Red.",
     "shipping(50) must be 0": "The bound is right now.\nVERDICT: PASS",
     "must be 90, not 110": "It deletes all orders.\nVERDICT: FAIL",
 }
@@ -62,7 +63,7 @@ class Scripted:
             return {"role": "assistant", "content": None, "tool_calls": self.calls}
         if body["messages"][-1]["role"] == "tool":
             return {"role": "assistant", "content": self.answers.get("tool", "It is 21 degrees in Lisbon.")}
-        question = body["messages"][-1]["content"]
+        question = str(body["messages"][-1]["content"])
         found = next((text for piece, text in self.answers.items() if piece in question), "I do not know.")
         return {"role": "assistant", "content": found}
 

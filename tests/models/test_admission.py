@@ -49,7 +49,9 @@ def test_a_model_that_does_all_well_is_admitted_for_all_and_its_score_says_what_
     assert score.tasks == ("chat", "repair", "review", "triage") and score.engine == "scripted"
     assert (score.context_tokens, score.digest) == (CONTEXT, "ab" * 6)
     assert score.first_token_seconds and score.tokens_per_second and score.prompt_tokens_per_second
-    assert [check.name for check in score.checks] == [name for name in ORDER if name not in ("vectors", "ranking")]
+    assert [check.name for check in score.checks] == [
+        name for name in ORDER if name not in ("vision", "vectors", "ranking")
+    ]
     admitted = card().scored(score)
     assert admitted.tasks == score.tasks and admitted.able == ("tools", "json_schema", "stream")
     assert {asked["key"] for asked in model.asked} == {"Bearer secret"}
@@ -123,6 +125,14 @@ def test_an_answer_that_does_not_end_by_itself_fails(model: Scripted) -> None:
 def test_a_context_that_the_engine_does_not_take_is_not_usable(model: Scripted) -> None:
     model.broken = lambda body: 400 if len(str(body)) > 3000 else 0
     assert "status 400" in said(tried(model), "context")
+
+
+def test_a_model_that_claims_to_see_is_shown_a_picture(model: Scripted) -> None:
+    seeing = card(vision=True)
+    assert seeing.scored(tried(model, seeing)).able == ("tools", "json_schema", "stream", "vision")
+    model.answers["Which colour"] = "Blue."
+    assert said(tried(model, seeing), "vision") == "a red picture: Blue."
+    assert not any(check.name == "vision" for check in tried(model).checks)
 
 
 def test_an_engine_that_goes_away_fails_what_was_still_to_be_tried(model: Scripted) -> None:

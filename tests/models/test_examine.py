@@ -154,6 +154,12 @@ def test_an_index_that_does_not_match_its_shards_is_refused(tmp_path: Path, plac
     assert said in refusal(folder)
 
 
+def test_a_model_that_is_made_to_see_says_so(tmp_path: Path) -> None:
+    config = {**CONFIG, "vision_config": {"depth": 1}, "text_config": {"hidden_size": 9}}
+    facts = look(write_folder(tmp_path / "m", config__json=json.dumps(config)))
+    assert facts.vision and facts.embedding_length == 9
+
+
 def test_packed_weights_count_as_what_they_stand_for(tmp_path: Path) -> None:
     config = {**CONFIG, "quantization_config": {"quant_method": "awq", "bits": 4}}
     raw = assemble(header({"x.qweight": ("I32", [2], (0, 8))}), 8)
