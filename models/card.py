@@ -90,6 +90,11 @@ class Card(Noun):
         by_person = self.tasks if self.tasks_by_person is None else self.tasks_by_person
         return self.with_(score=score, tasks_by_person=by_person, tasks=checked_tasks([*by_person, *score.tasks]))
 
+    def adapting(self, base: Card) -> Card:
+        """The card of an adapter for `base`, which lends it everything but its weights."""
+        lent = ("architecture", "context_tokens", "embedding_length", "chat_template", "tools", "vision", "pooling")
+        return self.with_(base=base.id, **{name: getattr(base, name) for name in lent})
+
     @property
     def could(self) -> tuple[str, ...]:
         """The tasks its header suggests: what admission tries, never a permission."""

@@ -15,7 +15,7 @@ from typing import Any
 from appliance.errors import FactoryError, UsageError, VerificationFailed
 from models import content
 from models.confined import MEANS, shut_in
-from models.facts import PART, Facts, is_companion, licence_in, of_gguf, of_tensors
+from models.facts import PART, Facts, is_companion, licence_in, of_adapter, of_gguf, of_tensors
 from models.gguf import Header, read_header
 from models.safetensors import Contents, read_contents
 
@@ -25,6 +25,7 @@ CARD = "card.json"
 KEPT = frozenset({".json", ".txt", ".jinja", ".tiktoken", ".model"})
 KEPT_WORDS = ("license", "licence", "notice", "readme", "use_policy")
 INDEX = ".safetensors.index.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 POOLING_FILE = "1_Pooling/config.json"
 TOKENIZERS = ({"tokenizer.json"}, {"tokenizer.model"}, {"vocab.json", "merges.txt"}, {"vocab.txt"}, {"tekken.json"})
 """Sets of files of which one makes a tokenizer."""
@@ -86,6 +87,11 @@ def _gguf(folder: Path, names: Sequence[str], others: Sequence[str]) -> Facts:
 def _tensors(folder: Path, names: Sequence[str], others: Sequence[str]) -> Facts:
     texts = [name for name in others if _is_kept(name)]
     documents = {name: _json(folder, name) for name in texts if name.endswith(".json")}
+    adapter = documents.get("adapter_config.json")
+    if isinstance(adapter, dict) and list(names) == [ADAPTER_WEIGHTS]:
+        kept = sorted([ADAPTER_WEIGHTS, *texts])
+        unused = [name for name in others if name not in kept]
+        return of_adapter(kept, read_contents(folder / ADAPTER_WEIGHTS), adapter, _licence(folder, texts), unused)
     config = documents.get("config.json")
     if not isinstance(config, dict):
         raise VerificationFailed("there is no config.json beside the weights", "import the whole folder of the model")

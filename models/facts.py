@@ -28,6 +28,9 @@ TOOL_MARKS = (
 )  # fmt: skip
 """What stands in a chat template → how its model writes tool calls; the first wins. The names are those of parsers in
 vLLM, which is started with them: a name that it does not know must not stand here."""
+ADAPTER = "lora"
+"""Format of an adapter, which is served with its base."""
+MAX_RANK = 512
 PART = re.compile(r"(?P<stem>.+)-(?P<n>\d{5})-of-(?P<count>\d{5})\.gguf")
 """How llama.cpp names the parts of a split file."""
 NO_MODEL = frozenset({"mmproj", "imatrix", "adapter", "vocab"})
@@ -133,6 +136,32 @@ def of_tensors(
         chat_template=bool(template),
         tools=tool_format(template),
         vision=isinstance(config.get("vision_config"), dict),
+        left_out=tuple(left_out),
+    )
+
+
+def of_adapter(
+    files: Sequence[str], contents: Contents, config: Mapping[str, Any], licence: str, left_out: Sequence[str] = ()
+) -> Facts:
+    """Of a folder with a LoRA adapter; what it lacks comes from its base. Raises VerificationFailed for other kinds."""
+    rank = config.get("r")
+    if config.get("peft_type") != "LORA" or type(rank) is not int or not 0 < rank <= MAX_RANK:
+        raise VerificationFailed(
+            f"adapter_config.json is no LoRA adapter of rank 1 to {MAX_RANK}", "engines serve no other adapters"
+        )
+    return Facts(
+        format=ADAPTER,
+        file=".",
+        files=tuple(files),
+        architecture=ADAPTER,
+        parameters=sum(slab.elements for slab in contents.tensors),
+        context_tokens=0,
+        embedding_length=0,
+        quantisation=_most((slab.type, slab.elements) for slab in contents.tensors),
+        licence=licence,
+        pooling="",
+        chat_template=False,
+        tools="",
         left_out=tuple(left_out),
     )
 

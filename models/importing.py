@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from appliance.errors import Conflict, LimitExceeded
+from appliance.errors import Conflict, LimitExceeded, UsageError
 from models import source
 from models.card import Card, CardFile, card_from, checked_name, checked_tasks, digest_of, name_from_file
 from models.copying import JOURNAL, Item, copy, fingerprint, unfinished
-from models.facts import Facts
+from models.facts import ADAPTER, Facts
 from models.gate import examined
 from models.registry import PARTIAL, BytesDone, Registry, after, quiet, sha256_of
 
@@ -42,11 +42,12 @@ def import_model(
     tasks: Sequence[str] = (),
     aliases: Sequence[str] = (),
     progress: BytesDone | None = None,
+    base: str = "",
 ) -> Imported:
     """Copy the model at `path` (a file, a part of a split one, or a folder) into the registry and write its card.
 
     The same content again changes nothing, or only the card when licence, tasks or aliases are given anew. An import
-    that was interrupted goes on where it stopped.
+    that was interrupted goes on where it stopped. `base` names the model that an adapter belongs to.
 
     Raises:
         NotFound: there is no such file.
@@ -60,6 +61,7 @@ def import_model(
     passed = examined(found.folder.absolute(), found.names)
     name = checked_name(id or name_from_file(found.stem))
     checked_tasks(tasks)
+    whole = _base_of(registry, passed.facts, found.folder.name, base)
     items = items_of(found.folder, passed.facts)
     report: BytesDone = progress or quiet
     beside = (*passed.facts.left_out, *found.skipped)
@@ -74,6 +76,7 @@ def import_model(
         # The source may have changed since the first look; the card describes the copy.
         facts = examined(folder.absolute(), [item.name for item in items]).facts
         card = card_from(facts, name, copied.files, licence or passed.facts.licence, tasks, aliases)
+        card = card.adapting(whole) if whole else card
         (folder / JOURNAL).unlink(missing_ok=True)
         return Imported(registry.add(card, folder), "added", beside, copied.resumed_bytes, passed.missing)
 
@@ -85,6 +88,20 @@ def items_of(folder: Path, facts: Facts) -> list[Item]:
     count = len(facts.files)
     names = ["model.gguf"] if count == 1 else [f"model-{n:05}-of-{count:05}.gguf" for n in range(1, count + 1)]
     return [Item(folder / old, new) for old, new in zip(facts.files, names, strict=True)]
+
+
+def _base_of(registry: Registry, facts: Facts, name: str, base: str) -> Card | None:
+    """The model an adapter is for; None for what is no adapter. Raises UsageError when the two do not go together."""
+    if facts.format != ADAPTER:
+        if base:
+            raise UsageError(f"{name} is a model of its own and no adapter", "leave out --base")
+        return None
+    if not base:
+        raise UsageError(f"{name} is an adapter", "name the model it belongs to with --base")
+    card = registry.find(base)
+    if card.format != "safetensors":
+        raise UsageError(f"{card.id} is a {card.format} model, which takes no adapters here", "import its safetensors")
+    return card
 
 
 def _same_content(items: Sequence[Item], registry: Registry, name: str, progress: BytesDone) -> Card | None:

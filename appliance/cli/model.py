@@ -84,9 +84,10 @@ def show_model(box: Box, name: str) -> None:
 @click.option("--licence", default="", help="Licence of the weights, as SPDX names it.")
 @click.option("--task", "tasks", multiple=True, type=click.Choice(TASKS), help="What it may do; may be repeated.")
 @click.option("--alias", "aliases", multiple=True, help="Another name for it; may be repeated.")
+@click.option("--base", default="", help="The model that a LoRA adapter belongs to.")
 @pass_box
 def import_command(
-    box: Box, path: Path, id: str, licence: str, tasks: tuple[str, ...], aliases: tuple[str, ...]
+    box: Box, path: Path, id: str, licence: str, tasks: tuple[str, ...], aliases: tuple[str, ...], base: str
 ) -> None:
     """Copy a model into the box after checking it: a GGUF file, a split one, or a folder with safetensors.
 
@@ -94,7 +95,7 @@ def import_command(
     """
     box.require_home()
     with _progress(box, f"importing {path.name}") as report:
-        done = import_model(path, Registry(box.home.models), id, licence, tasks, aliases, report)
+        done = import_model(path, Registry(box.home.models), id, licence, tasks, aliases, report, base)
     for line in () if box.as_json else _remarks(done):
         box.say(line)
     may = ", ".join(done.card.tasks) or f"nothing yet (`appliance model admit {done.card.id}` tries it)"
@@ -149,6 +150,8 @@ def remove(box: Box, name: str, force: bool) -> None:
     """Remove a model and its weights."""
     registry = Registry(box.home.models)
     card = registry.find(name)
+    if adapters := [other.id for other in registry.list() if other.base == card.id]:
+        raise Conflict(f"{card.id} is the base of {', '.join(adapters)}", "remove these first")
     # An engine that is between two starts has no process, yet its weights are needed; a refused preload has no engine.
     if any(row["model"] == card.id and row["engine"] for row in _loaded(box)):
         if not force:

@@ -154,6 +154,21 @@ def test_an_index_that_does_not_match_its_shards_is_refused(tmp_path: Path, plac
     assert said in refusal(folder)
 
 
+def write_adapter(folder: Path, **config: object) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "adapter_model.safetensors").write_bytes(assemble(header({"a.lora_A": ("F16", [2, 4], (0, 16))}), 16))
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 2, **config}))
+    return folder
+
+
+def test_an_adapter_is_known_and_other_kinds_are_refused(tmp_path: Path) -> None:
+    facts = look(write_adapter(tmp_path / "a"))
+    assert (facts.format, facts.parameters, facts.file) == ("lora", 8, ".")
+    for wrong in ({"peft_type": "IA3"}, {"r": 0}, {"r": "2"}):
+        assert "no LoRA adapter" in refusal(write_adapter(tmp_path / "a", **wrong))
+    assert "auto_map" in refusal(write_adapter(tmp_path / "a", auto_map={}))
+
+
 def test_a_model_that_is_made_to_see_says_so(tmp_path: Path) -> None:
     config = {**CONFIG, "vision_config": {"depth": 1}, "text_config": {"hidden_size": 9}}
     facts = look(write_folder(tmp_path / "m", config__json=json.dumps(config)))

@@ -20,6 +20,7 @@ from tests.inference.engines_process import running_engines, until
 from tests.inference.tiny_model import write_tiny_llama
 from tests.models.gguf_files import METADATA, TENSORS, assemble, good, number, write_good
 from tests.models.tensor_files import write_folder
+from tests.models.test_examine import write_adapter
 
 
 class Cli:
@@ -182,6 +183,21 @@ def test_an_import_says_what_it_left_out_what_it_used_again_and_what_the_machine
     assert imported["unconfined"] == ["network namespace"] and imported["left_out"] == ["picture.png"]
     assert cli("model", "show", "m") == 0 and "model.safetensors (0.0 MB)" in cli.out
     assert cli("model", "load", "m") == 1, "no engine here serves it, or none answers"
+
+
+def test_an_adapter_goes_in_with_its_base_which_then_stays(cli: Cli, file: Path, tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "style")
+    assert cli("model", "import", write_folder(tmp_path / "m")) == 0 and cli("model", "import", file) == 0
+    for words, said in (
+        ([adapter], "is an adapter"), ([adapter, "--base", "coder"], "a gguf model"),
+        ([file, "--base", "m"], "no adapter"), ([adapter, "--base", "n"], "no model 'n'"),
+    ):  # fmt: skip
+        assert said in cli.refused("model", "import", *words)[1]
+    card = cli.json("model", "import", adapter, "--base", "m")
+    assert (card["id"], card["base"], card["format"], card["context_tokens"]) == ("style", "m", "lora", 4096)
+    assert card["chat_template"] and cli("model", "verify", "style") == 0
+    assert cli.refused("model", "remove", "m")[1] == "m is the base of style"
+    assert cli("model", "remove", "style") == 0 and cli("model", "remove", "m") == 0
 
 
 @pytest.mark.integration
