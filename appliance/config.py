@@ -32,6 +32,9 @@ class GatewaySettings(Section):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=1, le=65535, description="TCP port")
     request_timeout_seconds: float = Field(600.0, gt=0, description="longest time one answer may take, in seconds")
+    turn_seconds: float = Field(
+        15.0, ge=0, description="how long a loaded model answers while others wait for its place, in seconds"
+    )
     queue_seconds: float = Field(60.0, ge=0, description="longest wait for a model to be ready, in seconds")
     retries: int = Field(2, ge=0, le=10, description="tries again with the same model before the next one is taken")
     max_body_mb: int = Field(32, ge=1, description="largest request body, in MiB")

@@ -1,12 +1,14 @@
 """Finds a candidate that answers. The only retry loop of the gateway.
 
-For each candidate in the router's order: wait until its engine is ready (asking for it to be loaded), send the call,
-send it again when the engine was lost or busy, then go to the next candidate. What the engine refuses as wrong (a
-prompt that is too long, a bad schema) ends the loop at once: no other try would help.
+For each candidate in the router's order: wait until its engine is ready (asking for it to be loaded) and until it is
+this call's turn (see `turns`), send the call, send it again when the engine was lost or busy, then go to the next
+candidate. What the engine refuses as wrong (a prompt that is too long, a bad schema) ends the loop at once: no other
+try would help.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from typing import TypeVar
 
 import gevent
 import orjson
+from gevent.event import Event
 
 from appliance.config import Settings
 from appliance.errors import FactoryError, LimitExceeded, NotFound, Unavailable, VerificationFailed
@@ -22,13 +25,11 @@ from inference.gateway.chat import Prepared
 from inference.gateway.faults import ApiError, from_engine
 from inference.gateway.metrics import Metrics
 from inference.gateway.surroundings import Row, Surroundings
+from inference.gateway.turns import Turns, Waiter
 from inference.gateway.upstream import LOST, Answer, Upstream
 from inference.gateway.watch import Trip
 from inference.router import Decision
 
-POLL_SECONDS = 0.1
-ASK_SECONDS = 1.0
-"""Pause between two requests to load the same model."""
 BACKOFF_SECONDS = 0.1
 RETRY_AFTER = 5
 AGAIN = frozenset({429, 500, 502, 503, 504})
@@ -105,6 +106,7 @@ class Caller:
         self._metrics = metrics
         self._retries = settings.gateway.retries
         self._queue_seconds = settings.gateway.queue_seconds
+        self.turns = Turns(settings.gateway.turn_seconds, settings.gateway.queue_seconds)
 
     def answer(self, call: Call, read: Callable[[Answer], T]) -> T:
         """What `read` makes of the first good answer. `read` is part of the try: what it loses is tried again.
@@ -180,35 +182,44 @@ class Caller:
 
     def _ready(self, call: Call, until: float) -> Row:
         """The row of the call's model once its engine is ready. Raises ApiError (503) when it will not be in time."""
+        waiter = self.turns.waiter(call.id, call.model, call.about.get("key", ""))
         row = self._surroundings.engine(call.model)
-        if row is not None and row.state == "ready":
+        if row is not None and row.state == "ready" and self.turns.go(waiter, row.mark, row.slots):
+            self._tell()
             return row
         began = time.perf_counter()
-        with self._metrics.waiting.track_inprogress():
-            try:
-                return self._wait(call, until)
-            finally:
-                call.away += time.perf_counter() - began
+        look = Event()
+        waiter.wake = look.set
+        self.turns.wait(waiter)
+        try:
+            with self._metrics.waiting.track_inprogress():
+                return self._wait(call, waiter, look, until)
+        finally:
+            self.turns.give_up(waiter)
+            call.away += time.perf_counter() - began
 
-    def _wait(self, call: Call, until: float) -> Row:
-        asked, why = -ASK_SECONDS, "it is not loaded"
+    def _wait(self, call: Call, waiter: Waiter, look: Event, until: float) -> Row:
+        why = "it is not loaded"
         while True:
             call.trip.check()
             row = self._surroundings.engine(call.model)
             if row is not None and row.state == "ready":
-                return row
-            if row is not None and row.parked:
+                if self.turns.go(waiter, row.mark, row.slots):
+                    return row
+                why = "others have their turn" if self.turns.waiting(call.model) else why
+            elif row is not None and row.parked:
                 raise unready(call.model, row.reason or "its engine failed")
-            why = f"it is {row.state} {row.reason}".rstrip() if row is not None else why
-            now = time.monotonic()
-            if now - asked >= ASK_SECONDS:
-                asked, trouble = now, self._ask_to_load(call.model)
-                why = trouble or why
-                if trouble and self._another_is_ready(call):
-                    raise unready(call.model, why)
+            else:
+                why = f"it is {row.state} {row.reason}".rstrip() if row is not None else why
+                if self.turns.may_ask(waiter):
+                    trouble = self._ask_to_load(call.model)
+                    why = trouble or why
+                    if trouble and self._another_is_ready(call):
+                        raise unready(call.model, why)
             if time.monotonic() >= until:
                 raise unready(call.model, why)
-            gevent.sleep(POLL_SECONDS)
+            look.wait(self.turns.pause(waiter))
+            look.clear()
 
     def _another_is_ready(self, call: Call) -> bool:
         """Whether a candidate after this one could answer now."""
@@ -218,15 +229,28 @@ class Caller:
 
     def _ask_to_load(self, model: str) -> str:
         """Ask for the model; what is in the way for now, in words. Raises ApiError when waiting is in vain."""
+        rows = self._surroundings.engines()
+        keep = self.turns.keep(model, {name: (row.state, row.mark) for name, row in rows.items()})
         try:
-            self._engines.load(model)
+            answer = self._engines.load(model, keep=keep)
+            wait_for = list(answer.get("wait_for", ()))
+            self.turns.answered(model, wait_for)
+            return str(answer.get("reason", "")) if wait_for else ""
         except (NotFound, LimitExceeded, VerificationFailed) as error:
             raise unready(model, f"{error.message} ({error.hint})") from error
         except FactoryError as error:
             if error.__cause__ is None:  # the engines process answered, and said no
                 raise unready(model, f"{error.message} ({error.hint})") from error
             return error.message
-        return ""
+
+    def _tell(self) -> None:
+        """Now and then, let the engines process know which models are in use."""
+        if models := self.turns.news():
+            gevent.spawn(self._use, models)
+
+    def _use(self, models: list[str]) -> None:
+        with contextlib.suppress(FactoryError):  # told again in a moment; calls find out by themselves
+            self._engines.use(models)
 
     def _pause(self, call: Call, seconds: float) -> None:
         gevent.sleep(seconds)

@@ -82,6 +82,7 @@ class Parts:
     def settle(self, call: Call, usage: Mapping[str, Any], failure: ApiError | None) -> None:
         """The call is over: free its place, count it, write its line."""
         self.watch.leave(call.trip)
+        self.caller.turns.leave(call.id)
         self.metrics.in_flight.dec()
         now = time.perf_counter()
         seconds = now - call.started

@@ -152,6 +152,10 @@ class Surroundings:
         self._suspects.pop(model, None)
         return row
 
+    def engines(self) -> dict[str, Row]:
+        """All rows."""
+        return self._rows.get()
+
     def suspect(self, row: Row) -> None:
         """This engine did not answer: leave it alone until it is started anew, or for a moment."""
         self._suspects[row.model] = (row.mark, time.monotonic() + SUSPECT_SECONDS)
