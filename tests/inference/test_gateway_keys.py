@@ -182,6 +182,19 @@ def test_an_unmodified_client_sees_a_rate_limit_and_its_headers(gateway: Gateway
     assert refused.value.code == "rate_limit_exceeded" and int(refused.value.response.headers["retry-after"]) > 50
 
 
+def test_every_door_counts_and_refuses_in_its_own_words(gateway: Gateway) -> None:
+    caller = Caller(gateway, limits=Limits(requests_per_minute=3))
+    ask = {"model": CODER, "max_tokens": 5, "messages": HELLO}
+    assert caller.http.post("/v1/messages", json=ask).status_code == 200
+    assert caller.http.post("/v1/responses", json={"model": CODER, "input": "Hello?"}).status_code == 200
+    assert caller.http.post("/v1/embeddings", json={"model": EMBEDDER, "input": "a"}).status_code == 200
+    refused = caller.http.post("/v1/messages", json=ask)
+    assert refused.status_code == 429 and int(refused.headers["retry-after"]) > 50
+    assert refused.json()["type"] == "error" and refused.json()["error"]["type"] == "rate_limit_error"
+    assert "3 of 3 requests" in refused.json()["error"]["message"]
+    assert caller.total() == (3, 7 + 7 + 4, 3 + 3)
+
+
 def test_calls_at_once_are_limited_and_places_come_free_again(gateway: Gateway, engine: MockEngine) -> None:
     engine.will(prefill(0.3, talk()))
     caller = Caller(gateway, limits=Limits(parallel=2))
