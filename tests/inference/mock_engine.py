@@ -196,7 +196,7 @@ def talk() -> Behaviour:
 
 def vectors(texts: str | Sequence[str]) -> dict[str, Any]:
     """Three numbers a text, not of unit length."""
-    inputs = [texts] if isinstance(texts, str) else texts
+    inputs = [texts] if isinstance(texts, str) or isinstance(texts[0], int) else texts
     data = [{"object": "embedding", "index": n, "embedding": [len(text), 1.0, 0.5]} for n, text in enumerate(inputs)]
     return {"object": "list", "data": data, "model": "x", "usage": {"prompt_tokens": 4, "total_tokens": 4}}
 
