@@ -74,6 +74,10 @@ class EnginesSettings(Section):
     preload: list[str] = Field(default_factory=list, description="model ids loaded at start; others load on demand")
     restart_limit: int = Field(5, ge=1, description="failed starts in a row before a model is parked as failed")
     llama_server: str = Field("", description="path of another llama-server; empty means the installed one")
+    llama_gpu: bool = Field(False, description="that llama-server is built for GPUs, and models go there")
+    vllm: str = Field("", description="path of a Python that has vLLM, for safetensors models; empty means none")
+    vllm_device: Literal["gpu", "cpu"] = Field("gpu", description="what that vLLM is built for: gpu or cpu")
+    ray_address: str = Field("", description="address of the Ray cluster for models spread over several nodes")
 
 
 class ModelSettings(Section):
@@ -88,6 +92,7 @@ class ModelSettings(Section):
     group: str = Field("", description="at most one model of a group is loaded at a time; empty for no group")
     gpus: list[int] = Field(default_factory=list, description="numbers of the GPUs it may use; empty means any")
     gpu_share: float = Field(0.0, ge=0, le=0.98, description="vLLM: share of each GPU it takes; 0 means what it needs")
+    nodes: int = Field(1, ge=1, le=64, description="vLLM: machines it is spread over, through `engines.ray_address`")
 
 
 class LineSettings(Section):

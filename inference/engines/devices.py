@@ -6,6 +6,7 @@ import contextlib
 import csv
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -78,6 +79,12 @@ def read_room() -> Room:
     """What is free now."""
     memory = psutil.virtual_memory()
     return Room(memory.available, memory.total, read_gpus())
+
+
+def gpus_seen(numbers: Sequence[int]) -> dict[str, str]:
+    """The environment of a program that is to use these GPUs alone, by nvidia-smi's numbers; none for no GPU."""
+    # CUDA counts by speed unless told otherwise, and would pick others than those that were measured.
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, numbers))}
 
 
 def private_bytes(pid: int | None) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from inference.engines.needs import Need, Wish
+from inference.lifecycle import Patience
 from models.card import Card
 from models.shape import Shape
 
@@ -36,9 +38,27 @@ class Seat:
     gpu_share: float = 0.0
     """Share of each GPU's memory it may take, for engines that take all they may; 0 where that is not known."""
 
+    cache_bytes: int = 0
+    """Memory for keys and values, for engines that must be told."""
+    nodes: int = 1
+    """Machines that it is spread over."""
+    adapters: tuple[tuple[str, Path], ...] = ()
+    """Names and folders of the LoRA adapters that it serves beside its model, as models of their own."""
+
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        """Where it answers, without the API's own path."""
+        return self.card.remote.url if self.card.remote else f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ca_file(self) -> str:
+        """The CA whose certificate it shows; "" for none, or for one of the machine's."""
+        return self.card.remote.ca_file if self.card.remote else ""
+
+    @property
+    def served_as(self) -> str:
+        """The name by which it knows the model."""
+        return self.card.remote.name if self.card.remote else self.card.id
 
 
 class Engine(Protocol):
@@ -47,11 +67,27 @@ class Engine(Protocol):
     kind: str
     formats: frozenset[str]
     """Formats of models it can serve, as in `Card.format`."""
+    local: bool
+    """Whether it is a process of this machine, which takes threads and memory here."""
     telling: tuple[str, ...]
-    """Phrases of its log lines that say why it ended, the best first."""
+    """Phrases of its log lines that say why it ended, the best first, for what `explain` does not know."""
+    death_signal: signal.Signals
+    """What the kernel sends it should the engines process die."""
 
-    def argv(self, seat: Seat) -> tuple[str, ...]:
-        """The command. Raises Unavailable when the server is not installed."""
+    def argv(self, seat: Seat) -> tuple[str, ...] | None:
+        """The command; None when nothing is started here. Raises Unavailable when the server is not installed."""
+        ...
+
+    def key(self, card: Card) -> str:
+        """The key that it wants; "" when it takes the one it is given. Raises Unavailable when it cannot be read."""
+        ...
+
+    def patience(self, usual: Patience) -> Patience:
+        """How long to wait for it and how often to look."""
+        ...
+
+    def explain(self, said: str) -> str:
+        """Why it ended, by the end of its log; "" when that does not tell."""
         ...
 
     def env(self, seat: Seat) -> Mapping[str, str]:
@@ -59,7 +95,14 @@ class Engine(Protocol):
         ...
 
     def answers(self, seat: Seat) -> bool:
-        """True when it has just produced a real token or a real vector. Ends within seconds."""
+        """True when it has just produced a real token or a real vector. Ends within seconds.
+
+        Raises Unavailable with the reason where one is known.
+        """
+        ...
+
+    def alive(self, seat: Seat) -> bool:
+        """Whether one that was ready still listens; it may be busy. As `answers` in all else."""
         ...
 
     def busy(self, seat: Seat) -> bool:

@@ -5,24 +5,25 @@ Nothing of it is loaded into our processes: a failed assertion in it ends the en
 
 from __future__ import annotations
 
-import http.client
 import importlib.metadata
-import json
-import math
-import re
+import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from appliance.errors import Unavailable
+from inference.engines.asking import ask, counts, fetch, is_ranking, is_vector
+from inference.engines.devices import gpus_seen
 from inference.engines.engine import Seat
 from inference.engines.needs import MIB, PROMPT_CACHE, Need, Part, Wish, llamacpp_need
+from inference.engines.reasons import LLAMACPP, explained
+from inference.lifecycle import Patience
 from models.card import Card
 from models.shape import Shape
 
 DISTRIBUTION = "llama-cpp-python"
-PROBE_SECONDS = 30.0
-"""How long one token or one vector may take on a slow box before the next look."""
+ALL_LAYERS = "999"
+"""More layers than any model has: those that are there go to the GPU."""
 WRITER = ("--jinja", "--cache-ram", str(PROMPT_CACHE // MIB))
 
 
@@ -31,12 +32,16 @@ class LlamaCpp:
 
     kind = "llama.cpp"
     formats = frozenset({"gguf"})
+    local = True
+    death_signal = signal.SIGKILL
     # Many lines of a failed start say "failed to load model"; one says what was wrong with it.
     telling: tuple[str, ...] = ("error loading model:", "GGML_ASSERT", "GGML_ABORT", "terminate called")
 
-    def __init__(self, program: str = "") -> None:
-        """`program` is the path of a llama-server; empty means the one that came with the wheel."""
+    def __init__(self, program: str = "", gpu: bool = False) -> None:
+        """`program` is the path of a llama-server, empty for the one that came with the wheel; `gpu` that it is built
+        for GPUs."""
         self._program = program
+        self._gpu = gpu
 
     def argv(self, seat: Seat) -> tuple[str, ...]:
         common = (
@@ -48,7 +53,7 @@ class LlamaCpp:
             "--no-ui", "--no-slots", "--metrics", "--cors-origins", "localhost",
         )  # fmt: skip
         kept = ("--cache-type-k", seat.cache_type, "--cache-type-v", seat.cache_type)
-        return common + (_embedder(seat) if seat.card.embeds else (*WRITER, *kept))
+        return common + self._layers(seat) + (_embedder(seat) if seat.card.embeds else (*WRITER, *kept))
 
     def env(self, seat: Seat) -> Mapping[str, str]:
         # Not ours: variables like LLAMA_ARG_* would change the command.
@@ -59,25 +64,44 @@ class LlamaCpp:
             # Threads that wait for one another sleep instead of spinning. Spinning ones lose their cores to whatever
             # else runs here (tests, above all): 2 tokens a second instead of 90 beside one busy process, measured.
             "OMP_WAIT_POLICY": "passive",
+            **(gpus_seen(seat.gpus) if self._gpu else {}),
         }
+
+    def key(self, card: Card) -> str:  # noqa: ARG002 - one for all engines
+        return ""
+
+    def patience(self, usual: Patience) -> Patience:
+        # One that computes answers its health from another thread: minutes of silence are not work.
+        return replace(usual, alive_seconds=10.0, alive_misses=4)
+
+    def explain(self, said: str) -> str:
+        return explained(said, LLAMACPP)
 
     def answers(self, seat: Seat) -> bool:
         if seat.card.ranks:
-            ranked = _post(seat, "/v1/rerank", {"query": "a", "documents": ["a"], "model": seat.card.id})
-            return ranked is not None and len(ranked.get("results", ())) == 1
+            return is_ranking(ask(seat, "/v1/rerank", {"query": "a", "documents": ["a"], "model": seat.card.id}))
         if seat.card.embeds:
-            return _is_vector(_post(seat, "/v1/embeddings", {"input": "ready"}), seat.card.embedding_length)
-        answer = _post(seat, "/completion", {"prompt": "1", "n_predict": 1, "cache_prompt": False})
-        return answer is not None and answer.get("tokens_evaluated", 0) >= 1 and "content" in answer
+            return is_vector(ask(seat, "/v1/embeddings", {"input": "ready"}), seat.card.embedding_length)
+        answer = ask(seat, "/completion", {"prompt": "1", "n_predict": 1, "cache_prompt": False})
+        return answer.get("tokens_evaluated", 0) >= 1 and "content" in answer
+
+    def alive(self, seat: Seat) -> bool:
+        return bool(fetch(seat, "GET", "/health"))
 
     def busy(self, seat: Seat) -> bool:
-        """By its own count of requests that it works on or holds back; one that does not answer does no work."""
-        answer = _ask(seat, "GET", "/metrics")
-        counts = re.findall(rb"^llamacpp:requests_(?:processing|deferred) (\S+)", answer or b"", re.MULTILINE)
-        return any(float(count) > 0 for count in counts)
+        return counts(seat, "llamacpp:requests_processing|llamacpp:requests_deferred")
 
     def on_gpu(self) -> bool:
-        return False  # the wheel's server is built for processors
+        return self._gpu
+
+    def _layers(self, seat: Seat) -> tuple[str, ...]:
+        """All of the model on the GPUs of its place, the same share on each; none of it where it has no place there."""
+        if not self._gpu:
+            return ()
+        if not seat.gpus:
+            return ("--n-gpu-layers", "0")
+        split = ("--split-mode", "layer", "--tensor-split", ",".join("1" * len(seat.gpus)))
+        return ("--n-gpu-layers", ALL_LAYERS, *(split if len(seat.gpus) > 1 else ("--split-mode", "none")))
 
     def need(self, card: Card, shape: Shape | None, wish: Wish, gpus: int) -> Need:  # noqa: ARG002 - one for all engines
         return llamacpp_need(shape, wish) if shape else Need((Part("weights", card.size_bytes, "as stored"),))
@@ -108,34 +132,3 @@ def _embedder(seat: Seat) -> tuple[str, ...]:
     batch = str(seat.context_tokens)
     purpose = ("--rerank",) if seat.card.ranks else ("--embedding", "--pooling", seat.card.pooling or "mean")
     return (*purpose, "--batch-size", batch, "--ubatch-size", batch)
-
-
-def _is_vector(answer: dict[str, Any] | None, length: int) -> bool:
-    """A whole vector of finite numbers, not all zero: a broken model is found here and not by its users."""
-    rows = (answer or {}).get("data") or [{}]
-    vector = rows[0].get("embedding") or []
-    return len(vector) == length and all(map(math.isfinite, vector)) and any(vector)
-
-
-def _post(seat: Seat, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
-    """The JSON object the engine answers with; None when it does not answer so."""
-    try:
-        answer = json.loads(_ask(seat, "POST", path, json.dumps(body)) or b"null")
-    except ValueError:
-        return None
-    return answer if isinstance(answer, dict) else None
-
-
-def _ask(seat: Seat, method: str, path: str, body: str | None = None) -> bytes | None:
-    """What the engine answers with status 200; None when it does not."""
-    connection = http.client.HTTPConnection("127.0.0.1", seat.port, timeout=PROBE_SECONDS)
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {seat.key}"}
-    try:
-        connection.request(method, path, body, headers)
-        response = connection.getresponse()
-        answer = response.read()
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
-    return answer if response.status == 200 else None

@@ -73,6 +73,11 @@ class Need:
     def bytes(self) -> int:
         return sum(part.bytes for part in self.parts)
 
+    @property
+    def cache_bytes(self) -> int:
+        """Of keys, values and states alone."""
+        return sum(part.bytes for part in self.parts if part.what.startswith(("cache", "states")))
+
     def rows(self) -> list[dict[str, object]]:
         """As tables and JSON show it, the sum last."""
         rows: list[dict[str, object]] = [{"what": p.what, "bytes": p.bytes, "how": p.how} for p in self.parts]

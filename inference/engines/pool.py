@@ -181,6 +181,13 @@ class Pool:
                 if id in self._loaded:
                     self._loaded[id].used = now
 
+    def seat(self, id: str) -> Seat:
+        """How a loaded model is served now. Raises NotFound."""
+        with self._lock:
+            if id not in self._loaded:
+                raise NotFound(f"the model {id} is not loaded", f"`appliance model load {id}`")
+            return self._loaded[id].seat
+
     def rows(self) -> list[dict[str, Any]]:
         """What runs, as published."""
         with self._lock:
@@ -246,7 +253,8 @@ class Pool:
         return room, make_room(candidate.card.id, group, candidate.fit, room, residents)
 
     def _take_place(self, candidate: Candidate, place: Place, room: Room) -> None:
-        id, key = candidate.card.id, secrets.token_urlsafe(32)
+        id = candidate.card.id
+        key = candidate.engine.key(candidate.card) or secrets.token_urlsafe(32)
         seat = replace(candidate.seated(place, room), port=free_port(), key=key, key_file=self._write_key(id, key))
         self._loaded[id] = Loaded(candidate, seat, place, candidate.pinned, self._clock.monotonic())
         self._share_out()
@@ -256,35 +264,41 @@ class Pool:
     def _spec(self, id: str) -> ProcessSpec:
         loaded = self._loaded[id]
 
-        def argv() -> tuple[str, ...]:
+        def argv() -> Sequence[str]:
             # Each start may need another port: somebody may have taken ours in between. The lock, because threads
             # shared out anew at this moment must be seen either here or by `_share_out`.
             with self._lock:
                 port = loaded.seat.port if port_is_free(loaded.seat.port) else free_port()
                 loaded.seat = replace(loaded.seat, port=port, threads=loaded.threads)
-                return loaded.engine.argv(loaded.seat)
+                return loaded.engine.argv(loaded.seat) or ()
 
         return ProcessSpec(
             name=id,
-            argv=argv,
+            argv=argv if loaded.engine.local else None,
             log=self._home.logs / f"engine-{id}.log",
             probe=lambda: loaded.engine.answers(loaded.seat),
             env=loaded.engine.env(loaded.seat),
             busy=lambda: loaded.engine.busy(loaded.seat),
+            alive=lambda: loaded.engine.alive(loaded.seat),
+            explain=loaded.engine.explain,
             telling=loaded.engine.telling,
-            patience=Patience(
-                start_seconds=self._settings.start_seconds,
-                drain_seconds=DRAIN_SECONDS,
-                stop_seconds=STOP_SECONDS,
-                restart_limit=self._settings.restart_limit,
+            death_signal=loaded.engine.death_signal,
+            patience=loaded.engine.patience(
+                Patience(
+                    start_seconds=self._settings.start_seconds,
+                    drain_seconds=DRAIN_SECONDS,
+                    stop_seconds=STOP_SECONDS,
+                    restart_limit=self._settings.restart_limit,
+                )
             ),
         )
 
     def _share_out(self) -> None:
         """Give every engine its threads: one that runs with more starts anew, others at their next start."""
-        shares = share_threads([loaded.seat.card for loaded in self._loaded.values()], self._budget)
+        local = [loaded.seat.card for loaded in self._loaded.values() if loaded.engine.local]
+        shares = share_threads(local, self._budget)
         for id, loaded in self._loaded.items():
-            loaded.threads = shares[id]
+            loaded.threads = shares.get(id, 0)
             if loaded.threads < loaded.seat.threads:
                 self._supervisor.renew(id)
 

@@ -19,6 +19,8 @@ def full_row(status: Status, kind: str, seat: Seat, place: Place, pinned: bool) 
         **row,
         "engine": kind,
         "url": seat.url,
+        "ca_file": seat.ca_file,
+        "served_as": seat.served_as,
         "api_key_file": str(seat.key_file),
         "context_tokens": seat.context_tokens,
         "slots": seat.slots,
@@ -33,5 +35,14 @@ def empty_row(name: str, state: str, reason: str) -> dict[str, Any]:
     """The row of a model that has no engine."""
     now = datetime.now(UTC).isoformat()
     row = {"model": name, "state": str(state), "pid": None, "since": now, "restarts": 0}
-    nothing = {"engine": "", "url": "", "api_key_file": "", "context_tokens": 0, "slots": 0, "threads": 0}
+    nothing = {
+        "engine": "",
+        "url": "",
+        "ca_file": "",
+        "served_as": name,
+        "api_key_file": "",
+        "context_tokens": 0,
+        "slots": 0,
+        "threads": 0,
+    }
     return {**row, "reason": reason, "next_try": None, **nothing, "pinned": False, "ram_bytes": 0, "gpu_bytes": {}}

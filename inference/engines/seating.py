@@ -70,7 +70,8 @@ class Candidate:
         gpus = tuple(sorted(place.gpus))
         totals = {gpu.index: gpu.total for gpu in room.gpus}
         shares = [math.ceil(100 * place.gpus[n] / totals[n]) / 100 for n in gpus]
-        return replace(self.seat, gpus=gpus, gpu_share=self.settings.gpu_share or max(shares, default=0.0))
+        share = self.settings.gpu_share or max(shares, default=0.0)
+        return replace(self.seat, gpus=gpus, gpu_share=share, cache_bytes=self.need(len(gpus)).cache_bytes)
 
     def _fit(self, room: Room, wish: Wish) -> Fit:
         def needs(gpus: int) -> Need:
@@ -122,6 +123,7 @@ class Seating:
             context_tokens=context_of(card, context),
             scratch=self._scratch,
             cache_type=own.cache_type,
+            nodes=own.nodes,
         )  # fmt: skip
         engine.argv(seat)  # says now, and not in a log, that the server is not installed
         engine.need(card, shape, Wish(seat.slots, seat.context_tokens, seat.cache_type), int(engine.on_gpu()))

@@ -16,11 +16,18 @@ from inference.engines.control import ControlServer
 from inference.engines.engine import Engine
 from inference.engines.llamacpp import LlamaCpp
 from inference.engines.pool import Pool
+from inference.engines.remote import RemoteServer
+from inference.engines.vllm import Vllm
 
 
 def kinds(settings: Settings) -> tuple[Engine, ...]:
     """Every kind of engine, the first that serves a format takes it. A new kind is one line here."""
-    return (LlamaCpp(settings.engines.llama_server),)
+    own = settings.engines
+    return (
+        LlamaCpp(own.llama_server, own.llama_gpu),
+        Vllm(own.vllm, own.vllm_device == "gpu", own.ray_address),
+        RemoteServer(),
+    )
 
 
 def serve(home: Home, settings: Settings) -> int:

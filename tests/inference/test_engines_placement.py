@@ -251,7 +251,8 @@ def test_a_missing_server_is_told_with_its_remedy(seat: Seat, tmp_path: Path) ->
     assert find_server().is_file()
 
 
-def test_an_engine_that_does_not_listen_does_not_answer(seat: Seat) -> None:
+def test_an_engine_that_does_not_listen_does_not_answer_and_says_so(seat: Seat) -> None:
     for one in (card(), card(embeds=True), card(embeds=True, tasks=("rerank",))):
-        assert LlamaCpp().answers(replace(seat, card=one, port=free_port())) is False
+        with pytest.raises(Unavailable, match="nothing listens there"):
+            LlamaCpp().answers(replace(seat, card=one, port=free_port()))
         assert LlamaCpp().busy(replace(seat, card=one, port=free_port())) is False

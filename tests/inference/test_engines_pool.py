@@ -25,6 +25,7 @@ from inference.engines.engine import Engine, Seat
 from inference.engines.needs import Need, Part, Wish
 from inference.engines.openings import free_port, port_is_free, write_private
 from inference.engines.pool import Pool
+from inference.lifecycle import Patience
 from models.card import Card
 from models.importing import import_model
 from models.registry import Registry
@@ -40,7 +41,9 @@ class Sleepers:
 
     kind = "sleeper"
     formats = frozenset({"gguf"})
-    telling = ()
+    local = True
+    telling: tuple[str, ...] = ()
+    death_signal = signal.SIGKILL
     needs = 1
 
     def argv(self, seat: Seat) -> tuple[str, ...]:
@@ -50,7 +53,19 @@ class Sleepers:
     def env(self, seat: Seat) -> Mapping[str, str]:
         return {"PATH": "/usr/bin:/bin"}
 
+    def key(self, card: Card) -> str:
+        return ""
+
+    def patience(self, usual: Patience) -> Patience:
+        return usual
+
+    def explain(self, said: str) -> str:
+        return ""
+
     def answers(self, seat: Seat) -> bool:
+        return True
+
+    def alive(self, seat: Seat) -> bool:
         return True
 
     def busy(self, seat: Seat) -> bool:
@@ -128,7 +143,7 @@ def test_what_runs_is_published_whenever_it_changes(pool: Pool) -> None:
     published = json.loads(pool.published.read_text())[0]
     assert set(published) == {
         "model", "state", "pid", "since", "restarts", "reason", "next_try", "engine", "url", "api_key_file",
-        "context_tokens", "slots", "threads", "pinned", "ram_bytes", "gpu_bytes",
+        "context_tokens", "slots", "threads", "pinned", "ram_bytes", "gpu_bytes", "ca_file", "served_as",
     }  # fmt: skip
     pool.unload("a")
     until(lambda: json.loads(pool.published.read_text()) == [])
