@@ -48,6 +48,10 @@ class GatewaySettings(Section):
     drain_seconds: float = Field(
         10.0, ge=0, description="how long answers may go on once the gateway is told to stop, in seconds"
     )
+    policy_days: float = Field(14.0, gt=0, description="age at which a learned policy is used no longer, in days")
+    episodes_kept: int = Field(
+        10000, ge=0, description="episodes (`x-appliance-episode`) whose model is kept in memory; 0 keeps none"
+    )
     responses_kept: int = Field(
         200, ge=0, description="answers of /v1/responses kept in memory for `previous_response_id`; 0 keeps none"
     )
@@ -208,6 +212,7 @@ class Home:
         self.learning = self.root / "learning.duckdb"
         self.policy = self.root / "policy"
         self.routes_file = self.policy / "routes.toml"
+        self.policy_file = self.policy / "policy.json"
         self.models = self.root / "models"
         self.mirrors = self.root / "mirrors"
         self.computers = self.root / "computers"

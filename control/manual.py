@@ -22,7 +22,7 @@ FOLDER = Path(__file__).parent / "help"
 
 ORDER = (
     "index", "getting-started", "concepts", "cli", "repair", "droids", "sandbox", "learning", "clients", "keys",
-    "troubleshooting", "settings", "routes", "metrics",
+    "routing", "troubleshooting", "settings", "routes", "metrics",
 )  # fmt: skip
 """The chapters, as the contents list them; decisions follow by name."""
 

@@ -16,6 +16,13 @@ WILDCARD = "*"
 """The candidate that stands for every model admitted for the task."""
 
 
+class Measured(Protocol):
+    """The part of a scorecard that routing needs (`models.score.Score` has it)."""
+
+    @property
+    def tokens_per_second(self) -> float | None: ...
+
+
 class Carded(Protocol):
     """The part of a model card that routing needs (`models.card.Card` has it)."""
 
@@ -33,6 +40,10 @@ class Carded(Protocol):
     def size_bytes(self) -> int: ...
     @property
     def added(self) -> datetime: ...
+    @property
+    def able(self) -> tuple[str, ...]: ...
+    @property
+    def score(self) -> Measured | None: ...
 
 
 class Entry(Noun):
@@ -45,6 +56,10 @@ class Entry(Noun):
     sha256: str = ""
     size_bytes: int = 0
     created: int = 0
+    able: tuple[str, ...] | None = None
+    """What admission saw it do beside its tasks (tools, json_schema, stream); None when it was not admitted."""
+    tokens_per_second: float | None = None
+    """Written by one request alone, as admission measured it."""
 
     @classmethod
     def of(cls, card: Carded, context_cap: int) -> Entry:
@@ -57,6 +72,8 @@ class Entry(Noun):
             sha256=card.sha256,
             size_bytes=card.size_bytes,
             created=int(card.added.timestamp()),
+            able=tuple(card.able) if card.score is not None else None,
+            tokens_per_second=card.score.tokens_per_second if card.score is not None else None,
         )
 
 

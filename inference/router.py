@@ -1,45 +1,36 @@
-"""The router's decision: a pure function from a request, the rules and the catalogue to candidates in order.
+"""The router's decision: a pure function from a call's facts, the rules, the catalogue and the policy to candidates.
 
-Rules decide who is *eligible*; the objective only orders what a rule left open. Every model that was left out is
-named with the reason, and every rule with why it matched or not, so that a decision can be questioned later.
+Rules decide who is *eligible*; the objective orders what a rule left open, and what was learned re-orders candidates
+inside the matched rule, as far as the rule allows it. Every model that was left out is named with the reason, so that
+a decision can be questioned later; `explain` adds every rule with why it holds or does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from fnmatch import fnmatchcase
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import Field
 
 from appliance.errors import LimitExceeded, NotFound
 from appliance.work import Noun
+from inference.asked import AUTO, RouteRequest
 from inference.catalogue import SEARCH, WILDCARD, Catalogue, Entry
-from inference.rules import BALANCED, OBJECTIVES, Between, Objective, Rule, Rules, Sensitivity, When
+from inference.conditions import conditions_in_words, mismatches
+from inference.parameters import Parameters
+from inference.policy import RULES_ALONE, Learned
+from inference.rules import BALANCED, OBJECTIVES, Mode, Objective, Retry, Rule, Rules
 
-AUTO = "auto"
 CALLER = "the caller"
 """Stands in for a rule's name when the caller named the model."""
+PROVEN = ("tools", "json_schema")
+"""Needs that admission tries: who failed there is left out."""
+PLAIN = Parameters()
 
 
 class ContextExceeded(LimitExceeded):
     """The prompt is longer than any admitted model takes."""
 
     code = "context_length_exceeded"
-
-
-class RouteRequest(Noun):
-    """What the router needs to know; never the prompt itself."""
-
-    task: str = "chat"
-    model: str = AUTO
-    stage: str = ""
-    language: str = ""
-    repo: str = ""
-    prompt_tokens: int = Field(0, ge=0, description="an estimate is enough")
-    sensitivity: Sensitivity = Sensitivity.internal
-    needs: tuple[str, ...] = Field((), description="tools, json_schema, stream")
-    answering: bool = Field(False, description="a model has to answer: `search` is left out")
 
 
 class Considered(Noun):
@@ -58,9 +49,14 @@ class Decision(Noun):
     candidates: tuple[str, ...] = ()
     rule: str = ""
     reasons: tuple[str, ...] = Field((), description="one line for each candidate left out, and for re-ordering")
-    considered: tuple[Considered, ...] = ()
+    considered: tuple[Considered, ...] = Field((), description="every rule, when the decision is explained")
     objective: Objective = BALANCED
-    learning: Literal["apply", "observe", "off"] = "off"
+    learning: Mode = "off"
+    policy: str = Field("", description="what the learned policy did to the order, or why it did nothing")
+    suggested: tuple[str, ...] = Field((), description="the policy's order, when the rule only observes it")
+    retry: Retry | None = Field(None, description="None for the settings of the gateway")
+    parameters: Parameters = PLAIN
+    queue_seconds: float | None = Field(None, description="longest wait for a model; None as set")
     refusal: str = Field("", description="why there is no candidate")
     hint: str = ""
     too_long: bool = Field(False, description="length alone left out the last candidates")
@@ -79,54 +75,51 @@ class Decision(Noun):
         return f"{self.rule}: " + ", ".join(self.candidates) if self.candidates else self.refusal
 
 
-def decide(request: RouteRequest, rules: Rules, catalogue: Catalogue) -> Decision:
+def decide(request: RouteRequest, rules: Rules, catalogue: Catalogue, learned: Learned = RULES_ALONE) -> Decision:
     """Who may answer this request, best first."""
     name, _, aim = request.model.partition(":")
     if name != AUTO or (aim and aim not in OBJECTIVES):
         return _named(request, catalogue)
-    considered: list[Considered] = []
     for rule in rules.rule:
-        why_not = mismatch(rule.when, request)
-        why = why_not or _conditions_in_words(rule.when)
-        considered.append(Considered(rule=rule.name, matched=not why_not, why=why))
-        if not why_not:
-            return _by_rule(rule, request, catalogue, aim).with_(considered=tuple(considered))
+        if next(mismatches(rule.when, request), None) is None:
+            return _by_rule(rule, request, catalogue, aim, learned)
     return Decision(
         task=request.task,
         model=request.model,
-        considered=tuple(considered),
         refusal=f"no rule is about task {request.task!r} with these conditions",
         hint=f"`appliance route explain --task {request.task}` shows why; add a rule to policy/routes.toml",
     )
 
 
-def mismatch(when: When, request: RouteRequest) -> str:
-    """The first condition that does not hold, in words; empty when all hold."""
-    for name in ("task", "stage", "language"):
-        wanted, given = getattr(when, name), getattr(request, name)
-        if wanted and given not in wanted:
-            return f"{name} is {given or 'not given'}, not {' or '.join(wanted)}"
-    if when.repo and not any(fnmatchcase(request.repo, pattern) for pattern in when.repo):
-        return f"repo is {request.repo or 'not given'}, not {' or '.join(when.repo)}"
-    missing = [need for need in when.needs if need not in request.needs]
-    if missing:
-        return f"the request does not need {' or '.join(missing)}"
-    if when.prompt_tokens and not when.prompt_tokens.holds(request.prompt_tokens):
-        return f"prompt of {request.prompt_tokens} tokens is not {_range_in_words(when.prompt_tokens)}"
-    if when.sensitivity and request.sensitivity > when.sensitivity.max:
-        return f"sensitivity is {request.sensitivity.name}, above {when.sensitivity.max.name}"
-    return ""
+def explain(request: RouteRequest, rules: Rules, catalogue: Catalogue, learned: Learned = RULES_ALONE) -> Decision:
+    """The decision with every rule: the one that decided, those that do not hold, those that came too late."""
+    decision = decide(request, rules, catalogue, learned)
+    if decision.rule == CALLER:
+        return decision
+    return decision.with_(considered=tuple(_considered(decision.rule, rules, request)))
 
 
-def _range_in_words(wanted: Between) -> str:
-    if wanted.min is None:
-        return f"at most {wanted.max}"
-    return f"at least {wanted.min}" if wanted.max is None else f"between {wanted.min} and {wanted.max}"
+def _considered(deciding: str, rules: Rules, request: RouteRequest) -> Iterator[Considered]:
+    late = False
+    for rule in rules.rule:
+        why_not = "; ".join(mismatches(rule.when, request))
+        why = why_not or conditions_in_words(rule.when)
+        if late and not why_not:
+            why = f"{why}, but {deciding!r} came first"
+        yield Considered(rule=rule.name, matched=rule.name == deciding, why=why)
+        late = late or rule.name == deciding
 
 
-def _conditions_in_words(when: When) -> str:
-    stated = [name for name in When.model_fields if getattr(when, name)]
-    return "holds: " + ", ".join(stated) if stated else "has no conditions"
+def keep_to(decision: Decision, model: str) -> Decision:
+    """The decision for the next call of an episode that `model` has served so far: it comes first while it may."""
+    if not decision.candidates or decision.candidates[0] == model:
+        return decision
+    if model not in decision.candidates:
+        return decision.with_(reasons=(*decision.reasons, f"{model} served this episode and is no candidate any more"))
+    rest = tuple(name for name in decision.candidates if name != model)
+    return decision.with_(
+        candidates=(model, *rest), reasons=(*decision.reasons, f"{model} comes first: it has served this episode")
+    )
 
 
 def _named(request: RouteRequest, catalogue: Catalogue) -> Decision:
@@ -143,59 +136,107 @@ def _named(request: RouteRequest, catalogue: Catalogue) -> Decision:
     return made.with_(candidates=(entry.id,))
 
 
-def _by_rule(rule: Rule, request: RouteRequest, catalogue: Catalogue, aim: str) -> Decision:
+def _by_rule(rule: Rule, request: RouteRequest, catalogue: Catalogue, aim: str, learned: Learned) -> Decision:
     objective = OBJECTIVES[aim] if aim else rule.objective
-    listed, wild = _expand(rule, request, catalogue, objective)
-    reasons: dict[str, str] = {}
+    notes: dict[str, None] = {}
+    first = _fit(rule.candidates, request, catalogue, objective, notes)
+    if aim and len(first) > 1:
+        models = [name for name in first if name != SEARCH]
+        ordered, how = _ordered(models, catalogue, objective)
+        first = [name for name in first if name == SEARCH] + ordered
+        notes[f"ordered for {aim} by {how}"] = None
+    first, said, suggested = _learned_order(first, rule, request, catalogue, aim, learned, notes)
+    then = [name for name in _fit(rule.fallback, request, catalogue, objective, notes) if name not in first]
+    candidates, reasons = (*first, *then), tuple(notes)
+    too_long = not candidates and any(LENGTH in reason for reason in reasons)
+    refusal, hint = "", ""
+    if not candidates:
+        refusal = "; ".join([f"rule {rule.name!r} leaves no model for task {request.task!r}", *reasons])
+        hint = "shorten the prompt" if too_long else f"import one: `appliance model import PATH --task {request.task}`"
+    return Decision(
+        task=request.task, model=request.model, candidates=candidates, rule=rule.name, reasons=reasons,
+        objective=objective, learning=rule.learning, policy=said, suggested=(*suggested, *then) if suggested else (),
+        retry=rule.retry, parameters=rule.parameters, queue_seconds=rule.queue_seconds,
+        refusal=refusal, hint=hint, too_long=too_long,
+    )  # fmt: skip
+
+
+def _fit(
+    names: Sequence[str], request: RouteRequest, catalogue: Catalogue, objective: Objective, notes: dict[str, None]
+) -> list[str]:
+    """Who of these may answer, each once, `*` replaced by what it stands for; `notes` gets why the others may not."""
     kept: list[str] = []
-    for name in listed:
+    for name in _expanded(names, request, catalogue, objective, notes):
         entry = catalogue.find(name)
         why_not = _unfit(name, entry, request)
         if why_not:
-            reasons[name] = f"{name} left out: {why_not}"
-        elif (entry.id if entry else name) not in kept:
-            kept.append(entry.id if entry else name)
-    notes = list(reasons.values())
-    if aim and len(kept) > 1:
-        kept = [name for name in kept if name == SEARCH] + _by_size(kept, catalogue, objective)
-        notes.append(f"ordered for {aim} by size of the model, as nothing is measured yet")
-    elif wild > 1:
-        notes.append("models that '*' stands for are ordered by size, as nothing is measured yet")
-    made = Decision(
-        task=request.task, model=request.model, candidates=tuple(kept), rule=rule.name, reasons=tuple(notes),
-        objective=objective, learning=rule.learning,
-    )  # fmt: skip
-    if kept:
-        return made
-    too_long = any(LENGTH in reason for reason in reasons.values())
-    return made.with_(
-        refusal="; ".join([f"rule {rule.name!r} leaves no model for task {request.task!r}", *notes]),
-        hint="shorten the prompt" if too_long else f"import one: `appliance model import PATH --task {request.task}`",
-        too_long=too_long,
-    )
+            notes[f"{name} left out: {why_not}"] = None
+        elif (id := entry.id if entry else name) not in kept:
+            kept.append(id)
+    return kept
 
 
-def _expand(rule: Rule, request: RouteRequest, catalogue: Catalogue, objective: Objective) -> tuple[list[str], int]:
-    """Candidates then fallback, each once, `*` replaced by what it stands for; and how many that were."""
-    names: list[str] = []
-    wild = 0
-    for name in (*rule.candidates, *rule.fallback):
+def _expanded(
+    names: Sequence[str], request: RouteRequest, catalogue: Catalogue, objective: Objective, notes: dict[str, None]
+) -> Iterator[str]:
+    for name in names:
         if name != WILDCARD:
-            names.append(name)
+            yield name
             continue
         admitted = [entry.id for entry in catalogue if request.task in entry.tasks]
-        wild = len(admitted)
-        names += _by_size(admitted, catalogue, objective)
-    return list(dict.fromkeys(names)), wild
+        ordered, how = _ordered(admitted, catalogue, objective)
+        if len(admitted) > 1:
+            notes[f"models that '*' stands for are ordered by {how}"] = None
+        yield from ordered
 
 
-def _by_size(names: list[str], catalogue: Catalogue, objective: Objective) -> list[str]:
-    """Models by size: big ones first when quality weighs at least as much as cost and speed together. `search` is no
-    model and drops out."""
-    big_first = objective.quality >= objective.cost + objective.speed
+def _learned_order(
+    first: list[str], rule: Rule, request: RouteRequest, catalogue: Catalogue, aim: str, learned: Learned,
+    notes: dict[str, None],
+) -> tuple[list[str], str, tuple[str, ...]]:  # fmt: skip
+    """Candidates after learning's word, what is said about it, and its order when it is only observed."""
+    if rule.learning == "off":
+        return first, "the rule takes no policy", ()
+    if aim:
+        return first, "the caller's objective counts, not the policy", ()
+    if learned.policy is None:
+        return first, f"rules alone: {learned.why}", ()
+    version = learned.policy.version
+    preference = learned.policy.preference(rule.name, request)
+    if preference is None:
+        return first, f"policy {version} says nothing about this", ()
+    wanted = [entry.id if (entry := catalogue.find(name)) else name for name in preference.order]
+    order = reordered(first, wanted)
+    if order == first:
+        return first, f"policy {version} agrees", ()
+    if rule.learning == "observe":
+        return first, f"policy {version} would order {', '.join(order)}", tuple(order)
+    notes[f"ordered by policy {version}, learned from {preference.evidence} outcomes"] = None
+    return order, f"policy {version} ordered", ()
+
+
+def reordered(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """`names` with those that are also wanted in the wanted order, in the places they had; all others stay.
+
+    >>> reordered(["search", "small", "big"], ["big", "unknown", "small"])
+    ['search', 'big', 'small']
+    """
+    rank = {name: n for n, name in reversed(list(enumerate(wanted)))}
+    ranked = iter(sorted((name for name in names if name in rank), key=rank.__getitem__))
+    return [next(ranked) if name in rank else name for name in names]
+
+
+def _ordered(names: Sequence[str], catalogue: Catalogue, objective: Objective) -> tuple[list[str], str]:
+    """Models in the order the objective wants, and by what: measured speed where only speed counts and all have it,
+    else size, big ones first when quality weighs at least as much as cost and speed together."""
     entries = [entry for entry in map(catalogue.find, names) if entry]
+    if objective.speed > objective.quality + objective.cost:
+        speeds = {entry.id: entry.tokens_per_second for entry in entries if entry.tokens_per_second}
+        if len(speeds) == len(entries):
+            return sorted(speeds, key=lambda id: (-(speeds[id] or 0.0), id)), "measured speed"
+    big_first = objective.quality >= objective.cost + objective.speed
     entries.sort(key=lambda entry: (-entry.size_bytes if big_first else entry.size_bytes, entry.id))
-    return [entry.id for entry in entries]
+    return [entry.id for entry in entries], "size of the model, as nothing else is measured yet"
 
 
 LENGTH = "its context of"
@@ -211,6 +252,11 @@ def _unfit(name: str, entry: Entry | None, request: RouteRequest) -> str:
         return "this box has no such model any more"
     if request.task not in entry.tasks:
         return f"not admitted for {request.task}"
+    for need in request.needs:
+        if need == "vision" and need not in (entry.able or ()):
+            return "it cannot see images"
+        if need in PROVEN and entry.able is not None and need not in entry.able:
+            return f"its admission did not pass {need}"
     if entry.context_tokens < request.prompt_tokens:
         return f"{LENGTH} {entry.context_tokens} tokens is too small for {request.prompt_tokens}"
     return ""

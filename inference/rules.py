@@ -6,84 +6,22 @@ Unknown keys and unknown models are errors: a typing error must never widen what
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
-from enum import IntEnum
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from appliance.errors import ConfigError
 from inference.catalogue import SEARCH, WILDCARD, Catalogue
+from inference.conditions import Between, Hours, Levels, Part, When, Words, known_words, listed, nearest
+from inference.parameters import Parameters
+from models.card import TASKS
 
 DEFAULT_ROUTES = "default_routes.toml"
 """The rules of a box whose home has no `policy/routes.toml`: package data beside this module."""
-
-
-class Sensitivity(IntEnum):
-    """How far content may spread, least first. A request that does not say is `internal`."""
-
-    public = 0
-    internal = 1
-    confidential = 2
-    secret = 3
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-def _sensitivity(value: Any) -> Any:
-    if isinstance(value, str) and value in Sensitivity.__members__:
-        return Sensitivity[value]
-    raise ValueError("must be one of " + ", ".join(Sensitivity.__members__))
-
-
-Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-Level = Annotated[Sensitivity, BeforeValidator(_sensitivity)]
-
-
-class Part(BaseModel):
-    """A piece of a rules file: frozen, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
-
-
-class Between(Part):
-    """A range of whole numbers, both ends included."""
-
-    min: int | None = Field(None, ge=0)
-    max: int | None = Field(None, ge=0)
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Between:
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min} is above max {self.max}")
-        return self
-
-    def holds(self, value: int) -> bool:
-        return (self.min is None or value >= self.min) and (self.max is None or value <= self.max)
-
-
-class AtMost(Part):
-    """An upper bound on sensitivity."""
-
-    max: Level
-
-
-class When(Part):
-    """The conditions of a rule. A list holds when it contains the request's value; `repo` takes glob patterns."""
-
-    task: Words = ()
-    stage: Words = ()
-    language: Words = ()
-    repo: Words = ()
-    needs: Words = Field((), description="what the request must need, all of them: tools, json_schema, stream")
-    prompt_tokens: Between | None = None
-    sensitivity: AtMost | None = None
 
 
 class Objective(Part):
@@ -110,15 +48,34 @@ OBJECTIVES: Mapping[str, Objective] = {
 BALANCED = Objective(quality=0.6, cost=0.3, speed=0.1)
 
 
+LOST, BUSY, FAILED = "lost", "busy", "failed"
+
+
+class Retry(Part):
+    """How often the same model is tried again, and after what."""
+
+    times: int = Field(2, ge=0, le=10, description="tries after the first")
+    pause_seconds: float = Field(0.1, gt=0, le=30, description="before the second try; doubled before each other one")
+    on: Annotated[
+        tuple[str, ...], BeforeValidator(listed), known_words("reason to try again", (LOST, BUSY, FAILED))
+    ] = Field((LOST, BUSY, FAILED), description="the engine went away, had no room (429, 503), failed (500, 502, 504)")
+
+
+Mode = Literal["apply", "observe", "off"]
+
+
 class Rule(Part):
-    """When all of `when` holds, the candidates in order, then the fallback."""
+    """When all of `when` holds, the candidates in order, then the fallback; and how their calls are made."""
 
     name: str = Field(min_length=1)
     when: When = When()
-    candidates: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(min_length=1)
+    candidates: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(min_length=1)
     objective: Objective = BALANCED
     fallback: Words = ()
-    learning: Literal["apply", "observe", "off"] = "observe"
+    retry: Retry | None = Field(None, description="None for the settings of the gateway")
+    parameters: Parameters = Parameters()
+    queue_seconds: float | None = Field(None, ge=0, le=3600, description="longest wait for a model; None as set")
+    learning: Mode = "observe"
 
 
 class Rules(Part):
@@ -159,7 +116,7 @@ def parse(text: str, catalogue: Catalogue, source: str = "the rules") -> Rules:
     except ValidationError as error:
         problems = [_in_words(problem, raw) for problem in error.errors()]
     else:
-        problems = [*_doubled(rules.rule), *_unknown_models(rules.rule, catalogue)]
+        problems = [*_doubled(rules.rule), *_unknown_tasks(rules.rule), *_unknown_models(rules.rule, catalogue)]
         if not problems:
             return rules
     raise ConfigError(
@@ -177,6 +134,16 @@ def _doubled(rules: Iterable[Rule]) -> list[str]:
     return doubled
 
 
+def _unknown_tasks(rules: Iterable[Rule]) -> list[str]:
+    """Tasks that no model can be admitted for: a rule about them could never name anybody."""
+    return [
+        f"rule {rule.name!r} is about the unknown task {task!r}; {nearest(task, TASKS)}"
+        for rule in rules
+        for task in rule.when.task
+        if task not in TASKS
+    ]
+
+
 def _unknown_models(rules: Iterable[Rule], catalogue: Catalogue) -> list[str]:
     problems = []
     for rule in rules:
@@ -191,7 +158,9 @@ def _unknown_models(rules: Iterable[Rule], catalogue: Catalogue) -> list[str]:
 
 
 KEYS: Mapping[str, type[Part]] = {
-    "": Rules, "rule": Rule, "when": When, "objective": Objective, "prompt_tokens": Between, "sensitivity": AtMost,
+    "": Rules, "rule": Rule, "when": When, "objective": Objective, "retry": Retry, "parameters": Parameters,
+    "sensitivity": Levels, "time": Hours,
+    **dict.fromkeys(("prompt_tokens", "load", "severity", "attempt"), Between),
 }  # fmt: skip
 
 
@@ -206,9 +175,9 @@ def _in_words(problem: Any, raw: Mapping[str, Any]) -> str:
     dotted = ".".join(str(part) for part in path) or "the rule"
     if problem["type"] != "extra_forbidden":
         return f"{where}{dotted}: {problem['msg'].removeprefix('Value error, ')}"
-    known = KEYS.get(tables[-1] if tables else "", Rules).model_fields
-    near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.0)
-    return f"{where}{dotted}: unknown key" + (f"; the nearest known one is {near[0]!r}" if near else "")
+    fields = KEYS.get(tables[-1] if tables else "", Rules).model_fields
+    known = [field.alias or name for name, field in fields.items()]
+    return f"{where}{dotted}: unknown key; {nearest(str(path[-1]), known)}"
 
 
 def _name_of(raw: Mapping[str, Any], index: int) -> str:

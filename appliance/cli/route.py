@@ -10,9 +10,11 @@ import click
 from appliance.cli.context import Box, pass_box, table
 from appliance.errors import NotFound
 from inference import rules as rules_file
+from inference.asked import RouteRequest, Sensitivity
 from inference.catalogue import Catalogue, Entry
-from inference.router import Decision, RouteRequest, as_json, decide
-from inference.rules import Sensitivity, When
+from inference.conditions import When
+from inference.router import Decision, as_json
+from inference.router import explain as explained
 from models.registry import Registry
 
 
@@ -71,7 +73,7 @@ def explain(box: Box, /, needs: tuple[str, ...], sensitivity: str, **fields: Any
     box.require_home()
     models = catalogue(box)
     wanted = RouteRequest(needs=needs, sensitivity=Sensitivity[sensitivity], **fields)
-    decision = decide(wanted, rules_file.load(box.home.routes_file, models), models)
+    decision = explained(wanted, rules_file.load(box.home.routes_file, models), models)
     box.emit(dict(as_json(decision)), in_words(decision))
     return 0 if decision.candidates else NotFound.exit_status
 

@@ -20,8 +20,10 @@ from gevent.event import Event
 
 from appliance.config import Settings
 from appliance.errors import FactoryError, LimitExceeded, NotFound, Unavailable, VerificationFailed
+from inference.asked import RouteRequest
 from inference.engines.client import EnginesClient
 from inference.gateway.chat import Prepared
+from inference.gateway.episodes import Episode
 from inference.gateway.faults import ApiError, from_engine
 from inference.gateway.metrics import Metrics
 from inference.gateway.surroundings import Row, Surroundings
@@ -75,6 +77,9 @@ class Call:
     """When the engine that works on it got it; 0 while none has."""
     generated: int = 0
     """Pieces of a stream that came from the engine: its tokens, as far as they are known before its end."""
+    asked: RouteRequest = field(default_factory=RouteRequest)
+    """What the router was asked, as the usage line has it."""
+    episode: Episode | None = None
     ticket: Ticket | None = None
     """What the desk reserved for it; None when it is not counted."""
     away: float = 0.0

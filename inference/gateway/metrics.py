@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+TINY = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.1)
 FINE = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 QUICK = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
 COARSE = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -29,6 +30,12 @@ class Metrics:
         self.retries = counter("retries_total", "Calls sent again to the same model", "model")
         self.fallbacks = counter("fallbacks_total", "Calls taken to the next candidate")
         self.routes = counter("routes_total", "Decisions of the router", "rule", "outcome")
+        self.rules_refused = counter("rules_refused_total", "Rules files that were not taken over")
+        self.rules_stale = gauge("rules_stale", "1 while the rules file cannot be used")
+        self.policy_in_use = gauge("policy_in_use", "1 while a learned policy is used, 0 while rules decide alone")
+        self.decision = Histogram(
+            "appliance_gateway_decision_seconds", "Time of the router's decisions", registry=self.registry, buckets=TINY
+        )
         self.errors = counter("errors_total", "Calls that ended with an error", "endpoint", "code")
         self.limited = counter("limited_total", "Calls refused because of a limit of their key", "limit")
         self.unrecorded = counter("usage_lines_lost_total", "Usage lines that could not be written")

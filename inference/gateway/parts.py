@@ -13,6 +13,7 @@ from appliance.config import Home, Settings
 from inference.engines.client import EnginesClient
 from inference.gateway.calls import Call, Caller
 from inference.gateway.desk import Desk
+from inference.gateway.episodes import Episodes
 from inference.gateway.faults import ApiError
 from inference.gateway.kept import Kept
 from inference.gateway.measure import Measure
@@ -41,18 +42,28 @@ class Parts:
     kept: Kept
     measure: Measure
     desk: Desk
+    episodes: Episodes
 
     @classmethod
     def of(cls, home: Home, settings: Settings) -> Parts:
         """The real ones."""
-        surroundings, metrics = Surroundings(home, settings), Metrics()
+        metrics = Metrics()
+        surroundings = Surroundings(home, settings, metrics.rules_refused.inc)
         upstream = Upstream(settings.gateway.request_timeout_seconds)
         caller = Caller(surroundings, EnginesClient(home, timeout=ENGINES_SECONDS), upstream, metrics, settings)
         watch = Watch(settings.gateway.request_timeout_seconds, settings.gateway.drain_seconds)
         kept = Kept(settings.gateway.responses_kept)
         measure = Measure(surroundings, upstream)
         desk = Desk(Journal(home.spool, gevent.sleep), Alive(home.run), settings.gateway, metrics)
-        return cls(settings, surroundings, caller, watch, metrics, UsageLog(home.spool), kept, measure, desk)
+        episodes = Episodes(settings.gateway.episodes_kept)
+        metrics.rules_stale.set_function(lambda: float(surroundings.stale))
+        metrics.policy_in_use.set_function(lambda: float(surroundings.learned.policy is not None))
+        return cls(settings, surroundings, caller, watch, metrics, UsageLog(home.spool), kept, measure, desk, episodes)
+
+    @property
+    def in_flight(self) -> int:
+        """Calls in flight."""
+        return self.watch.in_flight
 
     def check_in(self, key: Key, call: Call) -> None:
         """The call begins, if its key's limits and the gateway's places allow it. Raises ApiError (429, 503)."""
@@ -94,6 +105,8 @@ class Parts:
             self.metrics.per_token.labels(call.model).observe((now - call.spoke) / (tokens["completion"] - 1))
         if failure is not None:
             self.metrics.errors.labels(call.path, failure.code).inc()
+        if call.episode and failure is None:
+            self.episodes.served(call.episode, call.model)
         entry = self.surroundings.card(call.model) if call.model else None
         written = self.usage.append(
             {
@@ -104,7 +117,8 @@ class Parts:
                 "waited_seconds": round(call.away, 4),
                 "first_token_seconds": round(call.spoke - call.started, 4) if call.spoke else None,
                 "status": failure.status if failure else 200,
-                "error": failure.code if failure else "",
+                "error": failure.code if failure else "", "asked": call.asked.facts(), "policy": call.decision.policy,
+                "suggested": call.decision.suggested[0] if call.decision.suggested else "",
             }
         )  # fmt: skip
         if not written:

@@ -19,6 +19,7 @@ from appliance.errors import ConfigError, FactoryError, Unavailable
 from inference import rules as rules_file
 from inference.catalogue import Catalogue, Entry
 from inference.keys import KeyRing, KeyStore
+from inference.policy import Learned, Standing, now, read_policy
 from inference.rules import Rules
 from models.registry import Registry
 
@@ -93,10 +94,14 @@ class InForce:
 class Surroundings:
     """Everything a call needs to know of the home."""
 
-    def __init__(self, home: Home, settings: Settings) -> None:
+    def __init__(self, home: Home, settings: Settings, refused: Callable[[], None] = lambda: None) -> None:
+        """`refused` is called for every rules file that is not taken over."""
         self._registry = Registry(home.models)
         self._cap = settings.engines.context_tokens
         self._routes = home.routes_file
+        self._policy_days = settings.gateway.policy_days
+        self._told = ""
+        self._refused = refused
         self._engines_file = home.run / "engines.json"
         self._in_force: Rules | None = None
         self._suspects: dict[str, tuple[tuple[Any, ...], float]] = {}
@@ -107,6 +112,7 @@ class Surroundings:
         self._rules = Fresh(
             lambda: (mark_of(self._routes), self._registry.generation()), self._read_rules, LOOK_SECONDS
         )
+        self._learned = Fresh(lambda: mark_of(home.policy_file), lambda: read_policy(home.policy_file), LOOK_SECONDS)
         self._rows = Fresh(lambda: mark_of(self._engines_file), self._read_rows)
 
     @property
@@ -127,6 +133,21 @@ class Surroundings:
             raise found.problem
         return found.rules
 
+    @property
+    def stale(self) -> bool:
+        """Whether the rules in force are older than the file, which cannot be used; or whether there are none."""
+        return self._rules.get().problem is not None
+
+    @property
+    def learned(self) -> Learned:
+        """The policy, or why there is none to use."""
+        found = self._learned.get().at(now(), self._policy_days)
+        if found.why != self._told:
+            self._told = found.why
+            broken = found.standing in (Standing.BROKEN, Standing.OLD)
+            log.log(logging.ERROR if broken else logging.INFO, "policy: %s", found.why or "in use")
+        return found
+
     def card(self, model: str) -> Entry | None:
         """What is known of a model."""
         return self.catalogue.find(model)
@@ -134,7 +155,7 @@ class Surroundings:
     def problems(self) -> list[str]:
         """What keeps the gateway from being ready, in words."""
         found = []
-        for look in (lambda: self.keys, lambda: self.catalogue, lambda: self._raise_rules_problem()):
+        for look in (lambda: self.keys, lambda: self.catalogue, lambda: self.rules):
             try:
                 look()
             except FactoryError as error:
@@ -174,9 +195,15 @@ class Surroundings:
                 f"cannot read the engine's key {file}: {error.strerror}", "restart the engines"
             ) from error
 
-    def _raise_rules_problem(self) -> None:
-        if problem := self._rules.get().problem:
-            raise problem
+    def warnings(self) -> list[str]:
+        """What is wrong though calls are answered, in words: rules that were not taken over, a policy of no use."""
+        state, learned = self._rules.get(), self.learned
+        found = []
+        if state.problem is not None and state.rules is not None:
+            found.append(f"the rules before stay in force: {state.problem.message}. {state.problem.hint}")
+        if learned.standing in (Standing.BROKEN, Standing.OLD):
+            found.append(f"rules decide alone: {learned.why}")
+        return found
 
     def _read_catalogue(self) -> Catalogue:
         return Catalogue(Entry.of(card, self._cap) for card in self._registry.list())
@@ -185,6 +212,7 @@ class Surroundings:
         try:
             self._in_force = rules_file.load(self._routes, self._read_catalogue())
         except ConfigError as error:
+            self._refused()
             log.error("rules not taken over: %s (%s)", error.message, error.hint)
             return InForce(self._in_force, error)
         return InForce(self._in_force, None)

@@ -9,22 +9,23 @@ from typing import Any
 
 import orjson
 from flask import Response, g, request
-from pydantic import ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from inference.asked import RouteRequest
 from inference.catalogue import Entry
 from inference.gateway import messages
 from inference.gateway.calls import Call, parsed
 from inference.gateway.chat import Prepared, prepare_chat
 from inference.gateway.doors import DOORS, Speech, Visitor
+from inference.gateway.episodes import HEADER, Episode, episode_of
 from inference.gateway.faults import ApiError, bad_request
 from inference.gateway.parts import Parts
 from inference.gateway.relay import Relay
+from inference.gateway.routing import explained, facts_of, route, routed, shaped_by, surrounding
 from inference.gateway.stream import UNREADABLE
 from inference.gateway.upstream import Answer
-from inference.permits import may_call, permitted
-from inference.router import Decision, RouteRequest, as_json, decide
-from inference.rules import Sensitivity
+from inference.permits import may_call
+from inference.router import as_json
 
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 ABOUT = ("stage", "repo", "item")
@@ -35,11 +36,16 @@ def answer_call(parts: Parts, path: str) -> Response:
     """A call to a model, streamed or not."""
     door, body = DOORS[path], body_of_request()
     speech = door.enter(body, Visitor(g.key.id, parts.kept))
-    prepared = speech.prepared
+    asked = facts_of(parts, g.key, speech.prepared, door.task)
+    episode = episode_of_request(asked.task)
+    decision = route(parts, g.key, asked, episode)
+    g.route = decision.summary
+    decision.require()
+    prepared = shaped_by(decision, speech.prepared)
     g.ignored = prepared.ignored
-    decision = route(parts, routing(prepared, door.task))
     call = Call(
-        id=g.request_id, path=path, prepared=prepared, decision=decision, about=about(prepared, door.task),
+        id=g.request_id, path=path, prepared=prepared, decision=decision, about=about(prepared, door.task), asked=asked,
+        episode=episode,
         trip=parts.watch.enter(request.environ.get("gunicorn.socket")), started=g.started,
     )  # fmt: skip
     g.call = call
@@ -86,7 +92,10 @@ def _shaped(speech: Speech, answer: dict[str, Any], model: str) -> dict[str, Any
 def count_tokens(parts: Parts) -> Response:
     """POST /v1/messages/count_tokens. A header says whether an engine counted or the gateway guessed."""
     prepared = prepare_chat(messages.chat_body(body_of_request()))
-    decision = route(parts, routing(replace(prepared, prompt_tokens=0), "chat"))
+    asked = facts_of(parts, g.key, replace(prepared, prompt_tokens=0), "chat")
+    decision = route(parts, g.key, asked, episode_of_request(asked.task))
+    g.route = decision.summary
+    decision.require()
     trip = parts.watch.enter(request.environ.get("gunicorn.socket"))
     try:
         tokens, counted = parts.measure.tokens(prepared, decision, trip)
@@ -97,35 +106,9 @@ def count_tokens(parts: Parts) -> Response:
     return response
 
 
-def routing(prepared: Prepared, task: str) -> RouteRequest:
-    """What the router is asked about a call."""
-    said = {key: prepared.metadata[key] for key in ("task", "stage", "language", "repo", "sensitivity")
-            if key in prepared.metadata}  # fmt: skip
-    return routed(
-        {"task": task, **said, "model": prepared.model, "prompt_tokens": prepared.prompt_tokens,
-         "needs": prepared.needs, "answering": True}
-    )  # fmt: skip
-
-
-def routed(fields: Mapping[str, Any]) -> RouteRequest:
-    """Raises ApiError (400) with the field's name."""
-    level = Sensitivity.__members__.get(str(fields.get("sensitivity")))
-    try:
-        return RouteRequest.model_validate({**fields, **({"sensitivity": level} if level is not None else {})})
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise bad_request(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}", str(problem["loc"][0])) from error
-
-
-def route(parts: Parts, wanted: RouteRequest) -> Decision:
-    """The router's decision within what the key may use, noted for the headers.
-
-    Raises NotFound, ContextExceeded, PolicyRefused or ConfigError.
-    """
-    decision = permitted(g.key, decide(wanted, parts.surroundings.rules, parts.surroundings.catalogue))
-    g.route = decision.summary
-    parts.metrics.routes.labels(decision.rule or "none", "found" if decision.candidates else "refused").inc()
-    return decision.require()
+def episode_of_request(task: str) -> Episode | None:
+    """The episode that the caller says this call belongs to."""
+    return episode_of(g.key.id, request.headers.get(HEADER), task)
 
 
 def about(prepared: Prepared, task: str) -> dict[str, str]:
@@ -143,7 +126,8 @@ def explain_route(parts: Parts) -> Response:
     unknown = sorted(set(body) - set(ROUTE_FIELDS))
     if unknown:
         raise bad_request(f"unknown field {unknown[0]!r}; known are {', '.join(ROUTE_FIELDS)}", unknown[0])
-    decision = permitted(g.key, decide(routed(body), parts.surroundings.rules, parts.surroundings.catalogue))
+    wanted = routed({**surrounding(parts, g.key), **body})
+    decision = explained(parts, g.key, wanted, episode_of_request(wanted.task))
     g.route = decision.summary
     if not decision.candidates:
         message = f"{decision.refusal} ({decision.hint})" if decision.hint else decision.refusal
@@ -180,9 +164,10 @@ def model_as_json(entry: Entry) -> dict[str, Any]:
 
 
 def ready(parts: Parts) -> Response:
-    """GET /readyz: 200 when calls can be answered, else 503 and what is in the way."""
-    problems = parts.surroundings.problems()
-    return json_response({"ready": not problems, "problems": problems}, 503 if problems else 200)
+    """GET /readyz: 200 when calls can be answered, else 503 and what is in the way; and what is wrong all the same."""
+    problems, around = parts.surroundings.problems(), parts.surroundings
+    said = {"ready": not problems, "problems": problems, "warnings": around.warnings()}
+    return json_response(said | {"policy": around.learned.standing}, 503 if problems else 200)
 
 
 def show_response(parts: Parts, id: str) -> Response:

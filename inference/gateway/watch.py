@@ -84,6 +84,11 @@ class Watch:
             self._poll.register(handle, select.POLLRDHUP)
         return trip
 
+    @property
+    def in_flight(self) -> int:
+        """How many calls there are."""
+        return len(self._trips)
+
     def leave(self, trip: Trip) -> None:
         """The call is over. Safe to call twice."""
         if self._trips.pop(id(trip), None) is not None and trip.handle >= 0:

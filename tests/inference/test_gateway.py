@@ -292,13 +292,19 @@ def test_broken_rules_leave_those_in_force_and_say_so(gateway: Gateway) -> None:
     file = gateway.home.routes_file
     try:
         file.write_text(ROUTES.replace(CODER, "coder-8b"))
-        assert eventually(lambda: gateway.http.get("/readyz").status_code == 503)
-        (problem,) = gateway.http.get("/readyz").json()["problems"]
-        assert "unknown model 'coder-8b'" in problem and CODER in problem
+        assert eventually(lambda: gateway.http.get("/readyz").json()["warnings"])
+        ready = gateway.http.get("/readyz")
+        (warning,) = ready.json()["warnings"]
+        assert ready.status_code == 200 and ready.json()["problems"] == []
+        assert "unknown model 'coder-8b'" in warning and CODER in warning and "stay in force" in warning
         assert chat(gateway, model="auto").headers["x-appliance-model"] == CODER
+        assert gateway.metric("appliance_gateway_rules_stale") == 1
+        assert gateway.metric("appliance_gateway_rules_refused_total") >= 1
+        assert "rules not taken over" in (gateway.home.logs / "gateway.log").read_text()
     finally:
         file.write_text(ROUTES)
-    assert eventually(lambda: gateway.http.get("/readyz").status_code == 200)
+    assert eventually(lambda: gateway.http.get("/readyz").json()["warnings"] == [])
+    assert gateway.metric("appliance_gateway_rules_stale") == 0
 
 
 def test_a_gateway_started_with_broken_rules_refuses_calls_and_names_the_fault(tmp_path: Any) -> None:

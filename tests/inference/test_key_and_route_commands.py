@@ -149,7 +149,7 @@ def test_route_explain_says_who_and_why(home: Home, capsys: pytest.CaptureFixtur
     status, made, _ = run(home, capsys, *asked)
     assert status == 0 and made["candidates"][0] == "search" and made["rule"] == "python repair"
     assert [(rule["rule"], rule["matched"]) for rule in made["considered"]] == [
-        ("vectors", False), ("python repair", True),
+        ("vectors", False), ("python repair", True), ("talk", False),
     ]  # fmt: skip
     assert main([*asked, "--home", str(home.root)]) == 0
     said = capsys.readouterr().out

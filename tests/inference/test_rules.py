@@ -8,6 +8,7 @@ import pytest
 
 from appliance.errors import ConfigError
 from inference import rules
+from inference.asked import Sensitivity
 from inference.catalogue import Catalogue
 from tests.inference.catalogues import bare_box, stocked_box
 
@@ -32,7 +33,7 @@ def refusal(text: str, catalogue: Catalogue | None = None) -> str:
 def test_the_documented_example_is_accepted() -> None:
     (rule,) = rules.parse(EXAMPLE, stocked_box()).rule
     assert rule.candidates == ("search", "coder-7b", "coder-32b")
-    assert rule.when.sensitivity is not None and rule.when.sensitivity.max is rules.Sensitivity.internal
+    assert rule.when.sensitivity is not None and rule.when.sensitivity.max is Sensitivity.internal
     assert rule.when.prompt_tokens is not None and rule.when.prompt_tokens.max == 4000
     assert rule.learning == "apply"
 

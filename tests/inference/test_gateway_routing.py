@@ -1,0 +1,180 @@
+"""Rules in a running gateway: facts, parameters, episodes, policies, files that change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from inference.asked import RouteRequest
+from inference.gateway.episodes import Episodes, episode_of
+from tests.inference.gateway_process import BIG, CODER, Gateway, eventually, make_home, publish, running_gateway
+from tests.inference.mock_engine import MockEngine, fail, mock_engine, talk
+
+pytestmark = pytest.mark.integration
+HELLO = [{"role": "user", "content": "Hello?"}]
+ROUTES = f"""
+[[rule]]
+name = "worst first"
+when = {{ task = "chat", severity = {{ max = 1 }}, attempt = {{ min = 2 }} }}
+candidates = ["{BIG}"]
+
+[[rule]]
+name = "ours"
+when = {{ key = ["li*"], stage = "plan" }}
+candidates = ["{BIG}", "{CODER}"]
+parameters = {{ strip = ["seed", "top_k"], set = {{ temperature = 0.5 }} }}
+
+[[rule]]
+name = "busy"
+when = {{ load = {{ min = 1 }} }}
+candidates = ["{BIG}"]
+
+[[rule]]
+name = "talk"
+when = {{ task = ["chat"] }}
+candidates = ["{CODER}", "{BIG}"]
+learning = "apply"
+"""
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[MockEngine]:
+    with mock_engine() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with running_gateway(make_home(tmp_path_factory.mktemp("gateway"), ROUTES)) as running:
+        yield running
+
+
+@pytest.fixture
+def gateway(process: Gateway, engine: MockEngine) -> Gateway:
+    engine.will(talk())
+    publish(process.home, {CODER: engine.url, BIG: engine.url})
+    return process
+
+
+def chat(gateway: Gateway, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
+    body = {"model": "auto", "messages": HELLO, **more}
+    return gateway.http.post("/v1/chat/completions", json=body, headers=headers)
+
+
+def rule_of(response: httpx.Response) -> str:
+    return response.headers["x-appliance-route"].partition(":")[0]
+
+
+def test_facts_of_a_call_come_from_its_metadata_and_its_key(gateway: Gateway) -> None:
+    assert rule_of(chat(gateway, metadata={"severity": "1", "attempt": "2"})) == "worst first"
+    assert rule_of(chat(gateway, metadata={"stage": "plan"})) == "ours"
+    assert rule_of(chat(gateway)) == "talk"
+
+
+def test_words_that_other_programs_use_are_no_facts(gateway: Gateway) -> None:
+    assert rule_of(chat(gateway, metadata={"severity": "high", "attempt": None})) == "talk"
+    assert rule_of(chat(gateway, metadata={"severity": "17", "attempt": "²"})) == "talk"
+
+
+def test_a_rule_strips_and_sets_parameters_and_names_them(gateway: Gateway, engine: MockEngine) -> None:
+    response = chat(gateway, metadata={"stage": "plan"}, seed=4, temperature=1.0, top_p=0.9)
+    sent = engine.asked[-1].body
+    assert "seed" not in sent and (sent["temperature"], sent["top_p"]) == (0.5, 0.9)
+    assert set(response.headers["x-appliance-ignored"].split(", ")) == {"seed", "temperature"}
+    assert "x-appliance-ignored" not in chat(gateway, seed=4).headers
+
+
+def test_an_episode_stays_with_the_model_that_answered_first(gateway: Gateway, engine: MockEngine) -> None:
+    engine.will(fail(500), fail(500), fail(500), talk())
+    episode = {"x-appliance-episode": "one"}
+    assert chat(gateway, episode).headers["x-appliance-model"] == BIG
+    publish(gateway.home, {CODER: engine.url, BIG: engine.url})
+    again = chat(gateway, episode, stream=True)
+    assert again.headers["x-appliance-model"] == BIG
+    assert chat(gateway, {"x-appliance-episode": "two"}).headers["x-appliance-model"] == CODER
+    shown = gateway.http.post("/v1/route", json={"task": "chat"}, headers=episode).json()
+    assert shown["candidates"] == [BIG, CODER] and "has served this episode" in shown["reasons"][-1]
+
+
+def test_an_episode_does_not_make_its_model_eligible(gateway: Gateway) -> None:
+    episode = {"x-appliance-episode": "three"}
+    assert chat(gateway, episode).headers["x-appliance-model"] == CODER
+    moved = chat(gateway, episode, metadata={"severity": "1", "attempt": "2"})
+    assert moved.headers["x-appliance-model"] == BIG
+
+
+def test_route_tells_of_every_rule_and_all_that_it_does(gateway: Gateway) -> None:
+    asked = {"task": "chat", "stage": "plan", "at": "2026-11-26T09:00:00+01:00", "needs": ["tools"], "load": 2}
+    shown = gateway.http.post("/v1/route", json=asked).json()
+    assert [(row["rule"], row["matched"]) for row in shown["considered"]] == [
+        ("worst first", False), ("ours", True), ("busy", False), ("talk", False),
+    ]  # fmt: skip
+    assert "'ours' came first" in shown["considered"][2]["why"]
+    assert shown["parameters"] == {"strip": ["seed", "top_k"], "set": {"temperature": 0.5}}
+    assert shown["policy"] == "rules alone: there is no policy yet"
+    wrong = gateway.http.post("/v1/route", json={"severety": 1})
+    assert wrong.status_code == 400 and "'severety'" in wrong.json()["error"]["message"]
+    assert gateway.http.post("/v1/route", json={"sensitivity": "top"}).status_code == 400
+
+
+def publish_policy(gateway: Gateway, made: datetime, **more: Any) -> None:
+    content = {"format": 1, "version": 3, "made": made.isoformat(), **more}
+    draft = gateway.home.policy / "policy.json.new"
+    draft.write_text(json.dumps(content | {"preferences": [{"rule": "talk", "order": [BIG, CODER]}]}))
+    draft.replace(gateway.home.policy_file)
+
+
+def policy_said(gateway: Gateway) -> str:
+    return str(gateway.http.post("/v1/route", json={"task": "chat"}).json()["policy"])
+
+
+def test_a_policy_is_taken_over_while_the_gateway_runs_and_a_bad_one_is_not(gateway: Gateway) -> None:
+    now = datetime.now(UTC)
+    try:
+        publish_policy(gateway, now)
+        assert eventually(lambda: policy_said(gateway) == "policy 3 ordered")
+        assert chat(gateway).headers["x-appliance-model"] == BIG
+        assert gateway.metric("appliance_gateway_policy_in_use") == 1
+        publish_policy(gateway, now, more=1)
+        assert eventually(lambda: "is not valid" in policy_said(gateway))
+        assert chat(gateway).headers["x-appliance-model"] == CODER
+        ready = gateway.http.get("/readyz")
+        assert ready.status_code == 200 and ready.json()["policy"] == "broken"
+        assert "rules decide alone" in ready.json()["warnings"][0]
+        publish_policy(gateway, now - timedelta(days=15))
+        assert eventually(lambda: "15 days old" in policy_said(gateway))
+        assert gateway.metric("appliance_gateway_policy_in_use") == 0
+    finally:
+        gateway.home.policy_file.unlink()
+    assert eventually(lambda: "no policy" in policy_said(gateway))
+
+
+def test_a_usage_line_says_what_was_asked_so_that_it_can_be_asked_again(gateway: Gateway) -> None:
+    chat(gateway, metadata={"stage": "plan", "severity": "2"})
+    line = gateway.usage()[-1]
+    asked = RouteRequest.model_validate(line["asked"])
+    assert (asked.stage, asked.severity, asked.key, asked.answering) == ("plan", 2, "line", True)
+    assert asked.at is not None and asked.at.tzinfo is not None
+
+
+def test_only_the_last_episodes_are_remembered() -> None:
+    known = Episodes(2)
+    a, b, c = (("key", name, "chat") for name in "abc")
+    known.served(a, "m")
+    known.served(b, "m")
+    assert known.model(a) == "m"
+    known.served(c, "m")
+    assert (known.model(a), known.model(b), len(known)) == ("m", "", 2)
+    none = Episodes(0)
+    none.served(a, "m")
+    assert none.model(a) == ""
+
+
+def test_episodes_of_two_keys_are_two() -> None:
+    assert episode_of("a", "x", "chat") != episode_of("b", "x", "chat")
+    assert episode_of("a", "  ", "chat") is None and episode_of("a", None, "chat") is None
