@@ -122,12 +122,13 @@ def _leave(parts: Parts, response: Response) -> Response:
 
 
 def header_text(text: str) -> str:
-    """Text that may stand in a header: one line of ASCII, not too long.
+    """Text that may stand in a header: one line of ASCII that can be seen, not too long.
 
-    >>> header_text("rule\\n‘a’")
-    'rule ?a?'
+    >>> header_text("rule\\n‘a\\x00’")
+    'rule ?a??'
     """
-    return " ".join(text.split()).encode("ascii", "replace").decode()[:500]
+    line = " ".join(text.split()).encode("ascii", "replace").decode()
+    return "".join(sign if sign.isprintable() else "?" for sign in line)[:500]
 
 
 def _failed(parts: Parts, error: Exception) -> Response:

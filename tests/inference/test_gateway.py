@@ -222,6 +222,15 @@ def test_search_is_never_asked_to_answer_a_call(gateway: Gateway) -> None:
     assert response.status_code == 200 and response.headers["x-appliance-model"] == CODER
 
 
+def test_what_a_client_wrote_never_breaks_a_header(gateway: Gateway) -> None:
+    odd = "x\x00\x1b\r\nset-cookie: a=b\u2028" + "y" * 900
+    tools = {"input": "Hello?", "model": CODER, "tools": [{"type": odd}]}
+    response = gateway.http.post("/v1/responses", json=tools)
+    assert response.status_code == 200 and "set-cookie" not in response.headers
+    assert response.headers["x-appliance-ignored"].startswith("x?? set-cookie: a=b y")
+    assert chat(gateway, model=odd).status_code == 404
+
+
 def test_a_request_id_of_the_client_is_kept_and_a_bad_one_replaced(gateway: Gateway) -> None:
     kept = gateway.http.get("/healthz", headers={"x-request-id": "abc-1"})
     assert kept.headers["x-request-id"] == "abc-1"
