@@ -69,6 +69,7 @@ def import_model(
     if known is not None:
         done = _again(registry, known, id, licence, tasks, aliases)
         return replace(done, left_out=beside, unconfined=passed.missing)
+    registry.check_free([name, *map(checked_name, aliases)])  # now, and not after hours of copying
     key = fingerprint(items)
     _check_space(registry, sum(item.source.stat().st_size for item in items), registry.folder / f"{PARTIAL}{key}")
     with registry.staging(key) as folder:

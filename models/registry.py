@@ -15,7 +15,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -104,7 +104,7 @@ class Registry:
         """
         _write_card(staged / CARD, card)
         with self._locked():
-            self._check_names_free(card)
+            self.check_free((card.id, *card.aliases))
             _sync_folder(staged)
             staged.rename(self.folder / card.id)
             _sync_folder(self.folder)
@@ -115,7 +115,7 @@ class Registry:
         self.get(card.id)
         with self._locked():
             self.get(card.id)
-            self._check_names_free(card, but=card.id)
+            self.check_free((card.id, *card.aliases), but=card.id)
             _write_card(self.folder / card.id / CARD, card)
             _sync_folder(self.folder / card.id)
         return card
@@ -265,14 +265,15 @@ class Registry:
             )
         return card
 
-    def _check_names_free(self, card: Card, but: str = "") -> None:
+    def check_free(self, names: Sequence[str], but: str = "") -> None:
+        """See that no other model than `but` has one of these names. Raises Conflict."""
         taken: dict[str, str] = {}
         for other in self.list():
             if other.id != but:
                 taken.update(dict.fromkeys((other.id, *other.aliases), other.id))
-        if (self.folder / card.id).exists() and card.id != but:
-            taken.setdefault(card.id, card.id)
-        for name in (card.id, *card.aliases):
+        for name in names:
+            if name != but and (self.folder / name).exists():
+                taken.setdefault(name, name)  # its card is broken
             if name in taken:
                 raise Conflict(
                     f"the name {name!r} belongs to the model {taken[name]}", "choose another with --id or --alias"
