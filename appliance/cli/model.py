@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from appliance.cli import admit
+from appliance.cli import admit, fit
 from appliance.cli.context import Box, pass_box, table
 from appliance.errors import Conflict, Unavailable, VerificationFailed
 from inference.engines.client import EnginesClient
@@ -25,6 +25,8 @@ OUTCOMES = {
     "updated": "was here already; its card is updated",
     "unchanged": "is here already; nothing changed",
 }
+LEAVE_SECONDS = 40.0
+"""For others to finish their answers and leave."""
 
 
 @click.group("model")
@@ -63,19 +65,21 @@ def list_models(box: Box) -> None:
 @click.argument("name")
 @pass_box
 def show_model(box: Box, name: str) -> None:
-    """One model's card, and its engine when it is loaded."""
+    """One model's card, its engine when it is loaded, the memory it needs, and what would fit."""
     registry = Registry(box.home.models)
     card = registry.find(name)
-    engine = next((row for row in _loaded(box) if row["model"] == card.id), None)
-    data = {**_as_json(card), "path": str(registry.path(card)), "engine": engine}
-    flat = {key: value for key, value in data.items() if key not in ("engine", "files", "score")}
+    rows = _loaded(box)
+    engine = next((row for row in rows if row["model"] == card.id), None)
+    data = {**_as_json(card), "path": str(registry.path(card)), "engine": engine, "fit": fit.fit_of(box, card, rows)}
+    flat = {key: value for key, value in data.items() if key not in ("engine", "files", "score", "fit")}
     flat["files"] = [f"{part.name} ({part.size_bytes / 1e6:,.1f} MB)" for part in card.parts]
     flat["score"] = admit.in_words(card)
     if engine:
         flat |= {
             f"engine {key}": value for key, value in engine.items() if key not in ("model", "api_key_file") and value
         }
-    box.emit(data, "\n".join(f"{key:<18} {_in_words(value)}" for key, value in flat.items()))
+    lines = [f"{key:<18} {_in_words(value)}" for key, value in flat.items()]
+    box.emit(data, "\n".join([*lines, *fit.in_words(data["fit"])]))
 
 
 @command.command("import")
@@ -163,14 +167,18 @@ def remove(box: Box, name: str, force: bool) -> None:
 
 @command.command("load")
 @click.argument("name")
+@click.option("--context", "context_tokens", type=click.IntRange(1), default=None, help="Tokens of each request.")
+@click.option("--slots", type=click.IntRange(1), default=None, help="Requests at once.")
+@click.option("--pin/--no-pin", default=None, help="Whether it stays when others need its place.")
 @pass_box
-def load(box: Box, name: str) -> None:
-    """Serve a model, and wait until it has produced its first token."""
+def load(box: Box, name: str, context_tokens: int | None, slots: int | None, pin: bool | None) -> None:
+    """Serve a model, and wait until it has produced its first token. Others leave when there is no room beside them."""
     card = Registry(box.home.models).find(name)
     client = EnginesClient(box.home)
-    client.load(card.id, again=True)
-    row = client.wait_ready(card.id, box.settings.engines.start_seconds + 5, box.say)
-    box.emit(row, f"{card.id} is ready ({row['slots']} requests at once, {row['context_tokens']} tokens each)")
+    client.load(card.id, again=True, context_tokens=context_tokens or 0, slots=slots or 0, pin=pin)
+    row = client.wait_ready(card.id, box.settings.engines.start_seconds + LEAVE_SECONDS, box.say)
+    pinned = ", pinned" if row["pinned"] else ""
+    box.emit(row, f"{card.id} is ready ({row['slots']} requests at once, {row['context_tokens']} tokens each{pinned})")
 
 
 @command.command("unload")

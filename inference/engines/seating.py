@@ -89,6 +89,7 @@ class Seating:
         self._settings = settings
         self._kinds = tuple(kinds)
         self._scratch = scratch
+        self._shapes: dict[str, tuple[object, Shape | None]] = {}
 
     def settings_of(self, id: str) -> ModelSettings:
         """The model's own section, or the defaults."""
@@ -112,9 +113,7 @@ class Seating:
             raise VerificationFailed(
                 f"the weights of {card.id} are missing or cut short", f"`appliance model verify {card.id}`"
             )
-        shape = read_shape(
-            card.format, weights, [part.name for part in card.parts], card.parameters, _weight_bytes(card)
-        )
+        shape = self._shape(card, weights)
         own, common = self.settings_of(card.id), self._settings.engines
         context = options.context_tokens or own.context_tokens or common.context_tokens
         seat = Seat(
@@ -128,6 +127,17 @@ class Seating:
         engine.argv(seat)  # says now, and not in a log, that the server is not installed
         engine.need(card, shape, Wish(seat.slots, seat.context_tokens, seat.cache_type), int(engine.on_gpu()))
         return Candidate(engine, seat, shape, own, own.pin if options.pin is None else options.pin)
+
+
+    def _shape(self, card: Card, weights: Path) -> Shape | None:
+        """Read once for each state of the files: a header with a vocabulary takes a second, and orders are repeated."""
+        mark = (card.sha256, weights.stat().st_mtime_ns if card.format not in FILELESS else 0)
+        known = self._shapes.get(card.id)
+        if known is None or known[0] != mark:
+            parts = [part.name for part in card.parts]
+            known = mark, read_shape(card.format, weights, parts, card.parameters, _weight_bytes(card))
+            self._shapes[card.id] = known
+        return known[1]
 
 
 def _weight_bytes(card: Card) -> int:

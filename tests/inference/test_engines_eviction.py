@@ -15,8 +15,9 @@ from inference.engines.client import EnginesClient
 from inference.engines.devices import Gpu, Room
 from inference.engines.engine import Seat
 from inference.engines.needs import Need, Part, Wish
+from inference.engines.outlook import outlook
 from inference.engines.pool import WAITING, Pool
-from inference.engines.seating import Options
+from inference.engines.seating import Options, Seating
 from models.card import Card
 from models.importing import import_model
 from models.registry import Registry
@@ -198,3 +199,21 @@ def test_gpus_are_shared_out_and_told_to_the_engine(start: Start) -> None:
         until(lambda: {"a", "b"} <= kind.seats.keys() and kind.seats["b"].port)
         assert (kind.seats["a"].gpus, kind.seats["a"].gpu_share) == ((0,), 0.5)
         assert kind.seats["b"].gpus == (1,) and row(pool, "b")["gpu_bytes"] == {"1": 4 * GIB}
+
+
+def test_what_would_fit_is_told_beside_the_loaded_models_and_without_those_that_may_leave(
+    start: Start, home: Home
+) -> None:
+    registry = Registry(home.models)
+    seating = Seating(registry, Settings(), [Heavy()], home.run)
+    candidate = seating.candidate(registry.get("c"))
+    with start() as pool:
+        for pins in ({}, {"a": True}, {"a": True, "b": True}):
+            for id in "ab":
+                pool.load(id, options=Options(pin=pins.get(id, False)))
+                ready(pool, id)
+            told = outlook(candidate, FOR_TWO, pool.rows())
+            assert not told["fits"] and told["reason"].startswith("c does not fit into memory: it needs about 4096")
+            assert told["longest_context"]["1"] == 0
+            assert told["longest_context_alone"]["1"] == (0 if len(pins) == 2 else 2048)
+        assert outlook(seating.candidate(registry.get("a")), FOR_TWO, pool.rows())["fits"], "its own place is free"

@@ -244,3 +244,38 @@ def test_loading_what_no_engine_can_run_tells_the_engines_reason(cli: Cli, file:
         and message.startswith("coder: ended with status 1: llama_model_load: error")
         and "engine-coder.log" in hint
     )
+
+
+# -- what would fit ----------------------------------------------------------------------------------------------------
+
+
+def test_show_tells_the_sums_and_the_contexts_that_would_fit(cli: Cli, tmp_path: Path) -> None:
+    file = write_tiny_llama(tmp_path / "tiny.gguf")
+    assert cli("model", "import", file) == 0
+    fit = cli.json("model", "show", "tiny")["fit"]
+    assert fit["fits"] and (fit["slots"], fit["context_tokens"], fit["engine"]) == (4, 2048, "llama.cpp")
+    sums = {row["what"]: row["bytes"] for row in fit["need"]}
+    # 4 layers, 2 heads of 64 for keys and for values, 2 bytes each: 2 KiB a token
+    assert sums["cache"] == 4 * 2048 * 2048 and sums["together"] == sum(sums.values()) - sums["together"]
+    assert fit["longest_context"]["1"] == 2048 and fit["free"]["ram_bytes"] > 0
+    assert cli("model", "show", "tiny") == 0
+    assert "4 × 2048 tokens × 4 layers × 256 numbers × 2 bytes (f16)" in cli.out
+    assert "tiny fits into memory: it needs about" in cli.out and "1 at once: 2048 tokens / 2048 tokens" in cli.out
+
+
+def test_show_says_why_it_does_not_know_what_would_fit(cli: Cli, file: Path) -> None:
+    assert cli("model", "import", file) == 0
+    assert "neither what it is nor how large" in cli.json("model", "show", "coder")["fit"]["problem"]
+    assert cli("model", "show", "coder") == 0 and "would fit: not known" in cli.out
+
+
+@pytest.mark.integration
+def test_load_takes_context_slots_and_pin(cli: Cli, tmp_path: Path) -> None:
+    assert cli("model", "import", write_tiny_llama(tmp_path / "tiny.gguf")) == 0
+    with running_engines(cli.home):
+        assert cli("model", "load", "tiny", "--context", "512", "--slots", "2", "--pin") == 0
+        assert "tiny is ready (2 requests at once, 512 tokens each, pinned)" in cli.out
+        status, message, hint = cli.refused("model", "load", "tiny", "--slots", "3")
+        assert status == 1 and "loaded with 2 requests of 512 tokens" in message and "unload tiny" in hint
+        assert cli.json("model", "load", "tiny", "--no-pin")["pinned"] is False
+        assert cli.json("model", "show", "tiny")["fit"]["fits"]
