@@ -28,12 +28,12 @@ from appliance.repair.words import why
 
 FAR = 5.0
 """Patches whose score is so much below the best one's (in nats) are not compared with it any more."""
-SURE = ((1, 0.93), (3, 0.85), (10**9, 0.72))
+SURE = ((1, 0.8), (3, 0.7), (10**9, 0.6))
 """Share of the odds the best cluster needs, by how many known tests run the code that is edited: a patch that only
 one test speaks for is wrong one time in five."""
 ELSEWHERE = 0.5
 """Odds, before anything is tried, that no edit of the library is the right one."""
-ACCIDENT = ((1, 0.006), (3, 0.003), (6, 0.001), (10**9, 0.0003))
+ACCIDENT = ((1, 0.004), (3, 0.0015), (6, 0.0006), (10**9, 0.0002))
 """Share of wrong edits that pass all the same, by how many known tests run the edited code."""
 CRASHES = re.compile(
     r"^(does not end|raises (Attribute|Type|Name|UnboundLocal|Index|Recursion|Memory|ZeroDivision)Error)"

@@ -101,6 +101,7 @@ class _Search:
         self.partial: list[tuple[float, Edit]] = []
         self.slow: list[Edit] = []
         self.said, self.what = 0.0, ""
+        self.begun = bench.cpu_seconds  # what tracing cost is no part of the budget
 
     def run(self, home_policy: Path | None) -> Found:
         edits = self.candidates(home_policy)
@@ -138,7 +139,7 @@ class _Search:
     def try_singles(self, edits: Sequence[Edit]) -> None:
         """One edit at a time; then those that are dear to try; then those that were too slow."""
         first_at = 0
-        for edit, job in self.bench.validate(self.within(edits, self.settings.cpu_seconds)):
+        for edit, job in self.bench.validate(self.within(edits, self.begun + self.settings.cpu_seconds)):
             if self.accept(edit, job):
                 first_at = first_at or self.bench.tried
             elif job.status == "timeout":
@@ -168,14 +169,14 @@ class _Search:
         left = sorted(self.bench.left, key=lambda edit: -edit.score)
         left += [] if self.passing else sorted(self.bench.stale, key=lambda edit: -edit.score)
         self.bench.left, self.bench.stale = [], []
-        spent = self.bench.cpu_seconds
+        spent = self.bench.cpu_seconds - self.begun
         share = max(COLD_LEAST, COLD_AFTER * spent) if self.passing else COLD_SHARE * self.settings.cpu_seconds
         best = max((edit.score for edit in self.passing), default=None)
         worth = [edit for edit in left if best is None or edit.score > best - choose.FAR]
         if not worth:
             return
         self.what = "edits of what runs at import, "
-        for edit, job in self.bench.validate_cold(self.within(worth, spent + share)):
+        for edit, job in self.bench.validate_cold(self.within(worth, self.begun + spent + share)):
             self.accept(edit, job)
             if len(self.passing) >= self.settings.plausible:
                 break

@@ -19,6 +19,9 @@ CPU_SECONDS = 15.0
 FAILING_CPU = 3.0
 """CPU time of one traced failing test; one that never ends is stopped there and tells where it was."""
 
+WHOLLY, BRIEFLY = 3, 0.5
+"""So many failing tests get that long; of more, each gets this many seconds: where one hangs, mostly all do."""
+
 Line = tuple[str, int]
 
 
@@ -116,7 +119,7 @@ def _lines(job: Job) -> frozenset[Line]:
 
 def _trace_failing(runner: Runner, tests: Sequence[str], spectrum: Spectrum) -> None:
     hanging = set()
-    for job in runner.run(_traced(test, FAILING_CPU) for test in tests):
+    for job in runner.run(_traced(test, FAILING_CPU if n < WHOLLY else BRIEFLY) for n, test in enumerate(tests)):
         if job.status == "timeout":
             hanging.add(job.tag)
         if job.outcomes.get(0) in GOOD and job.status == "done":

@@ -62,6 +62,8 @@ class Row:
     right: bool
     any_right: bool
     """Whether any candidate shown would have been right."""
+    first_right: bool
+    """Whether the likeliest one would have been."""
     one_edit: bool
     """Whether one edit of the search's library restores the sound text. Where not, another edit may still be right."""
     found: int
@@ -210,6 +212,7 @@ print(sorted(seen))
             found.decision,
             right,
             any(marks),
+            marks[:1] == [True],
             False,
             len(found.candidates),
             found.tried,
@@ -249,7 +252,7 @@ def share(count: int, of: int) -> str:
 
 def table(rows: Sequence[Row], title: str) -> None:
     """Figures by a property."""
-    print(f"\n{title:<12} bugs shipped  right  wrong/shipped  asked (right shown)  none   tried   CPU s (median)")
+    print(f"\n{title:<12} bugs shipped  right  wrong/shipped  asked (right first)  none   tried   CPU s (median)")
     groups: dict[Any, list[Row]] = {}
     for row in rows:
         groups.setdefault("all" if title == "all" else getattr(row, title), []).append(row)
@@ -262,7 +265,7 @@ def table(rows: Sequence[Row], title: str) -> None:
         print(
             f"{name!s:<12} {len(group):4} {share(len(shipped), len(group))} "
             f"{share(len(shipped) - len(wrong), len(group))}     {wrong_share}          "
-            f"{share(len(asked), len(group))} ({sum(row.any_right for row in asked)})"
+            f"{share(len(asked), len(group))} ({sum(row.first_right for row in asked)})"
             f"          {share(none, len(group))}"
             f" {statistics.median(row.tried for row in group):7.0f} {statistics.median(row.cpu for row in group):7.1f}"
         )
@@ -274,7 +277,7 @@ def told(row: Row) -> str:
     if row.decision == "ship":
         verdict += " right" if row.right else " WRONG"
     elif row.any_right:
-        verdict += " (right shown)"
+        verdict += " (right first)" if row.first_right else " (right shown)"
     figures = f"{row.tried:5} tried {row.cpu:5.1f} s"
     return f"{row.kind:<10} {row.module:<18} k={row.known} {verdict:<12} {figures} | {row.line} | {row.why}"[:260]
 
