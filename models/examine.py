@@ -194,17 +194,15 @@ def _keys(document: Any) -> Iterator[str]:
 
 
 def _template(folder: Path, texts: Sequence[str], documents: dict[str, Any]) -> str:
-    """The chat template: a file of its own goes before the tokenizer's settings."""
-    if "chat_template.jinja" in texts:
-        return _text(folder, "chat_template.jinja")
-    for name in ("chat_template.json", "tokenizer_config.json"):
-        document = documents.get(name)
-        found = document.get("chat_template") if isinstance(document, dict) else None
-        if isinstance(found, str):
-            return found
-        if isinstance(found, list):
-            return "\n".join(str(one.get("template", "")) for one in found if isinstance(one, dict))
-    return ""
+    """All chat templates there are: which one an engine takes depends on the engine."""
+    found = [_text(folder, name) for name in texts if name.endswith(".jinja")]
+    for document in documents.values():
+        one = document.get("chat_template") if isinstance(document, dict) else None
+        if isinstance(one, list):
+            found += [str(part.get("template", "")) for part in one if isinstance(part, dict)]
+        elif isinstance(one, str):
+            found.append(one)
+    return "\n".join(found)
 
 
 def _pooling(document: Any) -> str:

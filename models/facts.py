@@ -79,7 +79,9 @@ def of_gguf(parts: Sequence[tuple[str, Header]], left_out: Sequence[str] = ()) -
     if not first.architecture or not tensors:
         raise VerificationFailed(f"{name} holds no model (no architecture or no weights)", "import a model's main file")
     template = first.text("tokenizer.chat_template")
-    _refuse_template(name, template)
+    for key in first.metadata:
+        if key.startswith("tokenizer.chat_template"):
+            _refuse_template(name, first.text(key))
     architecture = first.architecture
     return Facts(
         format="gguf",

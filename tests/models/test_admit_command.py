@@ -47,7 +47,7 @@ class Engines:
         (self.home.run / "key").write_text("secret\n")
         return {
             "url": self.url, "api_key_file": str(self.home.run / "key"), "engine": "scripted",
-            "context_tokens": CONTEXT,
+            "context_tokens": CONTEXT, "served_as": "upstream",
         }  # fmt: skip
 
 
@@ -67,6 +67,7 @@ def test_what_a_model_proved_it_may_do_and_the_card_shows_how(cli: Cli, model: S
     assert "it may do: chat, repair, review, triage" in cli.out and "passed  edit_format" in cli.out
     assert "tokens/s" in cli.out and "trying context" in cli.err
     assert Engines.calls == ["load coder", "unload coder"] and {a["key"] for a in model.asked} == {"Bearer secret"}
+    assert {asked["model"] for asked in model.asked} == {"upstream"}
     assert cli("model", "show", "coder") == 0 and "passed  context" in cli.out and "with scripted, 2048" in cli.out
     shown = cli.json("model", "show", "coder")
     assert shown["score"]["tasks"] == ["chat", "repair", "review", "triage"] and shown["tasks_by_person"] == ["review"]

@@ -129,6 +129,8 @@ def test_a_projector_beside_the_model_is_left_out_and_two_models_are_not_guessed
         ({"m__gguf": gguf_files.good()}, "holds both m.gguf and model.safetensors"),
         ({"tokenizer_config__json": '{"chat_template": "{{ x.__globals__ }}"}'}, "'__globals__', a way to run code"),
         ({"chat_template__jinja": "{{ x.__class__ }}"}, "'__class__', a way to run code"),
+        ({"other__jinja": "{{ x.__mro__ }}"}, "'__mro__', a way to run code"),
+        ({"processor_config__json": '{"chat_template": [{"template": "__init__"}]}'}, "'__init__', a way to run code"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_folder_is_said(tmp_path: Path, changes: dict[str, bytes | str | None], said: str) -> None:
@@ -217,6 +219,13 @@ def test_a_gguf_that_names_no_licence_has_that_of_its_folder(tmp_path: Path) -> 
     (tmp_path / "m.gguf").write_bytes(gguf_files.assemble(plain, gguf_files.TENSORS, 288))
     (tmp_path / "LICENSE").write_text("MIT License\n")
     assert look(tmp_path).licence == "MIT"
+
+
+def test_every_template_of_a_gguf_is_looked_at(tmp_path: Path) -> None:
+    second = entry("tokenizer.chat_template.tool_use", TEXT, text("{{ x.__subclasses__() }}"))
+    raw = gguf_files.assemble([*gguf_files.METADATA, second], gguf_files.TENSORS, 288)
+    (tmp_path / "m.gguf").write_bytes(raw)
+    assert "'__subclasses__', a way to run code" in refusal(tmp_path / "m.gguf")
 
 
 def test_names_that_cannot_be_shown_are_refused(tmp_path: Path) -> None:
