@@ -6,7 +6,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--custom-compile-command 'make lock' $(UPGRADE)
 WHEELS := offline-wheels
 .DEFAULT_GOAL := help
-.PHONY: help run test test-clients check bench wheels lock clean setup setup-dev
+.PHONY: help run test test-clients test-vllm check bench wheels lock clean setup setup-dev
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -15,11 +15,15 @@ run: setup  ## set up, start the box, repair the bundled sample; Ctrl-C stops it
 	@$(PYTHON) -m installer run $(BIN)/appliance up --sample
 
 test: setup-dev  ## run the test suite (PYTEST="tests/line -k ship" narrows it)
-	@$(BIN)/python -m pytest --ignore=tests/benchmarks --ignore=tests/clients $(PYTEST)
+	@$(BIN)/python -m pytest --ignore=tests/benchmarks --ignore=tests/clients --ignore=tests/vllm $(PYTEST)
 
 test-clients: setup-dev  ## run LiteLLM, LangChain, llm and aider against the gateway, in environments of their own
 	@$(BIN)/python -m installer environment clients aider
 	@$(BIN)/python -m pytest tests/clients $(PYTEST)
+
+test-vllm: setup-dev  ## run vLLM's build for processors through the contract of engines (3.4 GB, in an environment of its own)
+	@$(BIN)/python -m installer environment vllm
+	@$(BIN)/python -m pytest tests/vllm $(PYTEST)
 
 check: setup-dev  ## lint, types, import rules, house rules and documents in step
 	$(BIN)/ruff check .
@@ -39,6 +43,7 @@ lock:  ## renew the lock files (maintainers; needs uv; UPGRADE=--upgrade takes n
 	$(LOCK) $(WHEELS)/build.in -c $(WHEELS)/runtime.lock -o $(WHEELS)/build.lock
 	$(LOCK) $(WHEELS)/clients.in -o $(WHEELS)/clients.lock
 	$(LOCK) $(WHEELS)/aider.in -o $(WHEELS)/aider.lock
+	$(filter-out --universal,$(LOCK)) --python-platform x86_64-manylinux_2_28 --only-binary :all: --excludes $(WHEELS)/vllm.without $(WHEELS)/vllm.in -o $(WHEELS)/vllm.lock
 	$(LOCK) --no-deps $(WHEELS)/llama.in -o $(WHEELS)/llama.lock
 	$(LOCK) --no-deps $(WHEELS)/models.in -o $(WHEELS)/models.lock
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from appliance.cli import admit, fit
+from appliance.cli import admit, fit, remote
 from appliance.cli.context import Box, pass_box, table
 from appliance.errors import Conflict, Unavailable, VerificationFailed
 from inference.engines.client import EnginesClient
@@ -35,6 +35,7 @@ def command() -> None:
 
 
 command.add_command(admit.command)
+command.add_command(remote.command)
 
 
 @command.command("list")

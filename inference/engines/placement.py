@@ -150,7 +150,12 @@ def make_room(model: str, group: str, fit: Callable[[Room], Fit], room: Room, re
 
 
 def context_of(card: Card, wanted: int) -> int:
-    """Context for each request, in tokens: what the settings want, within what the model was trained for."""
+    """Context for each request, in tokens: what the settings want, within what the model was trained for.
+
+    A server on another machine gives what it gives.
+    """
+    if card.remote is not None:
+        return card.context_tokens or wanted
     if card.embeds:
         # Its batch is as long as its context, so what a file claims needs a bound.
         return min(card.context_tokens or 512, max(wanted, 512))

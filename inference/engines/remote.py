@@ -49,7 +49,7 @@ class RemoteServer:
     def patience(self, usual: Patience) -> Patience:
         return replace(
             usual, start_seconds=min(40.0, usual.start_seconds), drain_seconds=0.0, restart_limit=ALWAYS,
-            alive_seconds=5.0, alive_misses=2,
+            alive_seconds=3.0, alive_misses=2,
         )  # fmt: skip
 
     def explain(self, said: str) -> str:  # noqa: ARG002 - one for all engines

@@ -160,12 +160,12 @@ class Caller:
         raise failure
 
     def _once(self, call: Call, row: Row, read: Callable[[Answer], T]) -> T:
-        body = call.prepared.for_model(call.model)
+        body = call.prepared.for_model(row.served_as)
         token = self._token(row)
         call.attempts += 1
         began = call.engine_since = time.perf_counter()
         try:
-            answer = self._upstream.post(row.url, call.prepared.path, body, token, call.trip)
+            answer = self._upstream.post(row.url, call.prepared.path, body, token, call.trip, row.ca_file)
             try:
                 if answer.status == 200:
                     return read(answer)

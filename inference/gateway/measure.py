@@ -46,7 +46,7 @@ class Measure:
         if isinstance(filled, str):
             asked: dict[str, Any] = {"content": filled, "add_special": True, "parse_special": True}
         else:
-            asked = {**wanted, "model": row.model, "add_generation_prompt": True}
+            asked = {**wanted, "model": row.served_as, "add_generation_prompt": True}
         told = self._ask(row, TOKENIZE, asked, trip)
         tokens = told.get("tokens")
         count = told.get("count", len(tokens) if isinstance(tokens, list) else None)
@@ -54,7 +54,8 @@ class Measure:
 
     def _ask(self, row: Row, path: str, body: dict[str, Any], trip: Trip) -> dict[str, Any]:
         """The JSON object the engine answers with; an empty one when it does not know the path."""
-        answer = self._upstream.post(row.url, path, orjson.dumps(body), self._surroundings.token(row), trip)
+        token = self._surroundings.token(row)
+        answer = self._upstream.post(row.url, path, orjson.dumps(body), token, trip, row.ca_file)
         try:
             made = parsed(answer.read())
         finally:

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from appliance.config import Home, Settings
+from appliance.config import Home, ModelSettings, Settings
 from appliance.errors import ConfigError, FactoryError, Unavailable
 from inference import rules as rules_file
 from inference.catalogue import Catalogue, Entry
+from inference.engines.placement import context_of
 from inference.keys import KeyRing, KeyStore
 from inference.policy import Learned, Standing, now, read_policy
 from inference.rules import Rules
+from models.card import Card
 from models.registry import Registry
 
 log = logging.getLogger("inference.gateway")
@@ -77,6 +79,10 @@ class Row:
     """Failed, and nobody will try again by himself."""
     url: str
     key_file: str
+    served_as: str
+    """The name by which its engine knows it."""
+    ca_file: str
+    """The CA that vouches for the engine; empty for the machine's, or where nothing is encrypted."""
     mark: tuple[Any, ...]
     """Changes when the engine is started anew."""
     slots: int = 0
@@ -98,6 +104,7 @@ class Surroundings:
         """`refused` is called for every rules file that is not taken over."""
         self._registry = Registry(home.models)
         self._cap = settings.engines.context_tokens
+        self._models = settings.models
         self._routes = home.routes_file
         self._policy_days = settings.gateway.policy_days
         self._told = ""
@@ -206,7 +213,12 @@ class Surroundings:
         return found
 
     def _read_catalogue(self) -> Catalogue:
-        return Catalogue(Entry.of(card, self._cap) for card in self._registry.list())
+        return Catalogue(Entry.of(card, self._context(card)) for card in self._registry.list())
+
+    def _context(self, card: Card) -> int:
+        """Tokens of one request to this model, as its engine is started."""
+        own = self._models.get(card.id, ModelSettings())
+        return context_of(card, own.context_tokens or self._cap)
 
     def _read_rules(self) -> InForce:
         try:
@@ -237,6 +249,8 @@ def row_of(row: dict[str, Any]) -> Row:
         parked=row["state"] == "failed" and row.get("next_try") is None,
         url=str(row.get("url") or ""),
         key_file=str(row.get("api_key_file") or ""),
+        served_as=str(row.get("served_as") or row["model"]),
+        ca_file=str(row.get("ca_file") or ""),
         mark=(row.get("pid"), row.get("url"), row.get("restarts"), row["state"], row.get("since")),
         slots=int(row.get("slots") or 0),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import select
 import socket
+import ssl
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -30,6 +31,12 @@ class Answer:
         self._response = connection.getresponse()
         self.status = self._response.status
         self._over = False
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds the engine asks to be left alone for."""
+        said = self._response.getheader("Retry-After") or ""
+        return float(said) if said.isascii() and said.isdecimal() and len(said) < 7 else None
 
     def read(self) -> bytes:
         """The whole body. Raises one of LOST."""
@@ -72,10 +79,12 @@ class Upstream:
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._idle: dict[str, list[http.client.HTTPConnection]] = {}
+        self._contexts: dict[str, ssl.SSLContext] = {}
 
-    def post(self, url: str, path: str, body: bytes, token: str, trip: Trip) -> Answer:
+    def post(self, url: str, path: str, body: bytes, token: str, trip: Trip, ca_file: str = "") -> Answer:
         """Send and wait for the answer's first line. Raises one of LOST.
 
+        An engine on another machine shows a certificate: `ca_file` is the CA that must vouch for it.
         A kept connection that the engine closed just now is no failure: the call goes out again on a new one.
         """
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
@@ -86,7 +95,7 @@ class Upstream:
             except (ConnectionError, http.client.BadStatusLine):
                 if trip.ended:
                     raise
-        return self._send(self._new(url), url, path, body, headers, trip)
+        return self._send(self._new(url, ca_file), url, path, body, headers, trip)
 
     def _send(
         self,
@@ -101,16 +110,25 @@ class Upstream:
             if connection.sock is None:
                 connection.connect()
             trip.hold(connection.sock)
-            connection.request("POST", path, body, headers)
+            connection.request("POST", urlsplit(url).path.rstrip("/") + path, body, headers)
             return Answer(self, url, connection, trip)
         except BaseException:
             trip.hold(None)
             connection.close()
             raise
 
-    def _new(self, url: str) -> http.client.HTTPConnection:
+    def _new(self, url: str, ca_file: str) -> http.client.HTTPConnection:
         parts = urlsplit(url)
-        return http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=self._timeout)
+        host = parts.hostname or "127.0.0.1"
+        if parts.scheme != "https":
+            return http.client.HTTPConnection(host, parts.port, timeout=self._timeout)
+        return http.client.HTTPSConnection(host, parts.port, timeout=self._timeout, context=self._trust(ca_file))
+
+    def _trust(self, ca_file: str) -> ssl.SSLContext:
+        """Certificates are checked against this CA alone. Read once: a new CA wants a new start. Raises OSError."""
+        if ca_file not in self._contexts:
+            self._contexts[ca_file] = ssl.create_default_context(cafile=ca_file or None)
+        return self._contexts[ca_file]
 
     def _take(self, url: str) -> http.client.HTTPConnection | None:
         idle = self._idle.get(url, [])

@@ -1,0 +1,74 @@
+"""vLLM's build for processors, for real: the contract of engines, and what is vLLM's own.
+
+`make test-vllm` makes its environment first (3.4 GB, some minutes); plain `make test` leaves this folder out.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from appliance.config import EnginesSettings, Home, Settings
+from inference.engines.engine import Engine
+from inference.engines.vllm import Vllm
+from installer.checkout import Checkout
+from installer.environment import ready
+from models.importing import import_model
+from models.registry import Registry
+from tests.contracts.engine_suite import CHAT, HELLO, EngineContract
+from tests.contracts.engines import Served, served
+from tests.inference.engines_process import lives, make_home, start, until
+from tests.inference.tiny_folder import write_tiny_folder
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
+SETTINGS = '[engines]\nthreads = 2\nslots = 4\ncontext_tokens = 512\nvllm = "{}"\nvllm_device = "cpu"\n'
+
+
+@pytest.fixture(scope="session")
+def python() -> Path:
+    folder = ready(Checkout.here(), "vllm")
+    if folder is None:
+        pytest.skip("`make test-vllm` makes the environment of vLLM")
+    return folder / "bin" / "python"
+
+
+def home_with_model(folder: Path, python: Path) -> Home:
+    home = make_home(folder, SETTINGS.format(python))
+    import_model(write_tiny_folder(home.spool / "tiny"), Registry(home.models), "tiny", tasks=("chat",))
+    return home
+
+
+class TestVllm(EngineContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def kind(cls, python: Path) -> Engine:
+        return Vllm(str(python), gpu=False)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engine(cls, python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+        home = home_with_model(tmp_path_factory.mktemp("vllm"), python)
+        settings = Settings(
+            engines=EnginesSettings(threads=2, slots=4, context_tokens=512, vllm=str(python), vllm_device="cpu")
+        )
+        with served(home, settings, "tiny") as made:
+            yield made
+
+
+def test_nothing_of_it_outlives_an_engines_process_that_is_killed(python: Path, tmp_path: Path) -> None:
+    engines = start(home_with_model(tmp_path, python))
+    engines.client.wait_ready(engines.client.load("tiny")["model"], 900)
+    first = psutil.Process(engines.row("tiny")["pid"])
+    processes = [first.pid, *(child.pid for child in first.children(recursive=True))]
+    assert len(processes) >= 3, "the keeper, the server, and what the server started"
+    with engines.talk("tiny") as http:
+        asked = {"model": "tiny", "messages": HELLO, "max_tokens": 4}
+        assert http.post(CHAT, json=asked).json()["usage"]["completion_tokens"] <= 4
+    os.kill(engines.process.pid, signal.SIGKILL)
+    engines.process.wait()
+    until(lambda: not any(lives(pid) for pid in processes), 20)
