@@ -177,6 +177,9 @@ def talk() -> Behaviour:
     def behave(exchange: Exchange) -> None:
         if exchange.path == "/v1/embeddings":
             exchange.send(200, vectors(exchange.body["input"]))
+        elif exchange.path == "/v1/rerank":
+            rows = [{"index": n, "relevance_score": 1.0 / (n + 1)} for n in range(len(exchange.body["documents"]))]
+            exchange.send(200, {"results": rows, "usage": USAGE})
         elif exchange.path == "/v1/completions" and not exchange.body.get("stream"):
             choice = {"index": 0, "text": "Hello there", "finish_reason": "stop", "logprobs": None}
             exchange.send(200, {"id": "cmpl-1", "object": "text_completion", "created": 17, "choices": [choice],
