@@ -183,6 +183,10 @@ def _accepted(response: httpx.Response) -> None:
 def _reached() -> Iterator[None]:
     try:
         yield
+    except httpx.ReadTimeout as error:
+        raise Refused(
+            f"no word within {SILENCE_SECONDS:g} s", "serve it with less context, or on more cores"
+        ) from error
     except httpx.TransportError as error:
         raise Unavailable(
             f"the engine went away ({error or type(error).__name__})", "see its log; load the model and try again"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from appliance.cli.exercises import exercises
 from appliance.errors import UsageError
+from models import talk as talk_module
 from models.admission import NEEDS, ORDER, admit, to_try
 from models.card import TASKS, Card
 from models.reading import leaked_mark, loops, mismatch
@@ -140,6 +142,15 @@ def test_an_engine_that_goes_away_fails_what_was_still_to_be_tried(model: Script
     score = tried(model)
     assert "went away" in said(score, "no_loops") and said(score, "context").startswith("not tried: the engine went")
     assert score.passed("chat") and score.tasks == ()
+
+
+def test_an_engine_that_says_nothing_for_too_long_fails_that_check_alone(
+    model: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(talk_module, "SILENCE_SECONDS", 0.5)
+    model.deaf = lambda body: "secret word" in str(body) and bool(time.sleep(0.8) or True)
+    score = tried(model)
+    assert said(score, "context") == "no word within 0.5 s" and score.passed("verdict")
 
 
 def test_a_template_without_tools_is_not_asked_for_them(model: Scripted) -> None:
