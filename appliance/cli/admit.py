@@ -75,7 +75,9 @@ def _tried(box: Box, card: Card, tasks: tuple[str, ...]) -> Score:
     """The score, from the engine's own address; what was not loaded before is not loaded afterwards."""
     client = EnginesClient(box.home)
     before = any(row["model"] == card.id and row["engine"] for row in client.engines())
-    client.load(card.id, again=True)
+    # Pinned, so that calls for other models do not make it leave half-way.
+    pinned = any(row["model"] == card.id and row.get("pinned") for row in client.engines())
+    client.load(card.id, again=True, pin=True)
     try:
         row = client.wait_ready(card.id, box.settings.engines.start_seconds + 5, box.say)
         name, authority = row.get("served_as") or card.id, row.get("ca_file") or ""
@@ -85,7 +87,9 @@ def _tried(box: Box, card: Card, tasks: tuple[str, ...]) -> Score:
         finally:
             talk.close()
     finally:
-        if not before:
+        if before:
+            client.load(card.id, pin=pinned)
+        else:
             client.unload(card.id)
 
 

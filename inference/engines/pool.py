@@ -13,7 +13,8 @@ import os
 import secrets
 import threading
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ STOP_SECONDS = 3.0
 """An engine without work ends at once; llama-server told to end in mid-answer stops answering, and does not end."""
 TEND_SECONDS = 1.0
 """Pause between looks for models that nobody has used for long."""
+LOOKS = 5
+"""So many of these looks apart is what is free told anew: nvidia-smi takes a moment."""
 GIB = 1 << 30
 WAITING = "waiting"
 """State in the answer to an order for a model whose place is taken by models that are kept."""
@@ -95,6 +98,7 @@ class Pool:
         self._lock = threading.RLock()
         self._budget = self._settings.threads or len(os.sched_getaffinity(0))
         self.published = home.run / "engines.json"
+        self.devices = home.run / "devices.json"
         self.scratch = home.run / "engines"
         self._seating = Seating(self._registry, settings, kinds, self.scratch)
 
@@ -233,7 +237,6 @@ class Pool:
 
     def _leave(self, id: str) -> dict[str, Any]:
         self._loaded[id].unloading = True
-        self._loaded[id].makes_room_for = ""
         self._supervisor.stop(id)
         return self._row(self._supervisor.status(id))
 
@@ -328,7 +331,13 @@ class Pool:
                 self._refused[id] = f"others have left, but somebody took their place: {plan.fit.reason}"
 
     def _tend_until(self, over: threading.Event) -> None:
-        while not over.wait(TEND_SECONDS):
+        for n in count():
+            if n % LOOKS == 0:
+                with contextlib.suppress(OSError):  # a full disk: told again later
+                    write_private(self.devices, json.dumps(asdict(self._look())) + "\n")
+            if over.wait(TEND_SECONDS):
+                self.devices.unlink(missing_ok=True)
+                return
             for id in self._idle():
                 with self._lock, contextlib.suppress(NotFound):
                     self.unload(id)

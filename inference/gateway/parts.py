@@ -16,6 +16,7 @@ from inference.gateway.desk import Desk
 from inference.gateway.episodes import Episodes
 from inference.gateway.faults import ApiError
 from inference.gateway.kept import Kept
+from inference.gateway.machine import Machine
 from inference.gateway.measure import Measure
 from inference.gateway.metrics import Metrics
 from inference.gateway.surroundings import Surroundings
@@ -51,6 +52,8 @@ class Parts:
         surroundings = Surroundings(home, settings, metrics.rules_refused.inc)
         upstream = Upstream(settings.gateway.request_timeout_seconds)
         caller = Caller(surroundings, EnginesClient(home, timeout=ENGINES_SECONDS), upstream, metrics, settings)
+        files = home.run / "engines.json", home.run / "devices.json"
+        metrics.registry.register(Machine(*files, caller.turns.lines))
         watch = Watch(settings.gateway.request_timeout_seconds, settings.gateway.drain_seconds)
         kept = Kept(settings.gateway.responses_kept)
         measure = Measure(surroundings, upstream)

@@ -184,6 +184,10 @@ class Turns:
         told, self._used, self._told = sorted(self._used), set(), now
         return told
 
+    def lines(self) -> dict[str, int]:
+        """How many calls stand in each line."""
+        return {model: self.waiting(model) for model in self._lines}
+
     def waiting(self, model: str) -> int:
         """How many calls stand in line for a model."""
         line = self._lines.get(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -217,3 +218,24 @@ def test_what_would_fit_is_told_beside_the_loaded_models_and_without_those_that_
             assert told["longest_context"]["1"] == 0
             assert told["longest_context_alone"]["1"] == (0 if len(pins) == 2 else 2048)
         assert outlook(seating.candidate(registry.get("a")), FOR_TWO, pool.rows())["fits"], "its own place is free"
+
+
+def test_what_is_free_is_published_while_the_process_runs(start: Start, home: Home) -> None:
+    with start() as pool:
+        until(pool.devices.exists)
+        assert json.loads(pool.devices.read_text()) == {"ram": 10 * GIB, "ram_total": 16 * GIB, "gpus": []}
+    assert not pool.devices.exists()
+
+
+def test_a_model_called_back_by_a_person_does_not_hold_up_who_waits_for_its_place(start: Start) -> None:
+    kind = Heavy()
+    with start(kind, b={"cost": 0.1}) as pool:
+        for id in "ab":
+            pool.load(id)
+            ready(pool, id)
+        kind.work.add("b")
+        pool.load("c")
+        pool.unload("b")
+        assert pool.load("b")["state"] in ("ready", "draining")
+        kind.work.clear()
+        assert ready(pool, "c")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -96,3 +97,6 @@ def test_mixed_load_on_two_models_causes_few_swaps_and_starves_nobody(gateway: G
     # In the order of arrival nearly every call would need a swap. A turn ends by its time, or a second after work does.
     assert len(seen.pids) <= 2 + time.monotonic() - began and len(seen.pids) <= len(calls) / 6
     assert max(waited) < 60
+    told = gateway.http.get("/metrics").text
+    assert re.search(r'appliance_engine_state\{model="(left|right)",state="ready"\} 1\.0', told)
+    assert re.search(r"^appliance_ram_free_bytes \S+$", told, re.MULTILINE)
