@@ -19,6 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -126,7 +128,7 @@ async def client(port: int, request: bytes, stream: bool, until: float, times: l
             times.append(time.perf_counter() - began)
             await reader.readuntil(b"0\r\n\r\n")
         else:
-            await reader.readexactly(length_in(head))
+            await (reader.readexactly(length) if (length := length_in(head)) else reader.readuntil(b"0\r\n\r\n"))
             times.append(time.perf_counter() - began)
         if b"connection: close" in head.lower():  # llama-server's way after a hundred calls
             writer.close()
@@ -147,16 +149,24 @@ def measure(way: Way, path: str, body: dict[str, Any], clients: int, seconds: fl
     asyncio.run(run())
 
 
+def measured(
+    ways: Sequence[Way], path: str, body: dict[str, Any], clients: int, options: argparse.Namespace
+) -> list[Way]:
+    """All ways in turns, after a short warm-up of each."""
+    fresh = [Way(way.port, way.key) for way in ways]
+    for way in fresh:
+        measure(way, path, body, clients, 0.3)
+        way.times.clear(), way.rates.clear()
+    for _ in range(options.rounds):
+        for way in fresh:
+            measure(way, path, body, clients, options.seconds)
+    return fresh
+
+
 def compare(name: str, ways: tuple[Way, Way], path: str, body: dict[str, Any], options: argparse.Namespace) -> None:
-    """Both ways in turns, after a short warm-up of each, for every number of clients."""
+    """Directly and through the gateway, for every number of clients."""
     for clients in (1, 16):
-        direct, through = (Way(way.port, way.key) for way in ways)
-        for way in (direct, through):
-            measure(way, path, body, clients, 0.3)
-            way.times.clear(), way.rates.clear()
-        for _ in range(options.rounds):
-            for way in (direct, through):
-                measure(way, path, body, clients, options.seconds)
+        direct, through = measured(ways, path, body, clients, options)
         cells = [f"{name}, {clients} client{'s' * (clients > 1)}".ljust(34)]
         for part in (0.5, 0.99):
             a, b = direct.quantile(part), through.quantile(part)
@@ -165,25 +175,30 @@ def compare(name: str, ways: tuple[Way, Way], path: str, body: dict[str, Any], o
         print("  ".join(cells), flush=True)
 
 
-def against_mock(options: argparse.Namespace) -> None:
-    """Chat, whole and streamed, with an engine that takes no time."""
+@contextmanager
+def mock_engine() -> Iterator[int]:
+    """The mock in a process of its own; its port."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     mock = context.Process(target=serve_mock, args=(theirs,), daemon=True)
     mock.start()
-    engine = ours.recv()
-    chat = {"model": CODER, "messages": [{"role": "user", "content": "Hello?"}]}
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            home = make_home(Path(folder))
-            publish(home, {CODER: f"http://127.0.0.1:{engine}"})
-            with running_gateway(home) as gateway:
-                ways = Way(engine, "none"), Way(gateway.port, gateway.key)
-                compare("mock: whole answer", ways, "/v1/chat/completions", {**chat, "stream": False}, options)
-                compare("mock: first piece", ways, "/v1/chat/completions", {**chat, "stream": True}, options)
+        yield ours.recv()
     finally:
         mock.terminate()
         mock.join()
+
+
+def against_mock(options: argparse.Namespace) -> None:
+    """Chat, whole and streamed, with an engine that takes no time."""
+    chat = {"model": CODER, "messages": [{"role": "user", "content": "Hello?"}]}
+    with mock_engine() as engine, tempfile.TemporaryDirectory() as folder:
+        home = make_home(Path(folder))
+        publish(home, {CODER: f"http://127.0.0.1:{engine}"})
+        with running_gateway(home) as gateway:
+            ways = Way(engine, "none"), Way(gateway.port, gateway.key)
+            compare("mock: whole answer", ways, "/v1/chat/completions", {**chat, "stream": False}, options)
+            compare("mock: first piece", ways, "/v1/chat/completions", {**chat, "stream": True}, options)
 
 
 def against_embedder(options: argparse.Namespace) -> None:
