@@ -15,8 +15,8 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -49,24 +49,15 @@ class Journal:
         self._handle = os.open(self.file, FLAGS, 0o600)
         self._position = 0
         self._unsynced = False
+        self._turn = Turn(self)
 
-    @contextmanager
-    def turn(self) -> Iterator[Counts]:
-        """The counts as they are now; nobody else changes them meanwhile.
+    def turn(self) -> Turn:
+        """`with` it: the counts as they are now; nobody else changes them meanwhile.
 
         Raises:
-            Unavailable: another process does not give the lock back, or the file cannot be read.
+            Unavailable: another process does not give the lock back, or the file cannot be read or written.
         """
-        self._take_lock()
-        try:
-            self._catch_up()
-            yield self.counts
-        except OSError as error:
-            raise Unavailable(
-                f"cannot count what keys use in {self.file}: {error.strerror}", "free space, or mend the disk"
-            ) from error
-        finally:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
+        return self._turn
 
     def append(self, *records: Record) -> None:
         """Write records and take them over; only within a turn. Raises OSError when the disk does not take them."""
@@ -117,6 +108,23 @@ class Journal:
         os.close(self._handle)
         os.close(self._lock)
 
+    def give_back(self, error: BaseException | None) -> None:
+        """Let others have the lock. Raises Unavailable for an OSError."""
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+        if isinstance(error, OSError):
+            raise Unavailable(
+                f"cannot count what keys use in {self.file}: {error.strerror}", "free space, or mend the disk"
+            ) from error
+
+    def take(self) -> None:
+        """Take the lock and take over what others have written. Raises Unavailable."""
+        self._take_lock()
+        try:
+            self._catch_up()
+        except BaseException as error:
+            self.give_back(error)
+            raise
+
     def _take_lock(self) -> None:
         until = 0.0
         while True:
@@ -154,6 +162,20 @@ class Journal:
             os.ftruncate(self._handle, self._position + whole)
         take_over(self.counts, raw[:whole])
         self._position += whole
+
+
+class Turn:
+    """The lock of a journal, held inside `with`. A class, as this lies on the way of every call."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def __enter__(self) -> Counts:
+        self._journal.take()
+        return self._journal.counts
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._journal.give_back(error)
 
 
 def _read(handle: int, start: int, end: int) -> bytes:

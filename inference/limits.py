@@ -202,6 +202,8 @@ def next_month(now: float) -> float:
 def rate_headers(count: KeyCount, limits: Limits, now: float) -> dict[str, str]:
     """`x-ratelimit-*` as clients of the OpenAI API know them; none for what has no limit."""
     found: dict[str, str] = {}
+    if limits.requests_per_minute is None and limits.tokens_per_minute is None:
+        return found
     count.forget(now)
     reset = f"{max(0.0, count.window[-1].at + WINDOW_SECONDS - now):.3f}s" if count.window else "0s"
     for name, limit, used in (

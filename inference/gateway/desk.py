@@ -39,6 +39,8 @@ REPORT_SECONDS = 0.25
 ROUNDS_TO_SYNC = 4
 GRACE_SECONDS = 60.0
 """Time beyond all time limits after which a call that is still open is taken for lost."""
+Slots = Callable[[str], int]
+"""From a model to the calls that its engine works on at once."""
 CUT_OFF = frozenset({"client_gone", "timeout", "gateway_stopping"})
 """Ends of a call for which its engine has worked in good faith."""
 
@@ -70,8 +72,8 @@ class Desk:
         self._late: list[Record] = []
         """Records that the disk did not take yet."""
 
-    def check_in(self, key: Key, call: Call, slots: int, context: int | None) -> None:
-        """Let a call in, waiting while the gateway is full; slots and context, in tokens, are those of its model.
+    def check_in(self, key: Key, call: Call, slots: Slots, context: int | None) -> None:
+        """Let a call in, waiting while the gateway is full; `context`, in tokens, is its model's.
 
         Raises:
             ApiError: 429 when a limit of the key or a full gateway forbids it; 503 when it cannot be counted.
@@ -88,7 +90,7 @@ class Desk:
                 raise
             log.error("a call without limits is let in uncounted: %s", error.message)
 
-    def _wait(self, key: Key, call: Call, need: Need, slots: int, line: Semaphore) -> None:
+    def _wait(self, key: Key, call: Call, need: Need, slots: Slots, line: Semaphore) -> None:
         began = time.monotonic()
         until = began + self._patience
         with self._metrics.held.track_inprogress():
@@ -107,7 +109,7 @@ class Desk:
             finally:
                 call.away += time.monotonic() - began
 
-    def _try(self, key: Key, call: Call, need: Need, slots: int) -> bool:
+    def _try(self, key: Key, call: Call, need: Need, slots: Slots) -> bool:
         """Reserve what the call may use; False while there is no place. Raises ApiError for a limit of the key."""
         with self._journal.turn() as counts:
             now = self._clock()
@@ -127,10 +129,10 @@ class Desk:
             self._open[id] = call.ticket, call
         return True
 
-    def _no_place(self, counts: Counts, priority: Priority, model: str, slots: int) -> bool:
+    def _no_place(self, counts: Counts, priority: Priority, model: str, slots: Slots) -> bool:
         if len(counts.open) >= self._places[priority]:
             return True
-        return priority is Priority.BATCH and counts.models.get(model, 0) >= slots
+        return priority is Priority.BATCH and counts.models.get(model, 0) >= slots(model)
 
     def settle(self, call: Call, usage: Mapping[str, Any], failure: ApiError | None) -> tuple[int, int]:
         """Write down what a call used; prompt and answer tokens. Safe to call again: the first time counts."""

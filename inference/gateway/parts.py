@@ -71,15 +71,19 @@ class Parts:
     def check_in(self, key: Key, call: Call) -> None:
         """The call begins, if its key's limits and the gateway's places allow it. Raises ApiError (429, 503)."""
         try:
-            row, entry = self.surroundings.engine(call.first_choice), self.surroundings.card(call.first_choice)
-            slots = row.slots if row and row.slots else self.settings.engines.slots
-            self.desk.check_in(key, call, slots, entry.context_tokens if entry else None)
+            entry = self.surroundings.card(call.first_choice)
+            self.desk.check_in(key, call, self._slots, entry.context_tokens if entry else None)
         except BaseException as error:
             self.watch.leave(call.trip)
             if isinstance(error, ApiError):
                 self.metrics.errors.labels(call.path, error.code).inc()
             raise
         self.metrics.in_flight.inc()
+
+    def _slots(self, model: str) -> int:
+        """Calls that a model's engine works on at once."""
+        row = self.surroundings.engine(model)
+        return row.slots if row and row.slots else self.settings.engines.slots
 
     def first_byte(self, call: Call) -> None:
         """The answer begins: note how long that took, and how much of it was our own doing."""

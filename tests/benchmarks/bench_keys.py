@@ -42,7 +42,7 @@ def measure(folder: Path, limits: Limits, calls: int) -> list[float]:
     for n in range(calls):
         call = Call(str(n), "/v1/chat/completions", prepared, decision, Trip(-1, 1e12))
         began = call.engine_since = time.perf_counter()
-        desk.check_in(key, call, 4, 4096)
+        desk.check_in(key, call, lambda model: 4, 4096)
         desk.settle(call, USAGE, None)
         desk.headers(key)
         times.append(time.perf_counter() - began)

@@ -52,7 +52,7 @@ class Office:
 
     def enter(self, who: Key, made: Call | None = None, slots: int = 4) -> Call:
         made = made or call()
-        self.desk.check_in(who, made, slots, 4096)
+        self.desk.check_in(who, made, lambda model: slots, 4096)
         return made
 
     def enters(self, who: Key, made: Call | None = None, slots: int = 4) -> gevent.Greenlet:
