@@ -50,9 +50,10 @@ def of_rows(rows: Any) -> list[Sample]:
         model = str(row["model"])
         found.append(("engine_state", (model, str(row["state"])), 1.0))
         found.append(("engine_restarts", (model,), float(row["restarts"])))
-        if row["ram_bytes"]:
-            found.append(("engine_memory_bytes", (model, "ram"), float(row["ram_bytes"])))
-        found += [("engine_memory_bytes", (model, f"gpu{n}"), float(taken)) for n, taken in row["gpu_bytes"].items()]
+        if taken := row.get("ram_bytes"):
+            found.append(("engine_memory_bytes", (model, "ram"), float(taken)))
+        gpus = row.get("gpu_bytes") or {}  # a row of an older version says nothing of memory
+        found += [("engine_memory_bytes", (model, f"gpu{n}"), float(taken)) for n, taken in gpus.items()]
     return found
 
 
