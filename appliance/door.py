@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable, Mapping
@@ -77,7 +78,9 @@ class Service(BaseApplication):  # type: ignore[misc]
         return self._load()
 
     def run(self) -> int:
-        """Serve until SIGTERM or SIGINT. Returns the exit status."""
+        """Serve until SIGTERM or SIGINT, with as many open connections as this machine allows. Returns the status."""
+        allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, allowed))
         try:
             Arbiter(self).run()
         except SystemExit as end:

@@ -12,6 +12,8 @@ from typing import Any
 from appliance.config import Home, Settings
 from appliance.door import Service, listen
 
+MOST_CONNECTIONS = 20_000
+"""Clients keep idle connections: a place costs a few KiB, and without one nobody new is let in."""
 SECONDS_TO_END = 2
 """How long calls may go on after the watch has ended them: for what does not hear it."""
 
@@ -33,6 +35,7 @@ def serve(home: Home, settings: Settings) -> int:
 
     options = {
         "worker_class": "gevent",
+        "worker_connections": MOST_CONNECTIONS,
         "graceful_timeout": math.ceil(settings.gateway.drain_seconds) + SECONDS_TO_END,
         "keepalive": 75,  # longer than clients keep idle connections, so that they close first
         "post_worker_init": _start_the_watch,
