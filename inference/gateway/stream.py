@@ -142,7 +142,7 @@ class Shaper:
         if isinstance(delta, dict):
             both_reasonings(delta)
             if self.must_call:
-                self._keep_call(index, delta, bool(choice.get("finish_reason")))
+                self._keep_call(index, delta, choice.get("finish_reason"))
             if not delta.get("tool_calls"):
                 delta.pop("tool_calls", None)
             else:
@@ -155,13 +155,24 @@ class Shaper:
             self.finished = True
             choice["finish_reason"] = finish_reason(reason, bool(self._calls.get(index)))
 
-    def _keep_call(self, index: int, delta: dict[str, Any], last: bool) -> None:
+    def _keep_call(self, index: int, delta: dict[str, Any], reason: str | None) -> None:
         """Keep the text of a demanded call back until it is whole."""
         kept = self._demanded.get(index, "") + (delta.pop("content", None) or "")
         self._demanded[index] = kept
-        call = call_in(kept, call_id(self._head, index)) if last else None
-        if call:
-            delta["tool_calls"] = [call]
+        if reason:
+            delta["tool_calls"] = demanded_calls(kept, call_id(self._head, index), reason)
+
+
+def demanded_calls(said: str, id: str, reason: str) -> list[dict[str, Any]]:
+    """The call that an answer had to be; none when it was cut off.
+
+    Raises:
+        ValueError: it came to its end and is no call: the engine paid no heed to the schema.
+    """
+    call = call_in(said, id)
+    if call is None and reason == "stop":
+        raise ValueError(f"a tool call was demanded, and the engine wrote {said[:100]!r}")
+    return [call] if call else []
 
 
 def call_id(head: dict[str, Any], n: int) -> str:
@@ -205,8 +216,8 @@ def shape_answer(answer: dict[str, Any], model: str, must_call: bool = False) ->
         both_reasonings(message)
         message.setdefault("content", None)
         if must_call:
-            call = call_in(message.get("content") or "", call_id(answer, n))
-            message |= {"content": None, "tool_calls": [call] if call else []}
+            said, reason = message.get("content") or "", choice.get("finish_reason") or "stop"
+            message |= {"content": None, "tool_calls": demanded_calls(said, call_id(answer, n), reason)}
         if not message.get("tool_calls"):
             message.pop("tool_calls", None)
         for position, call in enumerate(message.get("tool_calls", [])):

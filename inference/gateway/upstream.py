@@ -88,6 +88,7 @@ class Upstream:
         A kept connection that the engine closed just now is no failure: the call goes out again on a new one.
         """
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        headers |= {"x-request-id": trip.id} if trip.id else {}
         kept = self._take(url)
         if kept is not None:
             try:

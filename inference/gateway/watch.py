@@ -26,7 +26,9 @@ GONE, OVERDUE, STOPPING = "gone", "overdue", "stopping"
 class Trip:
     """One call in flight."""
 
-    def __init__(self, handle: int, deadline: float) -> None:
+    def __init__(self, handle: int, deadline: float, id: str = "") -> None:
+        """`id` is the request's, which the engine is told too."""
+        self.id = id
         self.handle = handle
         self.deadline = deadline
         self.ended = ""
@@ -75,10 +77,10 @@ class Watch:
         """Called while the process stops and no call is in flight."""
         self._stopping_since: float | None = None
 
-    def enter(self, client: socket.socket | None) -> Trip:
+    def enter(self, client: socket.socket | None, request_id: str = "") -> Trip:
         """A call begins; `client` is its connection."""
         handle = client.fileno() if client is not None else -1
-        trip = Trip(handle, time.monotonic() + self._seconds)
+        trip = Trip(handle, time.monotonic() + self._seconds, request_id)
         self._trips[id(trip)] = trip
         if handle >= 0:
             self._poll.register(handle, select.POLLRDHUP)

@@ -237,6 +237,26 @@ def test_a_request_id_of_the_client_is_kept_and_a_bad_one_replaced(gateway: Gate
     assert len(gateway.http.get("/healthz", headers={"x-request-id": "a b"}).headers["x-request-id"]) == 32
 
 
+def test_the_engine_and_the_usage_line_have_the_request_id_too(gateway: Gateway, engine: MockEngine) -> None:
+    gateway.http.headers["x-request-id"] = "abc-2"
+    try:
+        assert chat(gateway).headers["x-request-id"] == "abc-2"
+    finally:
+        del gateway.http.headers["x-request-id"]
+    assert engine.asked[0].headers["x-request-id"] == "abc-2"
+    assert eventually(lambda: gateway.usage()[-1]["id"] == "abc-2")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_engine_that_pays_no_heed_to_a_demanded_call_is_an_error_and_not_an_empty_answer(
+    gateway: Gateway, stream: bool
+) -> None:
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+    response = chat(gateway, tools=tools, tool_choice="required", stream=stream)
+    assert "a tool call was demanded, and the engine wrote 'Hello there'" in response.text.replace('\\"', "")
+    assert stream or response.status_code == 502
+
+
 def test_usage_is_written_for_each_call_without_what_was_said(gateway: Gateway) -> None:
     before = len(gateway.usage())
     secret = [{"role": "user", "content": "the-secret-prompt"}]

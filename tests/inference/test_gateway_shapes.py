@@ -164,8 +164,17 @@ def test_trap_13_reasoning_goes_by_both_names() -> None:
 def test_a_demanded_call_that_was_cut_off_is_no_call() -> None:
     made = shaped(delta(content='{"name": "f", "argu'), delta("length"), must_call=True)
     assert len(made) == 1 and made[0]["choices"][0] == {"index": 0, "delta": {}, "finish_reason": "length"}
-    whole = shape_answer(whole_answer('{"name": "f", "argu'), "m", must_call=True)["choices"][0]["message"]
+    answer = whole_answer('{"name": "f", "argu')
+    answer["choices"][0]["finish_reason"] = "length"
+    whole = shape_answer(answer, "m", must_call=True)["choices"][0]["message"]
     assert whole["content"] is None and "tool_calls" not in whole
+
+
+def test_a_demanded_call_that_came_to_its_end_and_is_none_is_unreadable() -> None:
+    with pytest.raises(ValueError, match="demanded"):
+        shaped(delta(content="Hello"), delta("stop"), must_call=True)
+    with pytest.raises(ValueError, match="demanded"):
+        shape_answer(whole_answer("Hello"), "m", must_call=True)
 
 
 def test_definitions_of_demanded_tools_keep_apart() -> None:
