@@ -46,7 +46,7 @@ def answer_call(parts: Parts, path: str) -> Response:
     call = Call(
         id=g.request_id, path=path, prepared=prepared, decision=decision, about=about(prepared, door.task), asked=asked,
         episode=episode,
-        trip=parts.watch.enter(request.environ.get("gunicorn.socket")), started=g.started,
+        trip=parts.watch.enter(request.environ.get("gunicorn.socket"), g.request_id), started=g.started,
     )  # fmt: skip
     g.call = call
     parts.check_in(g.key, call)
@@ -96,7 +96,7 @@ def count_tokens(parts: Parts) -> Response:
     decision = route(parts, g.key, asked, episode_of_request(asked.task))
     g.route = decision.summary
     decision.require()
-    trip = parts.watch.enter(request.environ.get("gunicorn.socket"))
+    trip = parts.watch.enter(request.environ.get("gunicorn.socket"), g.request_id)
     try:
         tokens, counted = parts.measure.tokens(prepared, decision, trip)
     finally:
