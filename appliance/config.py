@@ -48,6 +48,11 @@ class GatewaySettings(Section):
     drain_seconds: float = Field(
         10.0, ge=0, description="how long answers may go on once the gateway is told to stop, in seconds"
     )
+    cooldown_seconds: float = Field(
+        1.0, ge=0, description="how long an engine that was lost or busy is avoided when another can answer, in seconds"
+    )
+    circuit_failures: int = Field(6, ge=0, description="failures in a row that stop calls to a model; 0 means never")
+    circuit_seconds: float = Field(15.0, gt=0, description="how long they stop before one may try again, in seconds")
     policy_days: float = Field(14.0, gt=0, description="age at which a learned policy is used no longer, in days")
     episodes_kept: int = Field(
         10000, ge=0, description="episodes (`x-appliance-episode`) whose model is kept in memory; 0 keeps none"

@@ -1,14 +1,18 @@
 """Finds a candidate that answers. The only retry loop of the gateway.
 
 For each candidate in the router's order: wait until its engine is ready (asking for it to be loaded) and until it is
-this call's turn (see `turns`), send the call, send it again when the engine was lost or busy, then go to the next
+this call's turn (see `turns`), send the call, send it again as the rule's retry policy says, then go to the next
 candidate. What the engine refuses as wrong (a prompt that is too long, a bad schema) ends the loop at once: no other
-try would help.
+try would help. So does the first byte that went out to the client: after it nothing is sent again.
+
+Four scopes: a retry is one call's, to the same model; a fallback is one call's, to the next; a cool-down is one
+engine's, for all calls (`cooling`); a breaker is one model's, and refuses (`circuits`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +27,8 @@ from appliance.errors import FactoryError, LimitExceeded, NotFound, Unavailable,
 from inference.asked import RouteRequest
 from inference.engines.client import EnginesClient
 from inference.gateway.chat import Prepared
+from inference.gateway.circuits import Circuits
+from inference.gateway.cooling import Cooling
 from inference.gateway.episodes import Episode
 from inference.gateway.faults import ApiError, from_engine
 from inference.gateway.metrics import Metrics
@@ -31,11 +37,13 @@ from inference.gateway.turns import Turns, Waiter
 from inference.gateway.upstream import LOST, Answer, Upstream
 from inference.gateway.watch import Trip
 from inference.router import Decision
+from inference.rules import BUSY, FAILED, Retry
+from inference.rules import LOST as AWAY
 
-BACKOFF_SECONDS = 0.1
 RETRY_AFTER = 5
-AGAIN = frozenset({429, 500, 502, 503, 504})
-"""Answers of an engine after which the same call may succeed."""
+LOOK_SECONDS = 0.1
+AGAIN: Mapping[int, str] = {429: BUSY, 503: BUSY, 500: FAILED, 502: FAILED, 504: FAILED}
+"""Answers of an engine after which the same call may succeed, and what they are in a rule's retry policy."""
 
 T = TypeVar("T")
 
@@ -109,8 +117,10 @@ class Caller:
         self._engines = engines
         self._upstream = upstream
         self._metrics = metrics
-        self._retries = settings.gateway.retries
+        self._retry = Retry(times=settings.gateway.retries)
         self._queue_seconds = settings.gateway.queue_seconds
+        self.cooling = Cooling(settings.gateway.cooldown_seconds)
+        self.circuits = Circuits(settings.gateway.circuit_failures, settings.gateway.circuit_seconds)
         self.turns = Turns(settings.gateway.turn_seconds, settings.gateway.queue_seconds)
 
     def answer(self, call: Call, read: Callable[[Answer], T]) -> T:
@@ -119,7 +129,8 @@ class Caller:
         Raises:
             ApiError: refused, or no candidate answered.
         """
-        until = time.monotonic() + self._queue_seconds
+        patience = call.decision.queue_seconds
+        until = time.monotonic() + (self._queue_seconds if patience is None else patience)
         failure: ApiError | None = None
         for model in call.decision.candidates:
             if call.pinned and model != call.model:
@@ -139,25 +150,57 @@ class Caller:
         raise failure
 
     def _ask(self, call: Call, until: float, read: Callable[[Answer], T]) -> T:
-        failure: ApiError | None = None
-        for attempt in range(self._retries + 1):
-            if attempt:
-                self._metrics.retries.labels(call.model).inc()
-                self._pause(call, BACKOFF_SECONDS * 2 ** (attempt - 1))
+        """The answer of the call's model, asked as often as the retry policy allows."""
+        retry = call.decision.retry or self._retry
+        self._let_cool(call, until)
+        for attempt in range(retry.times + 1):
             call.engine_since = 0.0
             row = self._ready(call, until)
+            if wait := self.circuits.enter(call.model, row.mark):
+                raise resting(call.model, wait, self.circuits.open()[call.model].why)
             try:
-                return self._once(call, row, read)
+                made = self._once(call, row, read)
+                self.circuits.answered(call.model)
+                if attempt:  # what this call was told before is over
+                    self.cooling.end(call.model)
+                return made
             except LOST as error:
                 call.trip.check()
                 if isinstance(error, ConnectionRefusedError):
                     self._surroundings.suspect(row)
                 self._upstream.forget(row.url)
-                failure = lost(call.model, error)
-            except _Busy as error:
-                failure = error.failure
-        assert failure is not None
-        raise failure
+                tried = _Again(lost(call.model, error), AWAY)
+            except _Again as error:
+                tried = error
+            except ApiError:
+                self.circuits.answered(call.model)
+                raise
+            self._note(row, tried)
+            pause = max(retry.pause_seconds * 2**attempt, tried.after or 0.0)
+            late = time.monotonic() + pause >= until and tried.after is not None
+            if call.pinned or attempt == retry.times or tried.kind not in retry.on or late:
+                break
+            self._metrics.retries.labels(call.model).inc()
+            self._pause(call, pause)
+        raise tried.failure
+
+    def _note(self, row: Row, tried: _Again) -> None:
+        """What this failure means for other calls."""
+        if tried.kind == BUSY:
+            self.circuits.answered(row.model)
+        else:
+            self.circuits.failed(row.model, row.mark, tried.failure.message)
+        if tried.kind in (AWAY, BUSY):
+            self.cooling.cool(row.model, row.mark, tried.after)
+
+    def _let_cool(self, call: Call, until: float) -> None:
+        """Wait out a cool-down of the call's engine. Raises ApiError (503) when another candidate can answer now."""
+        while (row := self._surroundings.engine(call.model)) and (left := self.cooling.left(call.model, row.mark)):
+            if self._another_is_ready(call):
+                raise unready(call.model, "it is left alone for a moment")
+            if time.monotonic() >= until:
+                return
+            self._pause(call, min(left, LOOK_SECONDS))
 
     def _once(self, call: Call, row: Row, read: Callable[[Answer], T]) -> T:
         body = call.prepared.for_model(row.served_as)
@@ -176,7 +219,7 @@ class Caller:
         finally:
             call.away += time.perf_counter() - began
         if answer.status in AGAIN and failure.status != 400:
-            raise _Busy(failure)
+            raise _Again(failure, AGAIN[answer.status], answer.retry_after)
         raise failure
 
     def _token(self, row: Row) -> str:
@@ -229,17 +272,27 @@ class Caller:
     def _another_is_ready(self, call: Call) -> bool:
         """Whether a candidate after this one could answer now."""
         later = call.decision.candidates[call.decision.candidates.index(call.model) + 1 :]
-        rows = [] if call.pinned else [self._surroundings.engine(model) for model in later]
-        return any(row is not None and row.state == "ready" for row in rows)
+        return not call.pinned and any(map(self._is_well, later))
+
+    def _is_well(self, model: str) -> bool:
+        row = self._surroundings.engine(model)
+        if row is None or row.state != "ready":
+            return False
+        return not self.cooling.left(model, row.mark) and not self.circuits.wait(model, row.mark)
+
+    def warnings(self) -> list[str]:
+        """Models that no call is sent to now, in words."""
+        return [f"no call is sent to {model} for now: it failed {one.failures} times in a row, last: {one.why}"
+                for model, one in self.circuits.open().items()]  # fmt: skip
 
     def _ask_to_load(self, model: str) -> str:
         """Ask for the model; what is in the way for now, in words. Raises ApiError when waiting is in vain."""
         rows = self._surroundings.engines()
         keep = self.turns.keep(model, {name: (row.state, row.mark) for name, row in rows.items()})
-        wait_for: list[str] = []
         try:
             answer = self._engines.load(model, keep=keep)
             wait_for = list(answer.get("wait_for", ()))
+            self.turns.answered(model, wait_for)
             return str(answer.get("reason", "")) if wait_for else ""
         except (NotFound, LimitExceeded, VerificationFailed) as error:
             raise unready(model, f"{error.message} ({error.hint})") from error
@@ -247,8 +300,6 @@ class Caller:
             if error.__cause__ is None:  # the engines process answered, and said no
                 raise unready(model, f"{error.message} ({error.hint})") from error
             return error.message
-        finally:
-            self.turns.answered(model, wait_for)  # after a refusal, nobody is kept from their turn for it
 
     def _tell(self) -> None:
         """Now and then, let the engines process know which models are in use."""
@@ -265,12 +316,22 @@ class Caller:
         call.trip.check()
 
 
-class _Busy(Exception):
-    """An engine answered that it cannot answer now."""
+class _Again(Exception):
+    """A try failed in a way that another one may not."""
 
-    def __init__(self, failure: ApiError) -> None:
+    def __init__(self, failure: ApiError, kind: str, after: float | None = None) -> None:
         super().__init__(failure.message)
         self.failure = failure
+        self.kind = kind
+        """What happened, as a rule's retry policy calls it."""
+        self.after = after
+        """Seconds the engine asked to be left alone for."""
+
+
+def resting(model: str, wait: float, why: str) -> ApiError:
+    """The model failed too often; it is not asked."""
+    said = f"the model {model} failed too often and is left alone for {math.ceil(wait)} s (last: {why})"
+    return ApiError(503, said, "model_resting", retry_after=math.ceil(wait), final=True)
 
 
 def unready(model: str, why: str) -> ApiError:

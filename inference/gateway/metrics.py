@@ -30,6 +30,8 @@ class Metrics:
         self.retries = counter("retries_total", "Calls sent again to the same model", "model")
         self.fallbacks = counter("fallbacks_total", "Calls taken to the next candidate")
         self.routes = counter("routes_total", "Decisions of the router", "rule", "outcome")
+        self.cooling = gauge("cooling", "Engines that were lost or busy a moment ago and are avoided")
+        self.circuits_open = gauge("circuits_open", "Models that failed too often and get no calls for a while")
         self.rules_refused = counter("rules_refused_total", "Rules files that were not taken over")
         self.rules_stale = gauge("rules_stale", "1 while the rules file cannot be used")
         self.policy_in_use = gauge("policy_in_use", "1 while a learned policy is used, 0 while rules decide alone")

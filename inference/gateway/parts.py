@@ -59,6 +59,8 @@ class Parts:
         measure = Measure(surroundings, upstream)
         desk = Desk(Journal(home.spool, gevent.sleep), Alive(home.run), settings.gateway, metrics)
         episodes = Episodes(settings.gateway.episodes_kept)
+        metrics.cooling.set_function(lambda: float(caller.cooling.count()))
+        metrics.circuits_open.set_function(lambda: float(len(caller.circuits.open())))
         metrics.rules_stale.set_function(lambda: float(surroundings.stale))
         metrics.policy_in_use.set_function(lambda: float(surroundings.learned.policy is not None))
         return cls(settings, surroundings, caller, watch, metrics, UsageLog(home.spool), kept, measure, desk, episodes)

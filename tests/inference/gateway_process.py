@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def publish(home: Home, urls: Mapping[str, str], state: str = "ready") -> None:
         if not key_file.exists():
             key_file.write_text(f"engine-key-of-{model}\n")
         rows.append(
-            {"model": model, "state": state, "pid": 1, "since": "2026-01-01T00:00:00+00:00", "restarts": 0,
+            {"model": model, "state": state, "pid": 1, "since": datetime.now(UTC).isoformat(), "restarts": 0,
              "reason": "", "next_try": None, "engine": "mock", "url": url, "api_key_file": str(key_file),
              "context_tokens": 4096, "slots": 4, "threads": 1}
         )  # fmt: skip
