@@ -53,8 +53,9 @@ class ProcessSpec:
     log: Path
     probe: Callable[[], bool]
     """True when it is ready to serve. Called in a thread of its own while it starts; must end within seconds."""
-    env: Mapping[str, str] | None = None
-    """The whole environment; None means the supervisor's own."""
+    env: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None
+    """The whole environment, made anew for each start after the command if it is a function; None means the
+    supervisor's own."""
     patience: Patience = field(default_factory=Patience)
     death_signal: int = signal.SIGKILL
     """Sent by the kernel should the supervisor die without stopping it."""
@@ -272,7 +273,8 @@ class Supervisor:
             if argv is None:
                 entry.child = Elsewhere()
             else:
-                entry.child = Child(argv, spec.env, spec.log, spec.death_signal, spec.telling, spec.explain)
+                env = spec.env() if callable(spec.env) else spec.env
+                entry.child = Child(argv, env, spec.log, spec.death_signal, spec.telling, spec.explain)
         except OSError as error:
             entry.spawn_failure = f"cannot be started: {error.strerror or error}"
         except FactoryError as error:  # its command cannot be made now: the server was uninstalled, say
@@ -299,11 +301,12 @@ class Supervisor:
 
     def _status(self, entry: _Entry) -> Status:
         life, child = entry.life, entry.child
+        phase = Phase.DRAINING if life.renew and life.phase is Phase.READY else life.phase
         next_try = None
         if life.next_try is not None:
             next_try = self._clock.now() + timedelta(seconds=life.next_try - self._clock.monotonic())
         return Status(
-            entry.spec.name, life.phase, child.pid if child else None, entry.since, life.restarts, life.reason, next_try
+            entry.spec.name, phase, child.pid if child else None, entry.since, life.restarts, life.reason, next_try
         )
 
     def _pause(self) -> None:

@@ -20,6 +20,8 @@ from models.copying import unfinished
 from models.importing import Imported, import_model
 from models.registry import BytesDone, Registry, quiet
 
+NOT_SHOWN = frozenset({"model", "api_key_file", "use", "log"})
+"""Of an engine's row: its name is above already, keys are nobody's business, the others have lines of their own."""
 OUTCOMES = {
     "added": "imported",
     "updated": "was here already; its card is updated",
@@ -71,16 +73,29 @@ def show_model(box: Box, name: str) -> None:
     card = registry.find(name)
     rows = _loaded(box)
     engine = next((row for row in rows if row["model"] == card.id), None)
+    look = EnginesClient(box.home).look(card.id) if engine and engine["engine"] else {}
+    engine = look or engine
     data = {**_as_json(card), "path": str(registry.path(card)), "engine": engine, "fit": fit.fit_of(box, card, rows)}
     flat = {key: value for key, value in data.items() if key not in ("engine", "files", "score", "fit")}
     flat["files"] = [f"{part.name} ({part.size_bytes / 1e6:,.1f} MB)" for part in card.parts]
     flat["score"] = admit.in_words(card)
     if engine:
-        flat |= {
-            f"engine {key}": value for key, value in engine.items() if key not in ("model", "api_key_file") and value
-        }
+        flat |= {f"engine {key}": value for key, value in engine.items() if key not in NOT_SHOWN and value}
     lines = [f"{key:<18} {_in_words(value)}" for key, value in flat.items()]
-    box.emit(data, "\n".join([*lines, *fit.in_words(data["fit"])]))
+    box.emit(data, "\n".join([*lines, *fit.in_words(data["fit"]), *_taken(look)]))
+
+
+def _taken(look: dict[str, Any]) -> list[str]:
+    """What a loaded model's engine takes now, and the end of its log."""
+    if not look:
+        return []
+    use, gpus = look["use"], sum(look["use"]["gpu_bytes"].values())
+    takes = f"{use['ram_bytes'] / 1e6:,.0f} MB of RAM, {use['cores']:g} cores"
+    return [
+        f"takes now: {takes}" + (f", {gpus / 1e6:,.0f} MB on GPUs" if gpus else ""),
+        *(["the end of its log:"] if look["log"] else []),
+        *(f"  {line}" for line in look["log"]),
+    ]
 
 
 @command.command("import")

@@ -59,6 +59,11 @@ class EnginesClient:
         row: dict[str, Any] = self._call("POST", "/unload", {"model": model})
         return row
 
+    def look(self, model: str) -> dict[str, Any]:
+        """A loaded model's row with `use` (what its engine takes now) and `log` (its last lines). Raises NotFound."""
+        row: dict[str, Any] = self._call("POST", "/look", {"model": model})
+        return row
+
     def wait_ready(self, model: str, seconds: float, progress: Progress | None = None) -> dict[str, Any]:
         """Wait until a loaded model answers; returns its row.
 

@@ -1,7 +1,8 @@
 """The engines' control door: a little HTTP/1.1 with JSON on a Unix socket that only its owner can open.
 
 GET /healthz, GET /engines, POST /load {"model", "again", "context_tokens", "slots", "pin", "keep"},
-POST /unload {"model"}, POST /use {"models"}. All fields of an order but the model may be left out.
+POST /unload {"model"}, POST /look {"model"}, POST /use {"models"}. All fields of an order but the model may be left
+out.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from inference.engines.pool import Pool
 from inference.engines.seating import Options
 
 MAX_BODY = 64 * 1024
+PATHS = "GET /engines, POST /load, POST /unload, POST /look, POST /use"
 STATUS: tuple[tuple[type[FactoryError], int], ...] = (
     (NotFound, 404),
     (UsageError, 400),
@@ -78,9 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
             case "/engines":
                 self._send(200, self.server.pool.rows())
             case _:
-                self._send_error(
-                    NotFound(f"there is no {self.path}", "GET /engines, POST /load, POST /unload, POST /use")
-                )
+                self._send_error(NotFound(f"there is no {self.path}", PATHS))
 
     def do_POST(self) -> None:
         try:
@@ -102,7 +102,9 @@ class _Handler(BaseHTTPRequestHandler):
                 return self.server.pool.load(model, body.get("again") is True, options, _names(body, "keep"))
             case "/unload":
                 return self.server.pool.unload(model)
-        raise NotFound(f"there is no {self.path}", "GET /engines, POST /load, POST /unload, POST /use")
+            case "/look":
+                return self.server.pool.look(model)
+        raise NotFound(f"there is no {self.path}", PATHS)
 
     def _body(self) -> dict[str, Any]:
         length = self.headers.get("Content-Length", "")

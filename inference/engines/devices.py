@@ -62,9 +62,14 @@ def gpus_in(text: str) -> tuple[Gpu, ...]:
     return tuple(found)
 
 
+def nvidia_smi() -> str | None:
+    """The driver's own program; None where there is no driver."""
+    return shutil.which("nvidia-smi", path="/usr/bin:/usr/local/bin:/usr/local/nvidia/bin:/bin")
+
+
 def read_gpus() -> tuple[Gpu, ...]:
     """The GPUs of this machine; none without a driver, or when it does not answer."""
-    program = shutil.which("nvidia-smi", path="/usr/bin:/usr/local/bin:/bin")
+    program = nvidia_smi()
     if program is None:
         return ()
     argv = [program, f"--query-gpu={','.join(COLUMNS)}", "--format=csv,noheader,nounits"]

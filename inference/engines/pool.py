@@ -13,7 +13,7 @@ import os
 import secrets
 import threading
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,15 @@ from typing import Any
 from appliance.config import Home, Settings
 from appliance.errors import Conflict, FactoryError, LimitExceeded, NotFound
 from appliance.ports import Clock, SystemClock
+from inference.engines.adapters import adapter_row, adapters_of, bases_of, with_adapters
 from inference.engines.devices import Room, private_bytes, read_room
 from inference.engines.engine import Engine, Seat
+from inference.engines.loaded import Loaded, Order, resident
 from inference.engines.openings import free_port, port_is_free, write_private
-from inference.engines.placement import Claim, Place, Plan, Resident, make_room, share_threads, unclaimed
+from inference.engines.placement import Claim, Place, Plan, make_room, share_threads, unclaimed
 from inference.engines.rows import empty_row, full_row
 from inference.engines.seating import AS_SET, Candidate, Look, Options, Seating
+from inference.engines.usage import log_lines, use_of
 from inference.lifecycle import Patience, Phase
 from inference.supervisor import ProcessSpec, Status, Stop, Supervisor
 from models.card import Card
@@ -40,39 +43,8 @@ TEND_SECONDS = 1.0
 """Pause between looks for models that nobody has used for long."""
 LOOKS = 5
 """So many of these looks apart is what is free told anew: nvidia-smi takes a moment."""
-GIB = 1 << 30
 WAITING = "waiting"
 """State in the answer to an order for a model whose place is taken by models that are kept."""
-
-
-@dataclass
-class Loaded:
-    """One model in the pool."""
-
-    candidate: Candidate
-    seat: Seat
-    """As it was last started; without threads before that."""
-    place: Place
-    pinned: bool
-    used: float
-    """When it was last used or became ready, in monotonic seconds."""
-    threads: int = 0
-    """Its share, which the next start takes."""
-    unloading: bool = False
-    makes_room_for: str = ""
-
-    @property
-    def engine(self) -> Engine:
-        return self.candidate.engine
-
-
-@dataclass
-class Order:
-    """A model that is loaded once others have left."""
-
-    candidate: Candidate
-    place: Place
-    leaving: set[str]
 
 
 class Pool:
@@ -154,8 +126,11 @@ class Pool:
             UsageError: its engine cannot serve a model so.
         """
         card = self._registry.find(name)
+        if card.base:
+            return self._load_adapter(card, again, options, keep)
         with self._lock:
             self._refused.pop(name, None)
+            keep = bases_of(keep, self._seats())
             known = self._loaded.get(card.id)
             if known is not None and not known.makes_room_for:
                 row = self._keep_loaded(known, again, options)
@@ -170,7 +145,10 @@ class Pool:
         """Stop serving a model; returns its row at once, mostly `draining`. Raises NotFound when it is not loaded."""
         with self._lock:
             known = name in self._loaded or name in self._orders
-            id = name if known else self._registry.find(name).id
+            card = self._registry.find(name) if not known else None
+            id = card.id if card else name
+            if card and card.base:
+                raise Conflict(f"{id} is served with {card.base}", f"`appliance model unload {card.base}`")
             if order := self._orders.pop(id, None):
                 return empty_row(order.candidate.card.id, Phase.STOPPED, "it was not loaded yet")
             if id not in self._loaded:
@@ -181,9 +159,20 @@ class Pool:
         """Somebody used these models just now, so they are not idle."""
         now = self._clock.monotonic()
         with self._lock:
-            for id in models:
+            for id in bases_of(models, self._seats()):
                 if id in self._loaded:
                     self._loaded[id].used = now
+
+    def look(self, name: str) -> dict[str, Any]:
+        """The row of a model (id or alias), what its engine takes now, and the end of its log; takes a moment.
+
+        Raises NotFound when it is not loaded.
+        """
+        card = self._registry.find(name)
+        row = next((row for row in self.rows() if row["model"] == card.id), None)
+        if row is None:
+            raise NotFound(f"the model {card.id} is not loaded", f"`appliance model load {card.id}`")
+        return {**row, "use": use_of(row["pid"]), "log": log_lines(self._log_of(card.base or card.id))}
 
     def seat(self, id: str) -> Seat:
         """How a loaded model is served now. Raises NotFound."""
@@ -196,9 +185,26 @@ class Pool:
         """What runs, as published."""
         with self._lock:
             rows = [self._row(status) for status in self._supervisor.statuses() if status.name in self._loaded]
+            rows = with_adapters(rows, self._seats())
             rows += [self._order_row(order.candidate.card) for id, order in self._orders.items()]
             refused = [empty_row(name, Phase.FAILED, reason) for name, reason in self._refused.items()]
         return rows + refused
+
+    def _seats(self) -> list[Seat]:
+        return [loaded.seat for loaded in self._loaded.values()]
+
+    def _load_adapter(self, card: Card, again: bool, options: Options, keep: Collection[str]) -> dict[str, Any]:
+        """Load its base; when that is served without it, because it came later, the base starts anew with it."""
+        row = self.load(card.base, again, options, keep)
+        with self._lock:
+            loaded = self._loaded.get(card.base)
+            new = loaded is not None and bool(loaded.seat.threads) and card.id not in dict(loaded.seat.adapters)
+            if loaded is not None and new:
+                loaded.seat = replace(loaded.seat, adapters=adapters_of(self._registry, loaded.seat.card))
+                self._supervisor.renew(card.base)
+                row = self._row(self._supervisor.status(card.base))
+        self._publish()
+        return adapter_row(row, card.id)
 
     def _keep_loaded(self, known: Loaded, again: bool, options: Options) -> dict[str, Any]:
         """A model that is loaded: unchanged, pinned or not pinned any longer, tried again, or called back."""
@@ -224,8 +230,10 @@ class Pool:
                 plan.fit.reason, f"see `appliance model show {id}`; lower its context or slots, or unpin others"
             )
         if plan.wait_for:
-            names = ", ".join(plan.wait_for)
-            return {**empty_row(id, WAITING, f"waits for the place of {names}"), "wait_for": list(plan.wait_for)}
+            # Calls for an adapter keep its base at work, so they have to wait for their turn as the base's own do.
+            adapters = [name for other in plan.wait_for for name, _ in self._loaded[other].seat.adapters]
+            reason = f"waits for the place of {', '.join(plan.wait_for)}"
+            return {**empty_row(id, WAITING, reason), "wait_for": [*plan.wait_for, *adapters]}
         if not plan.leave:
             self._take_place(candidate, plan.fit.place, room)
             return self._row(self._supervisor.status(id))
@@ -249,7 +257,7 @@ class Pool:
                 ready = states[id].state in (Phase.READY, Phase.DRAINING)
                 claims.append(Claim(loaded.place, private_bytes(states[id].pid), ready))
             if not loaded.unloading:
-                residents.append(_resident(loaded, now, dead, id in keep))
+                residents.append(resident(loaded, now, dead, id in keep))
         claims += [Claim(order.place) for order in self._orders.values()]
         room = unclaimed(self._look(), claims)
         group = candidate.settings.group
@@ -272,15 +280,16 @@ class Pool:
             # shared out anew at this moment must be seen either here or by `_share_out`.
             with self._lock:
                 port = loaded.seat.port if port_is_free(loaded.seat.port) else free_port()
-                loaded.seat = replace(loaded.seat, port=port, threads=loaded.threads)
+                served = adapters_of(self._registry, loaded.seat.card)
+                loaded.seat = replace(loaded.seat, port=port, threads=loaded.threads, adapters=served)
                 return loaded.engine.argv(loaded.seat) or ()
 
         return ProcessSpec(
             name=id,
             argv=argv if loaded.engine.local else None,
-            log=self._home.logs / f"engine-{id}.log",
+            log=self._log_of(id),
             probe=lambda: loaded.engine.answers(loaded.seat),
-            env=loaded.engine.env(loaded.seat),
+            env=lambda: loaded.engine.env(loaded.seat),
             busy=lambda: loaded.engine.busy(loaded.seat),
             alive=lambda: loaded.engine.alive(loaded.seat),
             explain=loaded.engine.explain,
@@ -295,6 +304,9 @@ class Pool:
                 )
             ),
         )
+
+    def _log_of(self, id: str) -> Path:
+        return self._home.logs / f"engine-{id}.log"
 
     def _share_out(self) -> None:
         """Give every engine its threads: one that runs with more starts anew, others at their next start."""
@@ -380,17 +392,3 @@ class Pool:
     def _publish(self) -> None:
         with self._lock:
             write_private(self.published, json.dumps(self.rows(), indent=1) + "\n")
-
-
-def _resident(loaded: Loaded, now: float, dead: bool, kept: bool) -> Resident:
-    size = loaded.place.ram + sum(loaded.place.gpus.values())
-    own = loaded.candidate.settings
-    return Resident(
-        loaded.seat.card.id,
-        Place() if dead else loaded.place,
-        0.0 if dead else own.cost or size / GIB,
-        now - loaded.used,
-        loaded.pinned,
-        own.group,
-        kept and not dead,
-    )

@@ -37,7 +37,7 @@ class RemoteServer:
     death_signal = signal.SIGKILL
     telling: tuple[str, ...] = ()
 
-    def argv(self, seat: Seat) -> None:  # noqa: ARG002 - one for all engines
+    def argv(self, seat: Seat) -> tuple[str, ...] | None:  # noqa: ARG002 - one for all engines
         return None
 
     def env(self, seat: Seat) -> Mapping[str, str]:  # noqa: ARG002 - one for all engines
@@ -137,9 +137,8 @@ def chosen(found: tuple[Offer, ...], name: str) -> Offer:
     elif len(found) == 1:
         return found[0]
     names = ", ".join(offer.name for offer in found[:8]) or "none"
-    raise UsageError(
-        f"the server has no model {name!r}" if name else "the server has several models", f"it has {names}"
-    )
+    said = f"no model {name!r}" if name else f"{len(found)} models"
+    raise UsageError(f"the server has {said}", f"say with --name which one; it has {names}")
 
 
 def _context(row: dict[str, Any]) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from appliance.config import ModelSettings, Settings
-from appliance.errors import Unavailable, VerificationFailed
+from appliance.errors import Unavailable, UsageError, VerificationFailed
 from inference.engines.devices import Room
 from inference.engines.engine import Engine, Seat
 from inference.engines.needs import Need, Wish
@@ -103,6 +103,10 @@ class Seating:
             VerificationFailed: the weights are not what the card says.
             UsageError: the engine cannot serve a model as the settings say.
         """
+        if card.base:
+            raise UsageError(
+                f"{card.id} is an adapter, served with its base {card.base}", f"see `appliance model show {card.base}`"
+            )
         engine = next((kind for kind in self._kinds if card.format in kind.formats), None)
         if engine is None:
             raise Unavailable(
@@ -127,7 +131,6 @@ class Seating:
         engine.argv(seat)  # says now, and not in a log, that the server is not installed
         engine.need(card, shape, Wish(seat.slots, seat.context_tokens, seat.cache_type), int(engine.on_gpu()))
         return Candidate(engine, seat, shape, own, own.pin if options.pin is None else options.pin)
-
 
     def _shape(self, card: Card, weights: Path) -> Shape | None:
         """Read once for each state of the files: a header with a vocabulary takes a second, and orders are repeated."""

@@ -7,6 +7,7 @@ loopback alone, and its server for developers stays off.
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Mapping
@@ -33,6 +34,10 @@ STARTED = 4.0
 IN_RAM = 3072 * MIB
 """Of the CPU build with a tiny model: three processes with PyTorch in each, measured."""
 GIB = 1 << 30
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Ranks of adapters that vLLM can be told, the largest of all that are to be served."""
+MAX_ADAPTERS = 8
+"""Adapters at work in one batch; more of them take turns."""
 OFFLINE = {
     "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
     "VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1", "DO_NOT_TRACK": "1", "VLLM_USE_MODELSCOPE": "0",
@@ -157,7 +162,21 @@ def _adapters(seat: Seat) -> tuple[str, ...]:
     if not seat.adapters:
         return ()
     modules = [f"{name}={folder}" for name, folder in seat.adapters]
-    return ("--enable-lora", "--max-loras", str(len(modules)), "--max-lora-rank", "64", "--lora-modules", *modules)
+    highest = max(_rank(folder) for _, folder in seat.adapters)
+    rank = next((rank for rank in RANKS if rank >= highest), RANKS[-1])
+    return (
+        "--enable-lora", "--max-loras", str(min(len(modules), MAX_ADAPTERS)), "--max-cpu-loras", str(len(modules)),
+        "--max-lora-rank", str(rank), "--lora-modules", *modules,
+    )  # fmt: skip
+
+
+def _rank(folder: Path) -> int:
+    """Of an adapter, by its own file; the usual one when that cannot be read, and then vLLM says what is wrong."""
+    try:
+        rank = json.loads((folder / "adapter_config.json").read_bytes()).get("r")
+    except (OSError, ValueError, AttributeError):
+        rank = None
+    return rank if type(rank) is int else RANKS[2]
 
 
 def _cache_gib(needed: int) -> int:

@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from appliance.config import EnginesSettings, Home, Settings
-from appliance.errors import FactoryError, LimitExceeded, NotFound, Unavailable
+from appliance.errors import Conflict, FactoryError, LimitExceeded, NotFound, Unavailable
 from inference.engines.client import EnginesClient, error_from
 from inference.engines.control import MAX_BODY, STATUS, ControlServer, short
 from inference.engines.engine import Engine, Seat
@@ -31,6 +32,7 @@ from models.importing import import_model
 from models.registry import Registry
 from models.shape import Shape
 from tests.inference.engines_process import until
+from tests.inference.tiny_folder import write_tiny_adapter, write_tiny_folder
 from tests.models.gguf_files import METADATA, TENSORS, assemble, number
 
 # -- the pool --------------------------------------------------------------------------------------------------------
@@ -252,6 +254,67 @@ def test_orders_through_the_door(pool: Pool, stocked: Home) -> None:
     until(lambda: client.engines() == [])
     with pytest.raises(Unavailable, match="a is not loaded"):
         client.wait_ready("a", 1)
+
+
+@pytest.fixture
+def with_adapter(home: Home, tmp_path: Path) -> Home:
+    import_model(write_tiny_folder(tmp_path / "base", layers=1, width=64), Registry(home.models), "base")
+    import_model(
+        write_tiny_adapter(tmp_path / "style", layers=1, width=64), Registry(home.models), "style", base="base"
+    )
+    return home
+
+
+class Tensors(Sleepers):
+    """Sleepers for safetensors, whose processes show which adapters they were given."""
+
+    formats = frozenset({"safetensors"})
+
+    def argv(self, seat: Seat) -> tuple[str, ...]:
+        return (*super().argv(seat), *(name for name, _ in seat.adapters))
+
+
+def test_an_adapter_is_a_model_of_its_own_served_with_its_base(with_adapter: Home) -> None:
+    with at_work(with_adapter, Tensors()) as pool:
+        assert pool.load("style")["model"] == "style"
+        ready(pool, "base")
+        base, style = row(pool, "base"), row(pool, "style")
+        same = ("state", "pid", "url", "api_key_file", "context_tokens", "slots")
+        assert [style[name] for name in same] == [base[name] for name in same]
+        assert (style["served_as"], style["base"], style["ram_bytes"]) == ("style", "base", 0)
+        assert psutil.Process(base["pid"]).cmdline()[-1] == "style"
+        with pytest.raises(Conflict, match="served with base"):
+            pool.unload("style")
+        pool.unload("base")
+        until(lambda: pool.rows() == [])
+
+
+def test_an_adapter_that_comes_later_is_served_once_its_base_has_started_anew(
+    with_adapter: Home, tmp_path: Path
+) -> None:
+    with at_work(with_adapter, Tensors()) as pool:
+        pool.load("base")
+        ready(pool, "base")
+        before = row(pool, "base")["pid"]
+        later = write_tiny_adapter(tmp_path / "later", layers=1, width=64, seed=9)
+        import_model(later, Registry(with_adapter.models), "later", base="base")
+        assert pool.load("later")["state"] != "ready"
+        until(lambda: row(pool, "later")["state"] == "ready")
+        after = row(pool, "base")
+        assert after["pid"] != before and after["restarts"] == 0
+        assert sorted(psutil.Process(after["pid"]).cmdline()[-2:]) == ["later", "style"]
+
+
+def test_a_look_at_a_model_tells_what_it_takes_and_what_it_said_last(pool: Pool, stocked: Home) -> None:
+    client = EnginesClient(stocked)
+    with pytest.raises(NotFound, match="not loaded"):
+        client.look("a")
+    client.load("a")
+    ready(pool, "a")
+    (stocked.logs / "engine-a.log").write_text("hello\n")
+    seen = client.look("a-alias")
+    assert seen["model"] == "a" and seen["log"] == ["hello"]
+    assert seen["use"]["processes"] == 1 and seen["use"]["ram_bytes"] > 0 and seen["use"]["cores"] >= 0
 
 
 def test_errors_come_through_the_door_as_they_were_raised(pool: Pool, stocked: Home) -> None:

@@ -84,3 +84,21 @@ def _tokenizer(tokens: list[str]) -> dict[str, object]:
             "vocab": {token: n for n, token in enumerate(tokens)}, "merges": [merge.split(" ") for merge in MERGES],
         },
     }  # fmt: skip
+
+
+def write_tiny_adapter(folder: Path, *, layers: int = 4, width: int = 256, rank: int = 8, seed: int = 3) -> Path:
+    """Write a LoRA adapter that changes what the model says, and return its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    weights = {}
+    for n in range(layers):
+        name = f"base_model.model.model.layers.{n}.mlp.down_proj"
+        weights[f"{name}.lora_A.weight"] = random.standard_normal((rank, 2 * width)).astype(np.float32)
+        weights[f"{name}.lora_B.weight"] = random.standard_normal((width, rank)).astype(np.float32)
+    save_file(weights, folder / "adapter_model.safetensors", {"format": "pt"})
+    config = {
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "tiny", "r": rank, "lora_alpha": 16,
+        "lora_dropout": 0.0, "bias": "none", "target_modules": ["down_proj"], "inference_mode": True,
+    }  # fmt: skip
+    (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder

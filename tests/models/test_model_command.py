@@ -62,7 +62,17 @@ def file(tmp_path: Path) -> Path:
 
 def test_the_command_is_a_noun_with_verbs() -> None:
     assert isinstance(model.command, click.Group)
-    assert set(model.command.commands) == {"list", "show", "import", "verify", "admit", "load", "unload", "remove"}
+    assert set(model.command.commands) == {
+        "list",
+        "show",
+        "import",
+        "verify",
+        "admit",
+        "remote",
+        "load",
+        "unload",
+        "remove",
+    }
 
 
 def test_a_model_goes_in_is_shown_verified_and_goes_out(cli: Cli, file: Path) -> None:

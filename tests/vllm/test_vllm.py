@@ -22,8 +22,8 @@ from models.importing import import_model
 from models.registry import Registry
 from tests.contracts.engine_suite import CHAT, HELLO, EngineContract
 from tests.contracts.engines import Served, served
-from tests.inference.engines_process import lives, make_home, start, until
-from tests.inference.tiny_folder import write_tiny_folder
+from tests.inference.engines_process import Engines, lives, make_home, start, until
+from tests.inference.tiny_folder import write_tiny_adapter, write_tiny_folder
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 SETTINGS = '[engines]\nthreads = 2\nslots = 4\ncontext_tokens = 512\nvllm = "{}"\nvllm_device = "cpu"\n'
@@ -60,15 +60,25 @@ class TestVllm(EngineContract):
             yield made
 
 
-def test_nothing_of_it_outlives_an_engines_process_that_is_killed(python: Path, tmp_path: Path) -> None:
-    engines = start(home_with_model(tmp_path, python))
+def said_by(engines: Engines, model: str) -> str:
+    with engines.talk(model) as http:
+        asked = {"model": engines.row(model)["served_as"], "messages": HELLO, "max_tokens": 24, "temperature": 0}
+        answer = http.post(CHAT, json=asked).json()
+    said: str = answer["choices"][0]["message"]["content"]
+    return said
+
+
+def test_an_adapter_is_a_model_of_its_own_and_nothing_outlives_an_engines_process_that_is_killed(
+    python: Path, tmp_path: Path
+) -> None:
+    home = home_with_model(tmp_path, python)
+    import_model(write_tiny_adapter(home.spool / "style"), Registry(home.models), "style", tasks=("chat",), base="tiny")
+    engines = start(home)
     engines.client.wait_ready(engines.client.load("tiny")["model"], 900)
     first = psutil.Process(engines.row("tiny")["pid"])
     processes = [first.pid, *(child.pid for child in first.children(recursive=True))]
     assert len(processes) >= 3, "the keeper, the server, and what the server started"
-    with engines.talk("tiny") as http:
-        asked = {"model": "tiny", "messages": HELLO, "max_tokens": 4}
-        assert http.post(CHAT, json=asked).json()["usage"]["completion_tokens"] <= 4
+    assert said_by(engines, "tiny") == said_by(engines, "tiny") != said_by(engines, "style")
     os.kill(engines.process.pid, signal.SIGKILL)
     engines.process.wait()
     until(lambda: not any(lives(pid) for pid in processes), 20)
