@@ -289,10 +289,10 @@ class Caller:
         """Ask for the model; what is in the way for now, in words. Raises ApiError when waiting is in vain."""
         rows = self._surroundings.engines()
         keep = self.turns.keep(model, {name: (row.state, row.mark) for name, row in rows.items()})
+        wait_for: list[str] = []
         try:
             answer = self._engines.load(model, keep=keep)
             wait_for = list(answer.get("wait_for", ()))
-            self.turns.answered(model, wait_for)
             return str(answer.get("reason", "")) if wait_for else ""
         except (NotFound, LimitExceeded, VerificationFailed) as error:
             raise unready(model, f"{error.message} ({error.hint})") from error
@@ -300,6 +300,8 @@ class Caller:
             if error.__cause__ is None:  # the engines process answered, and said no
                 raise unready(model, f"{error.message} ({error.hint})") from error
             return error.message
+        finally:
+            self.turns.answered(model, wait_for)  # after a refusal, nobody is kept from their turn for it
 
     def _tell(self) -> None:
         """Now and then, let the engines process know which models are in use."""

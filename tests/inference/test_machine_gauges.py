@@ -43,6 +43,14 @@ def test_engines_lines_and_gpus_are_told(tmp_path: Path) -> None:
     assert 'appliance_gpu_memory_free_bytes{gpu="1",name="NVIDIA H200"}' in told
 
 
+def test_rows_of_an_older_engines_process_are_told_as_far_as_they_go(tmp_path: Path) -> None:
+    (tmp_path / "engines.json").write_text('[{"model": "coder", "state": "starting", "restarts": 0}]')
+    told = [line for line in text(tmp_path).splitlines() if not line.startswith("#")]
+    assert told == [
+        'appliance_engine_state{model="coder",state="starting"} 1.0', 'appliance_engine_restarts{model="coder"} 0.0',
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "null"])
 def test_without_an_engines_process_there_are_no_samples(tmp_path: Path, content: str | None) -> None:
     if content is not None:
