@@ -148,21 +148,27 @@ def _budgets(count: KeyCount, limits: Limits, need: Need, now: float) -> Refusal
         tally = count.tally(day_of(now) if daily else month_of(now))
         period = "day" if daily else "month"
         if is_tokens:
-            over = tally.tokens + count.open_tokens + need.least > limit
-            if over and tally.tokens + need.least > limit:
-                return _closed("tokens", period, f"{tally.tokens:,} of {limit:,} tokens of this {period} are used"
-                               f" and this call may use {need.least:,}", now)  # fmt: skip
-            if over:
-                return _promised("tokens", period, f"{tally.tokens:,} of {limit:,} tokens of this {period} are used"
-                                 f", {count.open_tokens:,} are promised to calls under way")  # fmt: skip
-        else:
-            seconds, promised = tally.milliseconds / 1000, count.open_milliseconds / 1000
-            why = f"{seconds:,.1f} of {limit:,g} model-seconds of this {period} are used"
-            if seconds >= limit:
-                return _closed("seconds", period, why, now)
-            if seconds + promised >= limit:
-                return _promised("seconds", period, f"{why}, {promised:,.1f} are promised to calls under way")
+            if tally.tokens + count.open_tokens + need.least <= limit:
+                continue
+            why = f"{tally.tokens:,} of {limit:,} tokens of this {period} are used"
+            if tally.tokens + need.least > limit:
+                this = f" and this call may use {need.least:,}" if need.prompt else ""
+                return _closed("tokens", period, why + this, now)
+            return _promised("tokens", period, f"{why}, {count.open_tokens:,} are promised to calls under way")
+        seconds, promised = tally.milliseconds / 1000, count.open_milliseconds / 1000
+        if seconds + promised < limit:
+            continue
+        why = f"{seconds:,.1f} of {limit:,.10g} model-seconds of this {period} are used"
+        if seconds >= limit:
+            return _closed("seconds", period, why, now)
+        return _promised("seconds", period, f"{why}, {promised:,.1f} are promised to calls under way")
     return None
+
+
+def paused(count: KeyCount, limits: Limits, now: float) -> str:
+    """Which budget is used up, and when it opens again; empty while there is something left of all."""
+    refusal = _budgets(count, limits, Need(0, None), now)
+    return refusal.why if refusal is not None and refusal.closed else ""
 
 
 def _closed(unit: str, period: str, why: str, now: float) -> Refusal:

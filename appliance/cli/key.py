@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from appliance.cli.context import Box, pass_box, table
 from appliance.errors import UsageError
 from appliance.work import utcnow
-from inference.counts import Counts, KeyCount
+from inference.counts import Counts
 from inference.journal import read_counts
 from inference.keys import SCOPES, Key, KeyStore, Terms
-from inference.limits import UNITS, Limits, Priority, usage
+from inference.limits import UNITS, Limits, Priority, paused, usage
 
 NONE = "none"
 """Takes a limit or a restriction away."""
@@ -81,7 +81,7 @@ def list_keys(box: Box) -> None:
     """All keys, the dead ones too; without their tokens."""
     box.require_home()
     counts = read_counts(box.home.spool)
-    rows = [{**as_json(key), "used": _used(key, counts)} for key in _store(box).list()]
+    rows = [_with_use(key, counts) for key in _store(box).list()]
     shown = table(
         "NAME", "ID", "OPENS", "PRIORITY", "TOKENS TODAY", "EXPIRES", "STATE",
         rows=[
@@ -101,14 +101,16 @@ def show(box: Box, name: str) -> None:
     box.require_home()
     key = _store(box).find(name)
     counts = read_counts(box.home.spool)
-    used, total = _used(key, counts), counts.keys.get(key.id, KeyCount()).total
+    shown, total = _with_use(key, counts), counts.key(key.id).total
+    used = shown["used"]
     ever = {"calls": total.calls, "prompt_tokens": total.prompt, "completion_tokens": total.completion,
             "model_seconds": total.milliseconds / 1000}  # fmt: skip
 
     def text() -> str:
         terms = key.terms
         lines = [
-            f"key {key.name} ({key.id}), {as_json(key)['state']}, {terms.priority}",
+            f"key {key.name} ({key.id}), {shown['state']}, {terms.priority}",
+            *([f"paused    {shown['paused']}"] if shown["paused"] else []),
             f"team      {terms.team or 'none'}",
             f"opens     {', '.join(key.scopes)}",
             *(f"{word:9} {', '.join(getattr(terms, word)) or 'all'}" for word in LISTS.values()),
@@ -121,7 +123,7 @@ def show(box: Box, name: str) -> None:
         ]
         return "\n".join(lines)
 
-    box.emit({**as_json(key), "used": used, "ever": ever}, text)
+    box.emit({**shown, "ever": ever}, text)
 
 
 @command.command("set")
@@ -198,8 +200,13 @@ def _end(text: str | None) -> datetime | None:
     return end
 
 
-def _used(key: Key, counts: Counts) -> dict[str, Any]:
-    return usage(counts.keys.get(key.id, KeyCount()), key.terms.limits, time.time())
+def _with_use(key: Key, counts: Counts) -> dict[str, Any]:
+    """A key with what it has used, and whether a budget pauses it."""
+    shown, count, limits, now = as_json(key), counts.key(key.id), key.terms.limits, time.time()
+    why = paused(count, limits, now)
+    if why and shown["state"] == "alive":
+        shown["state"] = "paused"
+    return {**shown, "paused": why, "used": usage(count, limits, now)}
 
 
 def _line(used: float, limit: float | None, unit: str) -> str:

@@ -99,6 +99,20 @@ def test_a_person_sees_what_a_key_has_used_with_units(home: Home, capsys: pytest
     assert "1,284" in capsys.readouterr().out
 
 
+def test_a_key_whose_budget_is_used_up_is_shown_as_paused(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    made = run(home, capsys, "key", "create", "ci", "--tokens-per-day", "100")[1]
+    assert run(home, capsys, "key", "show", "ci")[1]["state"] == "alive"
+    journal, now = Journal(home.spool), time.time()
+    with journal.turn():
+        journal.append([RESERVED, now, "a", made["id"], "m", "w", 50, 0], [ENDED, now, "a", 90, 10, 2500])
+    shown = run(home, capsys, "key", "show", "ci")[1]
+    assert shown["state"] == "paused"
+    assert shown["paused"].startswith("100 of 100 tokens of this day are used; it opens again at 20")
+    assert [row["state"] for row in run(home, capsys, "key", "list")[1]] == ["paused"]
+    assert main(["--home", str(home.root), "key", "show", "ci"]) == 0
+    assert "paused    100 of 100 tokens" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
