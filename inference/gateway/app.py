@@ -32,7 +32,8 @@ MEBIBYTE = 1024 * 1024
 RATE_HEADERS = ("limit", "remaining", "reset")
 CORS = {
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "x-appliance-model, x-appliance-route, x-request-id, retry-after, "
+    "Access-Control-Expose-Headers": "x-appliance-model, x-appliance-route, x-appliance-ignored, x-appliance-count, "
+    "x-request-id, retry-after, "
     + ", ".join(f"x-ratelimit-{what}-{unit}" for unit in ("requests", "tokens") for what in RATE_HEADERS),
 }
 PREFLIGHT = {
