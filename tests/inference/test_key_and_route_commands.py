@@ -14,7 +14,7 @@ from appliance.config import Home
 from inference.counts import ENDED, RESERVED
 from inference.journal import Journal
 from inference.keys import KeyStore
-from tests.inference.gateway_process import CODER, EMBEDDER, make_home
+from tests.inference.gateway_process import BIG, CODER, EMBEDDER, make_home
 
 
 @pytest.fixture
@@ -174,3 +174,74 @@ def test_route_explain_exits_4_when_nobody_may(home: Home, capsys: pytest.Captur
     status, made, _ = run(home, capsys, "route", "explain", "--task", "review")
     assert status == 4 and made["candidates"] == [] and "no rule is about" in made["refusal"]
     assert run(home, capsys, "route", "explain", "--task", "chat", "--model", EMBEDDER)[0] == 4
+
+
+def test_route_explain_takes_every_fact(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    home.routes_file.write_text(
+        '[[rule]]\nname = "n"\ncandidates = ["coder-32b"]\nwhen = { team = "core", severity = { max = 2 }, '
+        'attempt = { min = 2 }, load = { min = 1 }, time = { from = "22:00", to = "06:00" } }\n'
+        '[[rule]]\nname = "rest"\ncandidates = ["coder-7b"]\n'
+    )
+    run(home, capsys, "key", "create", "ci", "--team", "core", "--model", "coder-32b")
+    facts = ("--key", "ci", "--severity", "1", "--attempt", "2", "--load", "3", "--at", "2026-11-26 23:10")
+    assert run(home, capsys, "route", "explain", *facts)[1]["rule"] == "n"
+    status, _, err = run(home, capsys, "route", "explain", "--key", "ci", "--at", "2026-11-26T12:00")
+    assert status == 3 and "limited to the models coder-32b" in json.loads(err)["error"]["message"]
+
+
+def test_route_check_warns_of_what_is_odd_and_strict_makes_it_an_error(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = home.root / "odd.toml"
+    odd.write_text(
+        '[[rule]]\nname = "all"\ncandidates = ["*"]\n[[rule]]\nname = "late"\ncandidates = ["coder-7b"]\n'
+        'when = { key = "lime" }\n'
+    )
+    run(home, capsys, "key", "create", "line")
+    status, made, _ = run(home, capsys, "route", "check", str(odd))
+    assert status == 0 and [(one["rule"], one["kind"]) for one in made["warnings"]] == [
+        ("late", "unreachable"), ("late", "unknown"),
+    ]  # fmt: skip
+    assert "'line'" in made["warnings"][1]["text"]
+    assert run(home, capsys, "route", "check", str(odd), "--strict")[0] == 5
+    assert main(["--home", str(home.root), "route", "check", str(odd)]) == 0
+    assert "warning: 'late': no call reaches it" in capsys.readouterr().out
+
+
+def test_route_simulate_shows_what_a_changed_file_would_do_to_recorded_calls(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed, calls = home.root / "new.toml", home.root / "calls.jsonl"
+    changed.write_text(home.routes_file.read_text().replace('["coder-7b", "coder-32b"]', '["coder-32b", "coder-7b"]'))
+    asked = {"task": "chat", "prompt_tokens": 10, "answering": True}
+    records: list[dict[str, Any]] = [
+        {"id": "a", "endpoint": "/v1/chat/completions", "model": CODER, "asked": asked},
+        {"id": "b", "endpoint": "/v1/embeddings", "task": "embedding", "model": EMBEDDER, "key": "0a0b"},
+        {"id": "c", "task": "chat"}, {"task": "chat", "tsak": 1},
+    ]  # fmt: skip
+    calls.write_text("\n".join([*map(json.dumps, records), "", "{", "[1]"]))
+    status, made, _ = run(home, capsys, "route", "simulate", str(calls), "--rules", str(changed))
+    assert status == 0 and (made["calls"], made["same"]) == (3, 1)
+    (one,) = made["differences"]
+    assert (one["calls"], one["examples"]) == (2, ["a", "c"])
+    assert (one["before"]["candidates"], one["after"]["candidates"]) == ([CODER, BIG], [BIG, CODER])
+    assert [line.partition(":")[0] for line in made["unreadable"]] == ["line 4", "line 6", "line 7"]
+    assert main(["--home", str(home.root), "route", "simulate", str(calls), "--rules", str(changed)]) == 0
+    said = capsys.readouterr().out
+    assert "3 calls, 1 decided as before, 2 otherwise" in said and "another model first" in said
+    assert run(home, capsys, "route", "simulate", "nowhere.jsonl", "--rules", str(changed))[0] == 4
+
+
+def test_route_simulate_tells_each_kind_of_difference(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    calls = home.root / "calls.jsonl"
+    calls.write_text('{"task": "chat"}\n')
+    rest = '[[rule]]\nname = "talk"\ncandidates = ["coder-7b", "coder-32b"]\n'
+    for text, what in (
+        ("", "refused from now on"), (rest + "queue_seconds = 3\n", "other actions"),
+        (rest.replace(', "coder-32b"', ""), "other models after the first"),
+        (rest.replace('"talk"', '"other"'), "another rule, the same models"),
+    ):  # fmt: skip
+        changed = home.root / "new.toml"
+        changed.write_text(text)
+        assert main(["--home", str(home.root), "route", "simulate", str(calls), "--rules", str(changed)]) == 0
+        assert what in capsys.readouterr().out
