@@ -83,8 +83,7 @@ def decide(
     count = witnesses(fault, clusters[0].best)
     needed = by_witnesses(SURE, count)
     first, rest = clusters[0], clusters[1:]
-    accident = ELSEWHERE * by_witnesses(ACCIDENT, count) * math.exp(total - best)
-    share = first.odds / (sum(cluster.odds for cluster in clusters) + accident)
+    share = certainty([cluster.odds for cluster in clusters], count, math.exp(total - best))
     candidates = tuple(_candidate(fault, cluster, number, clusters) for number, cluster in enumerate(clusters))
     tried = f"{len(passing)} of {bench.tried} candidates pass all {len(bench.tests)} known tests"
     alike = " and all answer alike on other inputs" if len(near) > 1 else ""
@@ -185,6 +184,12 @@ def witnesses(fault: Fault, edit: Edit) -> int:
         function = fault.sources[part.path].function_at(part.line)
         spots.append((part.path, function.node.body[0].lineno, function.last))
     return sum(any(path == p and a <= n <= b for path, n in lines for p, a, b in spots) for lines in ran)
+
+
+def certainty(odds: Sequence[float], count: int, everything: float) -> float:
+    """How sure the first cluster is, 0 to 1, with so many tests that run its code. `odds` are those of the clusters,
+    `everything` those of all edits that were known, on the same scale: so much more likely was an accident."""
+    return odds[0] / (sum(odds) + ELSEWHERE * by_witnesses(ACCIDENT, count) * everything)
 
 
 def by_witnesses(table: Sequence[tuple[int, float]], count: int) -> float:

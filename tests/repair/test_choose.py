@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.repair.choose import Cluster, clustered, differing, share_needed, weigh
+from appliance.repair.choose import ACCIDENT, SURE, Cluster, by_witnesses, certainty, clustered, differing, weigh
 from appliance.repair.edits import Edit
 
 
@@ -45,4 +45,14 @@ def test_an_error_that_is_an_answer_costs_nothing() -> None:
 
 @pytest.mark.parametrize(("few", "more"), [(1, 2), (3, 4)])
 def test_fewer_witnesses_need_a_larger_share(few: int, more: int) -> None:
-    assert share_needed(few) > share_needed(more)
+    assert by_witnesses(SURE, few) > by_witnesses(SURE, more)
+    assert by_witnesses(ACCIDENT, few) > by_witnesses(ACCIDENT, more)
+
+
+def test_an_unlikely_patch_that_stands_alone_is_not_sure() -> None:
+    assert certainty([1.0], 2, everything=50.0) > by_witnesses(SURE, 2)
+    assert certainty([1.0], 2, everything=5000.0) < by_witnesses(SURE, 2)
+
+
+def test_more_tests_make_the_same_patch_surer() -> None:
+    assert certainty([1.0], 1, 1000.0) < certainty([1.0], 3, 1000.0) < certainty([1.0], 10, 1000.0)
