@@ -24,6 +24,8 @@ from models.shape import Shape
 DISTRIBUTION = "llama-cpp-python"
 ALL_LAYERS = "999"
 """More layers than any model has: those that are there go to the GPU."""
+CUDA = 768 * MIB
+"""On a GPU beside the model: 704 MiB on an H200, measured with a model of 564 MiB."""
 WRITER = ("--jinja", "--cache-ram", str(PROMPT_CACHE // MIB))
 
 
@@ -103,8 +105,20 @@ class LlamaCpp:
         split = ("--split-mode", "layer", "--tensor-split", ",".join("1" * len(seat.gpus)))
         return ("--n-gpu-layers", ALL_LAYERS, *(split if len(seat.gpus) > 1 else ("--split-mode", "none")))
 
-    def need(self, card: Card, shape: Shape | None, wish: Wish, gpus: int) -> Need:  # noqa: ARG002 - one for all engines
-        return llamacpp_need(shape, wish) if shape else Need((Part("weights", card.size_bytes, "as stored"),))
+    def need(self, card: Card, shape: Shape | None, wish: Wish, gpus: int) -> Need:
+        if shape is None:
+            return Need((Part("weights", card.size_bytes, "as stored"),))
+        whole = llamacpp_need(shape, wish)
+        if not gpus:
+            return whole
+        # The server itself and the prompts it keeps stay in RAM; each GPU has buffers for whole tokens.
+        shared = f" ÷ {gpus} GPUs" if gpus > 1 else ""
+        parts = [
+            part if part.what == "compute" else Part(part.what, -(-part.bytes // gpus), part.how + shared)
+            for part in whole.parts
+            if part.what not in ("prompts", "server")
+        ]
+        return Need((*parts, Part("driver", CUDA, "CUDA context, kernels and workspace, about")))
 
 
 def find_server(program: str = "") -> Path:

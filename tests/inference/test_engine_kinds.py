@@ -132,6 +132,14 @@ def test_llamacpp_built_for_gpus_puts_its_layers_where_placement_says(
     assert engine.env(placed)["CUDA_VISIBLE_DEVICES"] == ",".join(map(str, gpus)) and engine.on_gpu()
 
 
+def test_llamacpp_on_gpus_needs_its_share_of_each_and_the_driver_but_no_room_for_prompts() -> None:
+    engine, wish = LlamaCpp(sys.executable, gpu=True), Wish(4, 1024)
+    in_ram, one, two = ({p.what: p.bytes for p in engine.need(card(), SHAPE, wish, n).parts} for n in (0, 1, 2))
+    assert one.keys() == {"weights", "cache", "compute", "driver"} and {"prompts", "server"} <= in_ram.keys()
+    assert (two["weights"], two["cache"]) == (one["weights"] // 2, one["cache"] // 2)
+    assert two["compute"] == one["compute"] == in_ram["compute"] and two["driver"] > 512 << 20
+
+
 def test_llamacpp_built_for_processors_is_told_nothing_of_gpus() -> None:
     engine = LlamaCpp(sys.executable)
     assert "--n-gpu-layers" not in engine.argv(seat(card=card(format="gguf")))
