@@ -6,7 +6,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--custom-compile-command 'make lock' $(UPGRADE)
 WHEELS := offline-wheels
 .DEFAULT_GOAL := help
-.PHONY: help run test test-clients test-vllm check bench wheels lock clean setup setup-dev
+.PHONY: help run test test-clients test-vllm check bench bench-peers wheels lock clean setup setup-dev
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -34,6 +34,10 @@ check: setup-dev  ## lint, types, import rules, house rules and documents in ste
 bench: setup-dev  ## print the measurements of tests/benchmarks
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
+bench-peers: setup-dev  ## measure the gateway beside LiteLLM's proxy (in an environment of its own) and nginx (where it is installed)
+	@$(BIN)/python -m installer environment peers
+	@$(BIN)/python tests/benchmarks/bench_peers.py
+
 wheels:  ## fill offline-wheels/ for a machine without a package index
 	@$(PYTHON) -m installer wheels
 
@@ -43,6 +47,7 @@ lock:  ## renew the lock files (maintainers; needs uv; UPGRADE=--upgrade takes n
 	$(LOCK) $(WHEELS)/build.in -c $(WHEELS)/runtime.lock -o $(WHEELS)/build.lock
 	$(LOCK) $(WHEELS)/clients.in -o $(WHEELS)/clients.lock
 	$(LOCK) $(WHEELS)/aider.in -o $(WHEELS)/aider.lock
+	$(LOCK) $(WHEELS)/peers.in -o $(WHEELS)/peers.lock
 	$(filter-out --universal,$(LOCK)) --python-platform x86_64-manylinux_2_28 --only-binary :all: --excludes $(WHEELS)/vllm.without $(WHEELS)/vllm.in -o $(WHEELS)/vllm.lock
 	$(LOCK) --no-deps $(WHEELS)/llama.in -o $(WHEELS)/llama.lock
 	$(LOCK) --no-deps $(WHEELS)/models.in -o $(WHEELS)/models.lock
