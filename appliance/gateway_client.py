@@ -90,9 +90,22 @@ class GatewayModel:
             seconds=time.monotonic() - started,
         )
 
-    def route(self, *, task: str, stage: str = "", language: str = "", prompt_tokens: int = 0, repo: str = "") -> Route:
+    def route(
+        self,
+        *,
+        task: str,
+        stage: str = "",
+        language: str = "",
+        prompt_tokens: int = 0,
+        repo: str = "",
+        severity: int = 0,
+        attempt: int = 0,
+    ) -> Route:
         """See ports.Model."""
-        asked = {"task": task, "stage": stage, "language": language, "prompt_tokens": prompt_tokens, "repo": repo}
+        asked = {
+            "task": task, "stage": stage, "language": language, "prompt_tokens": prompt_tokens, "repo": repo,
+            "severity": severity, "attempt": attempt,
+        }  # fmt: skip
         answer = self._post("/v1/route", asked)
         return Route(candidates=answer["candidates"], rule=answer["rule"], reasons=answer["reasons"])
 

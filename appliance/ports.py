@@ -93,7 +93,15 @@ class Model(Protocol):
     ) -> Completion: ...
 
     def route(
-        self, *, task: str, stage: str = "", language: str = "", prompt_tokens: int = 0, repo: str = ""
+        self,
+        *,
+        task: str,
+        stage: str = "",
+        language: str = "",
+        prompt_tokens: int = 0,
+        repo: str = "",
+        severity: int = 0,
+        attempt: int = 0,
     ) -> Route: ...
 
 

@@ -20,7 +20,7 @@ from inference.catalogue import SEARCH, WILDCARD, Catalogue
 from inference.conditions import DAY_MINUTES, NUMBERS, PATTERNS, WORDS, When, mismatches, nearest
 from inference.rules import Rule, Rules
 
-MAX_PIECES = 20_000
+MAX_PIECES = 2_000
 """A rule whose rest falls into more pieces is taken to be reachable."""
 STAGES = ("signal", "triage", "plan", "build", "test", "review", "secure", "ship", "monitor", "learn")
 OTHER = "\N{WHITE SMALL SQUARE}other"
@@ -57,7 +57,8 @@ def unreached(rules: Rules) -> Iterator[Finding]:
             reached.append(rule)
             continue
         by = " and ".join(repr(name) for name in takers)
-        yield Finding(rule=rule.name, kind="unreachable", text=f"no call reaches it: {by} before it take all of them")
+        why = f"{by} before it take all of them" if takers else "its conditions never hold"
+        yield Finding(rule=rule.name, kind="unreachable", text=f"no call reaches it: {why}")
     for first, second in combinations(reached, 2):
         shared = tuple(a & b for a, b in zip(boxes[first.name], boxes[second.name], strict=True))
         if not all(shared) or shared in (boxes[first.name], boxes[second.name]) or _alike(first, second):
@@ -135,9 +136,13 @@ def _bits(when: When, name: str, values: Sequence[Any]) -> int:
 
 
 def _takers(box: Box, before: Iterable[tuple[str, Box]]) -> list[str] | None:
-    """The rules that take everything of a box; None when something is left."""
+    """The rules that take everything of a box, none for a box that holds nothing; None when something is left."""
+    if not all(box):
+        return []
     pieces, takers = [box], []
     for name, taken in before:
+        if not all(mine & theirs for mine, theirs in zip(box, taken, strict=True)):
+            continue
         left = [rest for piece in pieces for rest in without(piece, taken)]
         if left != pieces:
             takers.append(name)

@@ -165,10 +165,13 @@ def test_chat_gives_text_model_digest_and_counts(model: GatewayModel, door: Door
 
 def test_route_gives_candidates_rule_and_reasons(model: GatewayModel, door: Door) -> None:
     door.script = [(200, {"candidates": ["search", "m"], "rule": "r", "reasons": ["why"], "task": "repair"}, {})]
-    made = model.route(task="repair", language="python", prompt_tokens=4, stage="build", repo="x")
+    made = model.route(
+        task="repair", language="python", prompt_tokens=4, stage="build", repo="x", severity=2, attempt=3
+    )
     assert (made.candidates, made.rule, made.reasons) == (("search", "m"), "r", ("why",))
     assert door.asked[0][2] == {
-        "task": "repair", "stage": "build", "language": "python", "prompt_tokens": 4, "repo": "x",
+        "task": "repair", "stage": "build", "language": "python", "prompt_tokens": 4, "repo": "x", "severity": 2,
+        "attempt": 3,
     }  # fmt: skip
 
 

@@ -35,7 +35,10 @@ def run(item: WorkItem, parts: Parts) -> Outcome:
 def routed(item: WorkItem, parts: Parts) -> Route:
     """The router's candidates for this repair. Raises NotFound when no rule names any."""
     prompt = len(f"{item.title}{item.body}") // 4
-    return parts.model.route(task="repair", stage="build", language="python", prompt_tokens=prompt, repo=item.repo)
+    return parts.model.route(
+        task="repair", stage="build", language="python", prompt_tokens=prompt, repo=item.repo, severity=item.severity,
+        attempt=len(item.attempts) + 1,
+    )  # fmt: skip
 
 
 def _try_each(item: WorkItem, plan: Plan, parts: Parts, tree: Path, route: Route) -> Outcome:

@@ -79,7 +79,9 @@ def model_review(item: WorkItem, parts: Parts) -> Verdict | None:
     """A verdict by an admitted model; None when the box has none. An answer that is no verdict is INCONCLUSIVE."""
     assert item.change is not None
     try:
-        route = parts.model.route(task="review", stage="review", language="python", repo=item.repo)
+        route = parts.model.route(
+            task="review", stage="review", language="python", repo=item.repo, severity=item.severity
+        )
     except NotFound:
         return None
     if not route.candidates:

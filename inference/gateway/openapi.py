@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from appliance import __version__
+from inference.asked import Sensitivity
 
 Schema = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
+NUMBER: Schema = {"type": "integer", "minimum": 0}
 COUNT: Schema = {"type": "integer", "minimum": 1}
 ANY_OBJECT: Schema = {"type": "object"}
 MODEL: Schema = {
@@ -21,7 +23,8 @@ MODEL: Schema = {
 }
 METADATA: Schema = {
     "type": "object",
-    "description": "`task`, `stage`, `language`, `repo`, `item` and `sensitivity` are read by the router's rules",
+    "description": "rules read `task`, `stage`, `language`, `repo`, `severity`, `attempt` and `sensitivity`; "
+    "`stage`, `repo` and `item` are found again in the usage line",
 }
 CONTENT: Schema = {"description": "a text, a list of parts, or null", "type": ["string", "array", "null"]}
 SAMPLING: Schema = {
@@ -89,8 +92,10 @@ def _requests() -> dict[str, Schema]:
             previous_response_id={"type": ["string", "null"]}, store={"type": ["boolean", "null"]}, **SAMPLING,
         ),
         "Route": {
-            **made_of((), task=TEXT, model=MODEL, stage=TEXT, language=TEXT, repo=TEXT,
-                      prompt_tokens={"type": "integer", "minimum": 0}),
+            **made_of((), task=TEXT, model=MODEL, stage=TEXT, language=TEXT, repo=TEXT, key=TEXT, team=TEXT,
+                      prompt_tokens=NUMBER, load=NUMBER, attempt=NUMBER, severity={**NUMBER, "maximum": 4},
+                      sensitivity=one_of(*Sensitivity.__members__), needs={"type": "array", "items": TEXT},
+                      at={"type": "string", "format": "date-time"}),
             "description": "what the router may know of a call; an unknown field is refused",
         },
     }  # fmt: skip

@@ -3,6 +3,7 @@ kept to the model of its episode."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,6 +25,7 @@ SAID = ("task", "stage", "language", "repo", "sensitivity")
 """What a caller says of a call in `metadata`."""
 NUMBERS = ("severity", "attempt")
 """The same, in numbers. Other programs may use these words for something else: what is no number counts as not said."""
+NUMBER = re.compile(r"[0-9]{1,6}")
 WRITING = frozenset({"/v1/chat/completions", "/v1/completions"})
 """Where the parameters of a rule mean something."""
 
@@ -32,7 +34,7 @@ def facts_of(parts: Parts, key: Key, prepared: Prepared, task: str) -> RouteRequ
     """What the router is asked about a call. Raises ApiError (400)."""
     said = prepared.metadata
     fields = {name: said[name] for name in SAID if name in said}
-    fields |= {name: int(said[name]) for name in NUMBERS if str(said.get(name)).isdecimal()}
+    fields |= {name: int(said[name]) for name in NUMBERS if NUMBER.fullmatch(str(said.get(name)))}
     if fields.get("severity", 0) > 4:
         del fields["severity"]
     return routed(

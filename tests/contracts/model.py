@@ -80,7 +80,17 @@ class ScriptedModel:
             raise entry
         return self._completed(entry(messages) if callable(entry) else entry, asked, max_tokens, stop)
 
-    def route(self, *, task: str, stage: str = "", language: str = "", prompt_tokens: int = 0, repo: str = "") -> Route:
+    def route(
+        self,
+        *,
+        task: str,
+        stage: str = "",
+        language: str = "",
+        prompt_tokens: int = 0,
+        repo: str = "",
+        severity: int = 0,
+        attempt: int = 0,
+    ) -> Route:
         """See ports.Model."""
         if task not in self.routes:
             raise NotFound(f"no rule names a model for {task}", "write one")

@@ -120,7 +120,9 @@ def test_a_prompt_longer_than_the_context_is_a_limit(subject: Subject) -> None:
 
 
 def test_a_route_names_candidates_and_its_rule(subject: Subject) -> None:
-    route = subject.model.route(task="repair", stage="build", language="python", prompt_tokens=10, repo="shop")
+    route = subject.model.route(
+        task="repair", stage="build", language="python", prompt_tokens=10, repo="shop", severity=2, attempt=1
+    )
     assert subject.name in route.candidates and route.rule
 
 

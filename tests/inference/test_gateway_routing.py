@@ -79,6 +79,7 @@ def test_facts_of_a_call_come_from_its_metadata_and_its_key(gateway: Gateway) ->
 def test_words_that_other_programs_use_are_no_facts(gateway: Gateway) -> None:
     assert rule_of(chat(gateway, metadata={"severity": "high", "attempt": None})) == "talk"
     assert rule_of(chat(gateway, metadata={"severity": "17", "attempt": "²"})) == "talk"
+    assert rule_of(chat(gateway, metadata={"severity": 1.0, "attempt": "9" * 5000})) == "talk"
 
 
 def test_a_rule_strips_and_sets_parameters_and_names_them(gateway: Gateway, engine: MockEngine) -> None:

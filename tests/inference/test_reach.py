@@ -35,6 +35,11 @@ def test_a_rule_after_one_without_conditions_is_never_reached() -> None:
     assert (finding.kind, finding.rule) == ("unreachable", "r1") and "'r0' before it" in finding.text
 
 
+def test_a_rule_whose_conditions_never_hold_is_never_reached() -> None:
+    (finding,) = unreached(rules({"attempt": {"max": 0}}))
+    assert finding.text == "no call reaches it: its conditions never hold"
+
+
 def test_a_rule_that_several_before_it_share_out_is_never_reached() -> None:
     low, high = {"prompt_tokens": {"max": 999}}, {"prompt_tokens": {"min": 1000}}
     (finding,) = unreached(rules(low, high, {"task": "repair"}))
