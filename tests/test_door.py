@@ -92,3 +92,10 @@ def test_a_taken_port_is_said_in_words() -> None:
 def test_an_address_of_another_machine_is_said_in_words() -> None:
     with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1:1"):
         listen("console", "192.0.2.1", 1)
+
+
+def test_a_connection_that_comes_before_the_server_sends_without_delay(port: int) -> None:
+    with listen("console", "127.0.0.1", port) as door, socket.create_connection(("127.0.0.1", port)):
+        early, _ = door.accept()
+        with early:
+            assert early.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
