@@ -177,12 +177,15 @@ class Caller:
                 raise
             self._note(row, tried)
             pause = max(retry.pause_seconds * 2**attempt, tried.after or 0.0)
-            late = time.monotonic() + pause >= until and tried.after is not None
-            if call.pinned or attempt == retry.times or tried.kind not in retry.on or late:
+            if call.pinned or attempt == retry.times or tried.kind not in retry.on or self._in_vain(call, tried, until):
                 break
             self._metrics.retries.labels(call.model).inc()
             self._pause(call, pause)
         raise tried.failure
+
+    def _in_vain(self, call: Call, tried: _Again, until: float) -> bool:
+        """Whether the engine asked for a rest that is too long to wait for, or need not be waited for."""
+        return bool(tried.after) and (time.monotonic() + (tried.after or 0.0) >= until or self._another_is_ready(call))
 
     def _note(self, row: Row, tried: _Again) -> None:
         """What this failure means for other calls."""

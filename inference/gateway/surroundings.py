@@ -111,6 +111,7 @@ class Surroundings:
         self._refused = refused
         self._engines_file = home.run / "engines.json"
         self._in_force: Rules | None = None
+        self._from_file = False
         self._suspects: dict[str, tuple[tuple[Any, ...], float]] = {}
         self._tokens: dict[str, Fresh[str]] = {}
         store = KeyStore(home.secrets / "keys.json")
@@ -222,7 +223,13 @@ class Surroundings:
 
     def _read_rules(self) -> InForce:
         try:
+            if self._in_force is not None and self._from_file and not self._routes.exists():
+                raise ConfigError(
+                    f"the rules file {self._routes} is gone",
+                    "put it back, or restart the gateway to go by the default rules",
+                )
             self._in_force = rules_file.load(self._routes, self._read_catalogue())
+            self._from_file = self._routes.exists()
         except ConfigError as error:
             self._refused()
             log.error("rules not taken over: %s (%s)", error.message, error.hint)

@@ -336,6 +336,18 @@ def test_broken_rules_leave_those_in_force_and_say_so(gateway: Gateway) -> None:
     assert gateway.metric("appliance_gateway_rules_stale") == 0
 
 
+def test_a_rules_file_that_vanishes_does_not_bring_the_default_rules_in(gateway: Gateway) -> None:
+    file = gateway.home.routes_file
+    try:
+        file.unlink()
+        assert eventually(lambda: gateway.http.get("/readyz").json()["warnings"])
+        assert "is gone" in gateway.http.get("/readyz").json()["warnings"][0]
+        assert chat(gateway, model="auto").headers["x-appliance-route"].startswith("talk:")
+    finally:
+        file.write_text(ROUTES)
+    assert eventually(lambda: gateway.http.get("/readyz").json()["warnings"] == [])
+
+
 def test_a_gateway_started_with_broken_rules_refuses_calls_and_names_the_fault(tmp_path: Any) -> None:
     home: Home = make_home(tmp_path, routes="[[rule]]\nnam = 3\n")
     with running_gateway(home) as gateway:

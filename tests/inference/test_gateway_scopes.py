@@ -136,6 +136,23 @@ def test_a_busy_engine_is_avoided_for_a_moment_by_calls_that_can_go_elsewhere(
     assert chat(gateway).headers["x-appliance-model"] == CODER
 
 
+def test_an_engine_that_asks_for_a_long_rest_is_not_waited_for(
+    gateway: Gateway, engine: MockEngine, other: MockEngine
+) -> None:
+    def busy(exchange: Any) -> None:
+        exchange.handler.send_response(429)
+        exchange.handler.send_header("Retry-After", "30")
+        exchange.handler.send_header("Content-Length", "2")
+        exchange.handler.end_headers()
+        exchange.handler.wfile.write(b"{}")
+
+    engine.will(busy, talk())
+    began = time.monotonic()
+    assert chat(gateway).headers["x-appliance-model"] == BIG
+    assert chat(gateway).headers["x-appliance-model"] == BIG  # for all calls, as long as it asked
+    assert time.monotonic() - began < 10 and asked(engine, other) == [1, 2]
+
+
 def test_who_has_nobody_else_waits_until_the_cool_down_is_over_and_is_sent(
     gateway: Gateway, engine: MockEngine
 ) -> None:

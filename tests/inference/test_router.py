@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from appliance.errors import NotFound
 from inference import rules
-from inference.asked import RouteRequest
+from inference.asked import NEEDS, RouteRequest
 from inference.catalogue import Catalogue, Entry
-from inference.router import CALLER, ContextExceeded, Decision, as_json, decide, explain
+from inference.router import CALLER, ContextExceeded, Decision, as_json, decide, explain, keep_to
 from tests.inference.catalogues import bare_box, stocked_box
 
 RULES = """
@@ -186,3 +186,72 @@ def test_no_decision_ever_names_an_ineligible_model(
         assert decision.rule == CALLER or entry.context_tokens >= prompt_tokens
     assert len(set(decision.candidates)) == len(decision.candidates)
     assert decision.candidates or decision.refusal
+
+
+PROVEN = Catalogue([
+    Entry(id="able", tasks=("chat",), context_tokens=999, size_bytes=2, able=("tools", "vision"), tokens_per_second=9),
+    Entry(id="quick", tasks=("chat",), context_tokens=999, size_bytes=9, able=("json_schema",), tokens_per_second=90),
+    Entry(id="given", tasks=("chat",), context_tokens=999, size_bytes=1),
+])  # fmt: skip
+ALL = '[[rule]]\nname="r"\ncandidates=["able","quick","given"]\n'
+
+
+def proven(text: str = ALL, box: Catalogue = PROVEN, **request: object) -> Decision:
+    return decide(RouteRequest.model_validate(request), rules.parse(text, PROVEN), box)
+
+
+def test_who_failed_admission_in_what_the_call_needs_is_left_out() -> None:
+    decision = proven(needs=("tools",))
+    assert decision.candidates == ("able", "given")  # nobody tried the one that a person gave the task
+    assert decision.reasons == ("quick left out: its admission did not pass tools",)
+    assert proven(needs=("json_schema",)).candidates == ("quick", "given")
+    assert proven(needs=("stream",)).candidates == ("able", "quick", "given")
+
+
+def test_only_a_model_that_was_seen_to_see_is_shown_images() -> None:
+    decision = proven(needs=("vision",))
+    assert decision.candidates == ("able",) and "given left out: it cannot see images" in decision.reasons
+
+
+def test_speed_is_ordered_by_measured_speed_where_all_have_it() -> None:
+    box = Catalogue([entry for entry in PROVEN if entry.id != "given"])
+    decision = proven('[[rule]]\nname="r"\ncandidates=["*"]\n', box, model="auto:speed")
+    assert decision.candidates == ("quick", "able") and "ordered for speed by measured speed" in decision.reasons
+    assert proven('[[rule]]\nname="r"\ncandidates=["*"]\n', model="auto:speed").candidates[0] == "given"
+
+
+def test_the_fallback_stays_last_whatever_the_caller_aims_at() -> None:
+    text = '[[rule]]\nname="r"\ncandidates=["able","given"]\nfallback=["quick"]\n'
+    assert proven(text, model="auto:quality").candidates == ("able", "given", "quick")
+
+
+def test_an_episode_keeps_its_model_as_long_as_it_is_a_candidate() -> None:
+    kept = keep_to(proven(), "given")
+    assert kept.candidates == ("given", "able", "quick") and "has served this episode" in kept.reasons[-1]
+    gone = keep_to(proven(needs=("vision",)), "given")
+    assert gone.candidates == ("able",) and "no candidate any more" in gone.reasons[-1]
+    refused = proven(task="repair")
+    assert keep_to(refused, "given") is refused and keep_to(kept, "given") is kept
+
+
+@given(model=st.sampled_from(["able", "quick", "given", "gone"]), needs=st.lists(st.sampled_from(NEEDS), unique=True))
+def test_keeping_an_episode_together_never_adds_or_drops_a_candidate(model: str, needs: list[str]) -> None:
+    decision = proven(needs=tuple(needs))
+    kept = keep_to(decision, model)
+    assert sorted(kept.candidates) == sorted(decision.candidates)
+    assert model not in decision.candidates or kept.candidates[0] == model
+
+
+@given(
+    task=st.sampled_from(["chat", "repair", "review"]), severity=st.integers(0, 4), attempt=st.integers(0, 3),
+    load=st.integers(0, 3), repo=st.sampled_from(["", "team-a"]), needs=st.lists(st.sampled_from(NEEDS), unique=True),
+)  # fmt: skip
+def test_an_explanation_names_every_rule_once_and_decides_the_same(
+    task: str, severity: int, attempt: int, load: int, repo: str, needs: list[str]
+) -> None:
+    asked = RouteRequest(task=task, severity=severity, attempt=attempt, load=load, repo=repo, needs=tuple(needs))
+    parsed, box = rules.parse(RULES, stocked_box()), stocked_box()
+    decision, told = decide(asked, parsed, box), explain(asked, parsed, box)
+    assert told.with_(considered=()) == decision
+    assert [one.rule for one in told.considered] == [rule.name for rule in parsed.rule]
+    assert [one.rule for one in told.considered if one.matched] == ([decision.rule] if decision.rule else [])

@@ -10,6 +10,7 @@ from appliance.errors import ConfigError
 from inference import rules
 from inference.asked import Sensitivity
 from inference.catalogue import Catalogue
+from inference.parameters import PARAMETERS, Parameters
 from tests.inference.catalogues import bare_box, stocked_box
 
 EXAMPLE = """
@@ -78,6 +79,20 @@ def test_a_single_word_may_stand_for_a_list() -> None:
         ('[[rule]]\nname="a"\ncandidates=["*"]\nfallback=["nobody-at-all"]', ["'nobody-at-all'", "all-minilm-l6-v2"]),
         ('[[rule]]\nname="a"\ncandidates=["search"]\n', ["'search'", "repair"]),
         ('[[rule]]\nname="a"\nwhen={task=["repair","chat"]}\ncandidates=["search"]\n', ["'search'"]),
+        ('[[rule]]\nname="a"\ncandidates=["*"]\nwhen={task="chatt"}', ["unknown task 'chatt'", "'chat'"]),
+        ('[[rule]]\nname="a"\ncandidates=["*"]\nwhen={needs="tool"}', ["unknown need 'tool'", "'tools'"]),
+        ('[[rule]]\nname="a"\ncandidates=["*"]\nwhen={time={form="08:00"}}', ["time.form: unknown key", "'from'"]),
+        ('[[rule]]\nname="a"\ncandidates=["*"]\nwhen={time={days="mod"}}', ["unknown day 'mod'", "'mon'"]),
+        ('[[rule]]\nname="a"\ncandidates=["*"]\nwhen={severity={maks=2}}', ["severity.maks", "'max'"]),
+        ('[[rule]]\nname="a"\ncandidates=["*"]\nretry={on="bussy"}', ["'bussy'", "'busy'"]),
+        ('[[rule]]\nname="a"\ncandidates=["*"]\nretry={tries=2}', ["retry.tries: unknown key", "'times'"]),
+        ('[[rule]]\nname="a"\ncandidates=["*"]\nretry={times=99}', ["retry.times"]),
+        ('[[rule]]\nname="a"\ncandidates=["*"]\nqueue_seconds=-1', ["queue_seconds"]),
+        ('[[rule]]\nname="a"\ncandidates=["*"]\nparameters={strip="sed"}', ["'sed'", "'seed'"]),
+        ('[[rule]]\nname="a"\ncandidates=["*"]\nparameters={set={messages=[]}}', ["unknown parameter 'messages'"]),
+        ('[[rule]]\nname="a"\ncandidates=["*"]\nparameters={set={n=true}}', ["n must be a whole number"]),
+        ('[[rule]]\nname="a"\ncandidates=["*"]\nparameters={set={top_p=nan}}', ["top_p must be a number"]),
+        ('[[rule]]\nname="a"\ncandidates=["*"]\nparameters={set={n=1},strip="n"}', ["both stripped and set"]),
         ("[[rule]\n", ["not valid TOML", "line 1"]),
         ("rule = 3\n", ["rule"]),
     ],
@@ -102,3 +117,16 @@ def test_an_unreadable_file_is_a_config_error(tmp_path: Path) -> None:
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="cannot read the rules"):
         rules.load(file, bare_box())
+
+
+def test_every_parameter_of_a_rule_is_one_that_the_gateway_passes_on() -> None:
+    from inference.gateway.chat import CHAT
+
+    assert set(PARAMETERS) <= {*CHAT, "max_tokens"}
+
+
+def test_parameters_are_stripped_then_set_and_what_was_sent_in_vain_is_named() -> None:
+    wanted = Parameters(strip=("seed", "top_k"), set={"temperature": 0.5, "n": 1})
+    payload = {"messages": [], "seed": 4, "temperature": 1.0, "n": 1}
+    assert wanted.applied(payload) == ({"messages": [], "temperature": 0.5, "n": 1}, ("seed", "temperature"))
+    assert payload["seed"] == 4
