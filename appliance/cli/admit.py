@@ -74,12 +74,13 @@ def _on_your_word(box: Box, registry: Registry, card: Card, tasks: tuple[str, ..
 def _tried(box: Box, card: Card, tasks: tuple[str, ...]) -> Score:
     """The score, from the engine's own address; what was not loaded before is not loaded afterwards."""
     client = EnginesClient(box.home)
-    before = any(row["model"] == card.id and row["engine"] for row in client.engines())
+    served = card.base or card.id  # an adapter comes and goes with its base
+    before = any(row["model"] == served and row["engine"] for row in client.engines())
     # Pinned, so that calls for other models do not make it leave half-way.
-    pinned = any(row["model"] == card.id and row.get("pinned") for row in client.engines())
-    client.load(card.id, again=True, pin=True)
+    pinned = any(row["model"] == served and row.get("pinned") for row in client.engines())
+    row = client.load(card.id, again=True, pin=True)
     try:
-        row = client.wait_ready(card.id, box.settings.engines.start_seconds + 5, box.say)
+        row = client.wait_ready(card.id, row["start_seconds"] + 5, box.say)
         name, authority = row.get("served_as") or card.id, row.get("ca_file") or ""
         talk = Talk(row["url"], _key(row), name, row["context_tokens"], authority)
         try:
@@ -88,9 +89,9 @@ def _tried(box: Box, card: Card, tasks: tuple[str, ...]) -> Score:
             talk.close()
     finally:
         if before:
-            client.load(card.id, pin=pinned)
+            client.load(served, pin=pinned)
         else:
-            client.unload(card.id)
+            client.unload(served)
 
 
 def _key(row: dict[str, Any]) -> str:

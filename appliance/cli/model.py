@@ -191,8 +191,8 @@ def load(box: Box, name: str, context_tokens: int | None, slots: int | None, pin
     """Serve a model, and wait until it has produced its first token. Others leave when there is no room beside them."""
     card = Registry(box.home.models).find(name)
     client = EnginesClient(box.home)
-    client.load(card.id, again=True, context_tokens=context_tokens or 0, slots=slots or 0, pin=pin)
-    row = client.wait_ready(card.id, box.settings.engines.start_seconds + LEAVE_SECONDS, box.say)
+    row = client.load(card.id, again=True, context_tokens=context_tokens or 0, slots=slots or 0, pin=pin)
+    row = client.wait_ready(card.id, row["start_seconds"] + LEAVE_SECONDS, box.say)
     pinned = ", pinned" if row["pinned"] else ""
     box.emit(row, f"{card.id} is ready ({row['slots']} requests at once, {row['context_tokens']} tokens each{pinned})")
 

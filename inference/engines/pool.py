@@ -295,15 +295,17 @@ class Pool:
             explain=loaded.engine.explain,
             telling=loaded.engine.telling,
             death_signal=loaded.engine.death_signal,
-            patience=loaded.engine.patience(
-                Patience(
-                    start_seconds=self._settings.start_seconds,
-                    drain_seconds=DRAIN_SECONDS,
-                    stop_seconds=STOP_SECONDS,
-                    restart_limit=self._settings.restart_limit,
-                )
-            ),
+            patience=self._patience(loaded.engine),
         )
+
+    def _patience(self, engine: Engine) -> Patience:
+        usual = Patience(
+            start_seconds=self._settings.start_seconds,
+            drain_seconds=DRAIN_SECONDS,
+            stop_seconds=STOP_SECONDS,
+            restart_limit=self._settings.restart_limit,
+        )
+        return engine.patience(usual)
 
     def _log_of(self, id: str) -> Path:
         return self._home.logs / f"engine-{id}.log"
@@ -376,6 +378,7 @@ class Pool:
             replace(loaded.seat, threads=loaded.seat.threads or loaded.threads),
             loaded.place,
             loaded.pinned,
+            self._patience(loaded.engine).start_seconds,
         )
 
     def _order_row(self, card: Card) -> dict[str, Any]:
@@ -383,7 +386,8 @@ class Pool:
         if order is None:
             return self._row(self._supervisor.status(card.id))
         reason = f"waits until {', '.join(sorted(order.leaving))} has left"
-        return empty_row(card.id, Phase.STOPPED, reason)
+        row = empty_row(card.id, Phase.STOPPED, reason)
+        return {**row, "start_seconds": self._patience(order.candidate.engine).start_seconds}
 
     def _write_key(self, id: str, key: str) -> Path:
         self.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -10,8 +10,8 @@ from inference.engines.placement import Place
 from inference.supervisor import Status
 
 
-def full_row(status: Status, kind: str, seat: Seat, place: Place, pinned: bool) -> dict[str, Any]:
-    """The row of a model with an engine."""
+def full_row(status: Status, kind: str, seat: Seat, place: Place, pinned: bool, start_seconds: float) -> dict[str, Any]:
+    """The row of a model with an engine; `start_seconds` is how long it may take to be ready."""
     row = status.as_json()
     del row["name"]
     return {
@@ -26,6 +26,7 @@ def full_row(status: Status, kind: str, seat: Seat, place: Place, pinned: bool) 
         "slots": seat.slots,
         "threads": seat.threads,
         "pinned": pinned,
+        "start_seconds": start_seconds,
         "ram_bytes": place.ram,
         "gpu_bytes": {str(number): taken for number, taken in place.gpus.items()},
     }
@@ -44,5 +45,6 @@ def empty_row(name: str, state: str, reason: str) -> dict[str, Any]:
         "context_tokens": 0,
         "slots": 0,
         "threads": 0,
+        "start_seconds": 0.0,
     }
     return {**row, "reason": reason, "next_try": None, **nothing, "pinned": False, "ram_bytes": 0, "gpu_bytes": {}}

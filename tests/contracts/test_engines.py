@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from inference.engines.engine import Engine
 from inference.engines.llamacpp import LlamaCpp
 from inference.engines.remote import RemoteServer
 from models.importing import import_model
+from models.minilm import ID, ensure_default
 from models.registry import Registry
 from models.remote import add_remote
 from tests.contracts.engine_suite import EngineContract
@@ -36,6 +38,17 @@ class TestLlamaCpp(EngineContract):
         import_model(write_tiny_llama(home.spool / "tiny.gguf"), Registry(home.models), "tiny", tasks=("chat",))
         with served(home, SETTINGS, "tiny") as made:
             yield made
+
+
+def test_a_reranker_puts_the_fitting_document_first(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    registry = Registry(home.models)
+    ensure_default(registry, lambda line: None)
+    registry.update(registry.get(ID).with_(tasks=("rerank",), pooling="rank"))
+    with served(home, SETTINGS, ID) as engine:
+        documents = ["a car engine", "dogs and cats", "a kitten"]
+        ranked = engine.post("/v1/rerank", query="cats", documents=documents)["results"]
+    assert [result["index"] for result in sorted(ranked, key=lambda r: -r["relevance_score"])][-1] == 0
 
 
 class TestRemote(EngineContract):

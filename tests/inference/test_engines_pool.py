@@ -146,6 +146,7 @@ def test_what_runs_is_published_whenever_it_changes(pool: Pool) -> None:
     assert set(published) == {
         "model", "state", "pid", "since", "restarts", "reason", "next_try", "engine", "url", "api_key_file",
         "context_tokens", "slots", "threads", "pinned", "ram_bytes", "gpu_bytes", "ca_file", "served_as",
+        "start_seconds",
     }  # fmt: skip
     pool.unload("a")
     until(lambda: json.loads(pool.published.read_text()) == [])

@@ -35,9 +35,9 @@ class Engines:
     def engines(self) -> list[dict[str, Any]]:
         return [{"model": name, "engine": "scripted"} for name in self.loaded]
 
-    def load(self, model: str, again: bool = False) -> dict[str, Any]:
-        self.calls.append(f"load {model}")
-        return {}
+    def load(self, model: str, again: bool = False, pin: bool | None = None) -> dict[str, Any]:
+        self.calls.append(f"load {model}" + {None: "", True: " pinned", False: ""}[pin])
+        return {"start_seconds": 5.0}
 
     def unload(self, model: str) -> dict[str, Any]:
         self.calls.append(f"unload {model}")
@@ -66,7 +66,9 @@ def test_what_a_model_proved_it_may_do_and_the_card_shows_how(cli: Cli, model: S
     assert cli("model", "admit", "c") == 0
     assert "it may do: chat, repair, review, triage" in cli.out and "passed  edit_format" in cli.out
     assert "tokens/s" in cli.out and "trying context" in cli.err
-    assert Engines.calls == ["load coder", "unload coder"] and {a["key"] for a in model.asked} == {"Bearer secret"}
+    assert Engines.calls == ["load coder pinned", "unload coder"] and {a["key"] for a in model.asked} == {
+        "Bearer secret"
+    }
     assert {asked["model"] for asked in model.asked} == {"upstream"}
     assert cli("model", "show", "coder") == 0 and "passed  context" in cli.out and "with scripted, 2048" in cli.out
     shown = cli.json("model", "show", "coder")
@@ -77,7 +79,7 @@ def test_what_a_model_proved_it_may_do_and_the_card_shows_how(cli: Cli, model: S
 def test_a_model_that_was_loaded_stays_loaded(cli: Cli, model: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Engines, "loaded", ("coder",))
     assert cli("model", "admit", "coder", "--task", "triage") == 0
-    assert Engines.calls == ["load coder"]
+    assert Engines.calls == ["load coder pinned", "load coder"]
 
 
 def test_a_task_that_is_not_proven_is_an_error_and_the_score_is_kept(cli: Cli, model: Scripted) -> None:
