@@ -39,7 +39,8 @@ def permitted(key: Key, decision: Decision) -> Decision:
     if not set(allowed) - {SEARCH}:
         raise _refused(key, f"is for {', '.join(left_out)}", f"the models {', '.join(terms.models)}")
     reasons = (f"{model} left out: the key {key.name!r} may not call it" for model in left_out)
-    return decision.with_(candidates=allowed, reasons=(*decision.reasons, *reasons))
+    suggested = tuple(model for model in decision.suggested if model in allowed)
+    return decision.with_(candidates=allowed, suggested=suggested, reasons=(*decision.reasons, *reasons))
 
 
 def _refused(key: Key, what: str, allowed: str) -> PolicyRefused:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, PrivateAttr, ValidationError, model_validator
 
 from appliance.work import Noun
 from inference.asked import RouteRequest
@@ -53,6 +53,12 @@ class Policy(Noun):
     version: int = Field(ge=1, description="grows with each one that is published")
     made: AwareDatetime
     preferences: tuple[Preference, ...] = Field((), max_length=10_000)
+    _by_rule: dict[str, list[Preference]] = PrivateAttr(default_factory=dict)
+
+    def model_post_init(self, _: Any) -> None:
+        """Sort the preferences by rule: they are looked up at every call."""
+        for one in sorted(self.preferences, key=lambda one: -one.narrow):
+            self._by_rule.setdefault(one.rule, []).append(one)
 
     @model_validator(mode="after")
     def _no_two_alike(self) -> Self:
@@ -63,8 +69,7 @@ class Policy(Noun):
 
     def preference(self, rule: str, request: RouteRequest) -> Preference | None:
         """The narrowest preference for a call by this rule."""
-        fitting = [one for one in self.preferences if one.rule == rule and one.fits(request)]
-        return max(fitting, key=lambda one: one.narrow, default=None)
+        return next((one for one in self._by_rule.get(rule, ()) if one.fits(request)), None)
 
 
 class Standing(StrEnum):

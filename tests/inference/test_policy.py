@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from inference import rules
 from inference.asked import RouteRequest
+from inference.keys import Key, Terms
+from inference.permits import permitted
 from inference.policy import Learned, Policy, Standing, read_policy
 from inference.router import Decision, decide, reordered
 from tests.inference.catalogues import stocked_box
@@ -47,6 +49,12 @@ def test_observe_only_tells_what_it_would_do() -> None:
     decision = ask(learned(PREFERENCE), "observe")
     assert decision.candidates == ("search", "coder-7b", "coder-32b")
     assert decision.suggested == ("search", "coder-32b", "coder-7b") and "would order" in decision.policy
+
+
+def test_what_is_suggested_keeps_to_what_the_key_may_call() -> None:
+    key = Key(id="k", name="k", sha256="a" * 64, terms=Terms(models=("coder-7b",)))
+    decision = permitted(key, ask(learned(PREFERENCE), "observe"))
+    assert (decision.candidates, decision.suggested) == (("search", "coder-7b"), ("search", "coder-7b"))
 
 
 def test_off_takes_no_notice() -> None:
