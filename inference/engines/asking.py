@@ -15,16 +15,20 @@ from inference.engines.engine import Seat
 
 PROBE_SECONDS = 30.0
 """How long one token or one vector may take on a slow box before the next look."""
+ALIVE_SECONDS = 10.0
+"""How long an answer that costs no work may take."""
 REFUSED = 401, 403
 HINT = "see its log, or `appliance model show` for its state"
 
 
-def fetch(seat: Seat, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
-    """What the engine answers with status 200. Raises Unavailable with the reason."""
+def fetch(
+    seat: Seat, method: str, path: str, body: dict[str, Any] | None = None, seconds: float = PROBE_SECONDS
+) -> bytes:
+    """What the engine answers with status 200, given so long. Raises Unavailable with the reason."""
     parts = urlsplit(seat.url)
     raw = None if body is None else json.dumps(body)
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {seat.key}"} if seat.key else {})
-    connection = connect(seat.url, seat.ca_file, PROBE_SECONDS)
+    connection = connect(seat.url, seat.ca_file, seconds)
     try:
         connection.request(method, parts.path.rstrip("/") + path, raw, headers)
         response = connection.getresponse()
@@ -94,7 +98,7 @@ def in_words(error: BaseException) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "nothing listens there (yet)"
     if isinstance(error, TimeoutError):
-        return f"no word within {PROBE_SECONDS:g} s"
+        return "no word in time"
     return str(error) or type(error).__name__
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from appliance.errors import Unavailable
-from inference.engines.asking import ask, counts, fetch, is_ranking, is_vector
+from inference.engines.asking import ALIVE_SECONDS, ask, counts, fetch, is_ranking, is_vector
 from inference.engines.devices import gpus_seen
 from inference.engines.engine import Seat
 from inference.engines.needs import MIB, PROMPT_CACHE, Need, Part, Wish, llamacpp_need
@@ -73,7 +73,7 @@ class LlamaCpp:
         return ""
 
     def patience(self, usual: Patience) -> Patience:
-        # One that computes answers its health from another thread: minutes of silence are not work.
+        # One that computes answers its health from another thread: a minute of silence is not work.
         return replace(usual, alive_seconds=10.0, alive_misses=4)
 
     def explain(self, said: str) -> str:
@@ -88,7 +88,7 @@ class LlamaCpp:
         return answer.get("tokens_evaluated", 0) >= 1 and "content" in answer
 
     def alive(self, seat: Seat) -> bool:
-        return bool(fetch(seat, "GET", "/health"))
+        return bool(fetch(seat, "GET", "/health", seconds=ALIVE_SECONDS))
 
     def busy(self, seat: Seat) -> bool:
         return counts(seat, "llamacpp:requests_processing|llamacpp:requests_deferred")

@@ -68,7 +68,7 @@ VLLM = (
     ),
     Reason(
         r"User-specified max_model_len \((\d+)\) is greater than the derived max_model_len[^\n]*?(\d+)",
-        "its context is shorter than the {0} tokens asked for: lower context_tokens",
+        "its context has {1} tokens, and {0} are asked for: lower context_tokens",
     ),
     Reason(
         r"Total number of attention heads \((\d+)\) must be divisible by tensor parallel size \((\d+)\)",

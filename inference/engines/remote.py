@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from appliance.errors import Unavailable, UsageError
-from inference.engines.asking import ask, fetch, is_ranking, is_vector
+from inference.engines.asking import ALIVE_SECONDS, ask, fetch, is_ranking, is_vector
 from inference.engines.engine import Seat
 from inference.engines.needs import Need, Wish
 from inference.lifecycle import Patience
@@ -66,7 +66,7 @@ class RemoteServer:
         return bool(answer.get("choices"))
 
     def alive(self, seat: Seat) -> bool:
-        return bool(fetch(seat, "GET", "/v1/models"))
+        return bool(fetch(seat, "GET", "/v1/models", seconds=ALIVE_SECONDS))
 
     def busy(self, seat: Seat) -> bool:  # noqa: ARG002 - it goes on whether we use it or not
         return False

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from appliance.errors import Unavailable
 from inference import keep
-from inference.engines.asking import ask, counts, fetch, is_ranking, is_vector
+from inference.engines.asking import ALIVE_SECONDS, ask, counts, fetch, is_ranking, is_vector
 from inference.engines.devices import gpus_seen
 from inference.engines.engine import Seat
 from inference.engines.needs import MIB, Need, Part, Wish, vllm_need
@@ -66,7 +66,7 @@ class Vllm:
             sys.executable, "-I", "-S", str(KEEPER), str(find_python(self._program)), "-m", SERVER,
             "--model", str(seat.weights), "--served-model-name", seat.card.id,
             "--host", "127.0.0.1", "--port", str(seat.port), "--disable-uvicorn-access-log",
-            "--max-model-len", str(seat.context_tokens), "--max-num-seqs", str(seat.slots),
+            "--max-num-seqs", str(seat.slots), *_context(seat),
             "--kv-cache-dtype", CACHES.get(seat.cache_type, "auto"),
             *_purpose(seat.card), *_adapters(seat), *self._device(seat),
         )  # fmt: skip
@@ -105,7 +105,7 @@ class Vllm:
         return bool((answer.get("usage") or {}).get("completion_tokens"))
 
     def alive(self, seat: Seat) -> bool:
-        fetch(seat, "GET", "/health")  # raises unless it answers 200; the body is empty
+        fetch(seat, "GET", "/health", seconds=ALIVE_SECONDS)  # raises unless it answers 200; the body is empty
         return True
 
     def busy(self, seat: Seat) -> bool:
@@ -146,6 +146,11 @@ def find_python(program: str) -> Path:
     if not Path(program).is_file():
         raise Unavailable(f"there is no Python with vLLM at {program}", "correct engines.vllm in the settings")
     return Path(program)
+
+
+def _context(seat: Seat) -> tuple[str, ...]:
+    # Encoders keep nothing, and many take less than their configuration says: another of their files has the limit.
+    return () if seat.card.embeds else ("--max-model-len", str(seat.context_tokens))
 
 
 def _purpose(card: Card) -> tuple[str, ...]:

@@ -103,6 +103,7 @@ def test_vllm_serves_adapters_by_name_with_the_highest_of_their_ranks(vllm: Vllm
 def test_vllm_serves_encoders_as_what_they_are(vllm: Vllm, tasks: tuple[str, ...], words: str) -> None:
     told = options(vllm.argv(seat(card=card(tasks=tasks, architecture="bert"))))
     assert (told["--runner"], told["--convert"]) == ("pooling", words) and "--tool-call-parser" not in told
+    assert "--max-model-len" not in told, "vLLM knows better how much an encoder takes"
 
 
 def test_without_vllm_the_way_out_is_named() -> None:
@@ -175,7 +176,7 @@ def test_llamacpp_built_for_processors_is_told_nothing_of_gpus() -> None:
             VLLM,
             "Value error, User-specified max_model_len (999999) is greater than the derived max_model_len "
             "(max_position_embeddings=2048.0",
-            "shorter than the 999999 tokens",
+            "has 2048 tokens, and 999999 are asked for",
         ),
         (VLLM, "Total number of attention heads (14) must be divisible by tensor parallel size (4)", "its 14 heads"),
         (VLLM, "Model architectures ['XForCausalLM'] are not supported for now", "'XForCausalLM'"),
