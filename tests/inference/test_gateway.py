@@ -252,7 +252,9 @@ def test_an_engine_that_pays_no_heed_to_a_demanded_call_is_an_error_and_not_an_e
     gateway: Gateway, stream: bool
 ) -> None:
     tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+    lines = len(gateway.usage())
     response = chat(gateway, tools=tools, tool_choice="required", stream=stream)
+    assert eventually(lambda: len(gateway.usage()) > lines)  # else it would come into the next test
     assert "a tool call was demanded, and the engine wrote 'Hello there'" in response.text.replace('\\"', "")
     assert stream or response.status_code == 502
 
