@@ -3,7 +3,8 @@
 vLLM's server starts processes of its own, and they outlive it when it is killed, with all their memory. The supervisor
 ends the whole group of a process that ended, but the kernel's signal at the end of the supervisor itself reaches only
 the first process of the group. That one is this script, and then it ends the group. SIGTERM goes on to the program;
-its end is the end of this script, in the same way. Standard library only, for a quick start.
+its end is the end of this script, in the same way. Shared memory that it leaves behind when it is killed (hundreds of
+megabytes, which nobody would free) is removed. Standard library only, for a quick start.
 """
 
 import contextlib
@@ -11,9 +12,11 @@ import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 
 PR_SET_PDEATHSIG = 1
+SHARED = "/dev/shm/"  # noqa: S108 - where the kernel has it, no folder for temporary files
 END_ALL = signal.SIGUSR1
 """What the kernel is to send at the end of the supervisor."""
 
@@ -33,6 +36,7 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, pass_on)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    free(shared_memory(os.getpgrp()))
     if status < 0:
         signal.signal(-status, signal.SIG_DFL) if -status not in (signal.SIGKILL, signal.SIGSTOP) else None
         os.kill(own, -status)
@@ -54,7 +58,27 @@ def become(program: list[str], parent: int) -> None:
 
 def end_group(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the shape of a handler
     """Kill everything in this process's group, itself included."""
+    free(shared_memory(os.getpgrp()))
     os.killpg(0, signal.SIGKILL)
+
+
+def shared_memory(group: int) -> set[str]:
+    """Files of shared memory that processes of this group use."""
+    found: set[str] = set()
+    for name in filter(str.isdigit, (folder.name for folder in Path("/proc").iterdir())):
+        with contextlib.suppress(OSError):
+            if os.getpgid(int(name)) == group:
+                maps = Path("/proc", name, "maps").read_text(encoding="utf-8", errors="replace").splitlines()
+                paths = [line.split(None, 5)[5] for line in maps if SHARED in line]
+                found.update(path for path in paths if path.startswith(SHARED))
+    return found
+
+
+def free(files: set[str]) -> None:
+    """Remove them; who still uses one keeps it."""
+    for file in files:
+        with contextlib.suppress(OSError):
+            Path(file).unlink()
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ CACHES = {"f16": "auto", "bf16": "auto", "fp8": "fp8"}
 """Our names of how keys and values are kept → vLLM's; "auto" is the model's own 16 bits."""
 STARTED = 4.0
 """How many times longer than a llama-server it takes to be ready: it imports, compiles and warms up."""
+STOPPED = 15.0
+"""Seconds it gets to end its processes one by one; a llama-server needs less."""
 IN_RAM = 3072 * MIB
 """Of the CPU build with a tiny model: three processes with PyTorch in each, measured."""
 GIB = 1 << 30
@@ -91,7 +93,9 @@ class Vllm:
         return ""
 
     def patience(self, usual: Patience) -> Patience:
-        return replace(usual, start_seconds=STARTED * usual.start_seconds, alive_seconds=10.0, alive_misses=4)
+        return replace(
+            usual, start_seconds=STARTED * usual.start_seconds, stop_seconds=STOPPED, alive_seconds=10.0, alive_misses=4
+        )
 
     def explain(self, said: str) -> str:
         return explained(said, VLLM)
