@@ -134,7 +134,7 @@ def test_one_that_is_not_ready_in_time_is_killed_with_the_probes_reason(world: W
     pid = until(lambda: world.status().pid)
     failed = world.becomes(Phase.FAILED)
     assert failed.reason == "not ready after 1 s: ConnectionRefusedError: nobody listens"
-    assert failed.pid is None and failed.next_try is not None and not lives(pid)
+    assert until(lambda: world.status().pid is None) and failed.next_try is not None and not lives(pid)
 
 
 def test_a_killed_process_comes_back(world: World) -> None:
