@@ -97,7 +97,12 @@ class Parts:
     def first_token(self, call: Call) -> None:
         """A stream says its first word: note how long the client waited for it."""
         call.spoke = time.perf_counter()
+        self._served(call)  # the next call of its episode may be there before this one is over
         self.metrics.first_token.labels(call.model).observe(call.spoke - call.started)
+
+    def _served(self, call: Call) -> None:
+        if call.episode:
+            self.episodes.served(call.episode, call.model)
 
     def settle(self, call: Call, usage: Mapping[str, Any], failure: ApiError | None) -> None:
         """The call is over: free its place, count it, write its line."""
@@ -114,8 +119,8 @@ class Parts:
             self.metrics.per_token.labels(call.model).observe((now - call.spoke) / (tokens["completion"] - 1))
         if failure is not None:
             self.metrics.errors.labels(call.path, failure.code).inc()
-        if call.episode and failure is None:
-            self.episodes.served(call.episode, call.model)
+        if failure is None:
+            self._served(call)
         entry = self.surroundings.card(call.model) if call.model else None
         written = self.usage.append(
             {

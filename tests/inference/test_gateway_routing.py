@@ -13,7 +13,7 @@ import pytest
 from inference.asked import RouteRequest
 from inference.gateway.episodes import Episodes, episode_of
 from tests.inference.gateway_process import BIG, CODER, Gateway, eventually, make_home, publish, running_gateway
-from tests.inference.mock_engine import MockEngine, fail, mock_engine, talk
+from tests.inference.mock_engine import WORDS, MockEngine, delta, fail, mock_engine, say, talk
 
 pytestmark = pytest.mark.integration
 HELLO = [{"role": "user", "content": "Hello?"}]
@@ -100,6 +100,21 @@ def test_an_episode_stays_with_the_model_that_answered_first(gateway: Gateway, e
     assert chat(gateway, {"x-appliance-episode": "two"}).headers["x-appliance-model"] == CODER
     shown = gateway.http.post("/v1/route", json={"task": "chat"}, headers=episode).json()
     assert shown["candidates"] == [BIG, CODER] and "has served this episode" in shown["reasons"][-1]
+
+
+def test_a_stream_that_has_begun_to_speak_binds_its_episode(gateway: Gateway, engine: MockEngine) -> None:
+    engine.will(fail(500), fail(500), fail(500), say(*WORDS[:2], *[delta(content=".")] * 3, WORDS[-1], pause=0.2))
+    episode = {"x-appliance-episode": "four"}
+    body = {"model": "auto", "messages": HELLO, "stream": True}
+    with gateway.http.stream("POST", "/v1/chat/completions", json=body, headers=episode) as response:
+        lines = response.iter_lines()
+        while "Hello" not in next(lines):
+            pass
+        shown = gateway.http.post("/v1/route", json={"task": "chat", "load": 0}, headers=episode).json()
+        assert (shown["rule"], shown["candidates"][0], response.headers["x-appliance-model"]) == ("talk", BIG, BIG)
+        assert rule_of(gateway.http.post("/v1/route", json={})) == "busy"  # this stream is the load
+        assert list(lines)
+    assert eventually(lambda: gateway.metric("appliance_gateway_in_flight") == 0)
 
 
 def test_an_episode_does_not_make_its_model_eligible(gateway: Gateway) -> None:
