@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from inference.keep import free, shared_memory
+
 LAUNCHER = Path(__file__).with_name("launch.py")
 LOG_BYTES = 5 * 1024 * 1024
 """Size at which a log is moved to `<name>.1`; one old file is kept."""
@@ -138,6 +140,7 @@ class Child:
             self._log_start = 0
 
     def _kill_group(self) -> None:
+        free(shared_memory(self._process.pid))  # nobody in the group is left to do it
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 

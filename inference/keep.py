@@ -38,7 +38,8 @@ def main() -> None:
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     free(shared_memory(os.getpgrp()))
     if status < 0:
-        signal.signal(-status, signal.SIG_DFL) if -status not in (signal.SIGKILL, signal.SIGSTOP) else None
+        with contextlib.suppress(OSError):  # SIGKILL has no handler that could be taken away
+            signal.signal(-status, signal.SIG_DFL)
         os.kill(own, -status)
     sys.exit(status)
 

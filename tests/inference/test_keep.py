@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from inference import keep
+from inference.child import Child
 from tests.inference.engines_process import lives, until
 
 SERVER = """
@@ -76,6 +77,16 @@ def test_at_the_end_of_the_supervisor_the_whole_group_ends(kept: Kept) -> None:
     kept.process.send_signal(keep.END_ALL)
     assert kept.end() == -signal.SIGKILL
     until(lambda: not lives(kept.server) and not lives(kept.worker) and not kept.memory.exists())
+
+
+def test_a_killed_keeper_leaves_no_shared_memory_to_its_supervisor(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    child = Child([sys.executable, "-I", "-S", keep.__file__, sys.executable, "-c", SERVER], None, log)
+    worker, name = until(lambda: log.read_text().split() if log.read_text().endswith("\n") else None)
+    assert (Path(keep.SHARED) / name).exists()
+    os.kill(child.pid, signal.SIGKILL)
+    assert until(child.ended) == "killed by SIGKILL"
+    until(lambda: not lives(int(worker)) and not (Path(keep.SHARED) / name).exists())
 
 
 def test_the_program_ends_with_its_keeper(kept: Kept) -> None:
