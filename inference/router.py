@@ -133,6 +133,11 @@ def _named(request: RouteRequest, catalogue: Catalogue) -> Decision:
             refusal=f"model {entry.id!r} is not admitted for task {request.task!r}",
             hint=f"it may do {', '.join(entry.tasks) or 'nothing yet'}; `appliance model list` shows what each may do",
         )
+    if "vision" in request.needs and "vision" not in (entry.able or ()):
+        return made.with_(
+            refusal=f"model {entry.id!r} was not seen to see pictures",
+            hint=f"`appliance model admit {entry.id}` tries it with one; or ask for `auto`",
+        )
     return made.with_(candidates=(entry.id,))
 
 

@@ -7,6 +7,7 @@ refused with a reason: it is never ignored in silence.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,10 @@ TEXT = (*SAMPLING, "logprobs", "echo", "suffix", "grammar")
 
 ROLES = ("system", "user", "assistant", "tool")
 TEXT_PARTS = ("text", "input_text", "output_text")
+PICTURE = re.compile(r"data:image/(?:png|jpe?g|gif|webp);base64,[A-Za-z0-9+/=\s]+")
+"""A picture comes with the call. One at an address would have to be fetched, and this box fetches nothing."""
+PICTURE_CHARACTERS = 4000
+"""What a picture counts in a prompt: about a thousand tokens with the usual models that see."""
 MESSAGE_KEYS = ("name", "tool_calls", "tool_call_id", "reasoning_content")
 CHARACTERS_PER_TOKEN = 4
 """A rough average over English and code; only for choosing among models: the engine has the last word on length."""
@@ -66,6 +71,7 @@ def prepare_chat(body: Mapping[str, Any]) -> Prepared:
     demanded = _tools(payload)
     _response_format(payload)
     needs = [need for need, key in (("tools", "tools"), ("json_schema", "response_format")) if key in payload]
+    needs += ["vision"] if any(isinstance(message["content"], list) for message in payload["messages"]) else []
     length = _characters(payload["messages"]) + len(orjson.dumps(payload.get("tools", "")))
     if demanded:
         demand_call(payload, demanded)
@@ -128,7 +134,8 @@ def model_of(body: Mapping[str, Any]) -> str:
 
 
 def normalise_messages(messages: Any) -> list[dict[str, Any]]:
-    """Messages with plain text contents, and all instructions in one first system message."""
+    """Messages with plain text contents (in parts where a person shows pictures), and all instructions in one first
+    system message."""
     if not isinstance(messages, list) or not messages:
         raise bad_request("`messages` must be a list with at least one message", "messages")
     instructions: list[str] = []
@@ -139,11 +146,11 @@ def normalise_messages(messages: Any) -> list[dict[str, Any]]:
         role = "system" if message.get("role") == "developer" else message.get("role")
         if role not in ROLES:
             raise bad_request(f"message {n} has the unknown role {role!r}", f"messages[{n}].role")
-        text = _text(message.get("content"), n)
+        content = _content(message.get("content"), n, pictures=role == "user")
         if role == "system":
-            instructions.append(text)
+            instructions.append(content)
             continue
-        made = {"role": role, "content": text} | {key: message[key] for key in MESSAGE_KEYS if message.get(key)}
+        made = {"role": role, "content": content} | {key: message[key] for key in MESSAGE_KEYS if message.get(key)}
         if "tool_calls" in made:
             if not isinstance(made["tool_calls"], list):
                 raise bad_request(f"the tool calls of message {n} are not a list", f"messages[{n}].tool_calls")
@@ -156,26 +163,39 @@ def normalise_messages(messages: Any) -> list[dict[str, Any]]:
     return made_all
 
 
-def _text(content: Any, n: int) -> str:
+def _content(content: Any, n: int, *, pictures: bool) -> Any:
+    """A text; a list of parts where there are pictures among them."""
     if content is None:
         return ""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
         raise bad_request(f"the content of message {n} must be a text, parts or null", f"messages[{n}].content")
-    texts = []
-    for part in content:
-        kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
-        if kind == "refusal":
-            texts.append(str(part.get("refusal") or ""))
-        elif kind in TEXT_PARTS:
-            texts.append(str(part.get("text") or ""))
-        else:
+    parts = [_part(part, n, pictures) for part in content]
+    if all(part["type"] == "text" for part in parts):
+        return "\n".join(part["text"] for part in parts)
+    return parts
+
+
+def _part(part: Any, n: int, pictures: bool) -> dict[str, Any]:
+    kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+    if kind == "refusal":
+        return {"type": "text", "text": str(part.get("refusal") or "")}
+    if kind in TEXT_PARTS:
+        return {"type": "text", "text": str(part.get("text") or "")}
+    if kind == "image_url" and pictures:
+        given = part.get("image_url")
+        url = given.get("url") if isinstance(given, Mapping) else given
+        if not isinstance(url, str) or not PICTURE.fullmatch(url):
             raise bad_request(
-                f"message {n} holds a part of type {kind!r}; the models here take text only",
+                f"a picture in message {n} must be a data: URL (PNG, JPEG, GIF, WebP): this box fetches nothing",
                 f"messages[{n}].content", "unsupported_content",
             )  # fmt: skip
-    return "\n".join(texts)
+        return {"type": "image_url", "image_url": {"url": url}}
+    raise bad_request(
+        f"message {n} holds a part of type {kind!r}; it takes text{' and pictures' if pictures else ''} only",
+        f"messages[{n}].content", "unsupported_content",
+    )  # fmt: skip
 
 
 def _tool_call(call: Any, n: int) -> dict[str, Any]:
@@ -243,7 +263,9 @@ def _characters(value: Any) -> int:
     if isinstance(value, str):
         return len(value)
     if isinstance(value, Mapping):
-        inner = ("content", "tool_calls", "function", "arguments")
+        if value.get("type") == "image_url":
+            return PICTURE_CHARACTERS
+        inner = ("content", "text", "tool_calls", "function", "arguments")
         return sum(_characters(value[key]) for key in inner if key in value)
     if isinstance(value, list):
         return sum(map(_characters, value))

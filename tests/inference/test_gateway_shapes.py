@@ -86,6 +86,25 @@ def test_what_a_call_needs_is_told_to_the_router() -> None:
     assert made.needs == ("tools", "json_schema", "stream")
 
 
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+
+
+def test_a_picture_goes_on_as_it_came_to_a_model_that_sees() -> None:
+    content = [{"type": "input_text", "text": "what?"}, PICTURE]
+    prepared = prepare_chat({"messages": [{"role": "user", "content": content}]})
+    assert prepared.payload["messages"][0]["content"] == [{"type": "text", "text": "what?"}, PICTURE]
+    assert "vision" in prepared.needs and prepared.prompt_tokens > 900
+
+
+@pytest.mark.parametrize("url", ["https://site.example/a.png", "file:///a.png", "data:text/html;base64,AA==", "", None])
+@pytest.mark.parametrize("role", ["user", "assistant"])
+def test_pictures_that_would_have_to_be_fetched_are_refused(url: Any, role: str) -> None:
+    content = [{"type": "image_url", "image_url": {"url": url}}]
+    with pytest.raises(ApiError, match="message 0") as caught:
+        prepare_chat({"messages": [{"role": role, "content": content}]})
+    assert (caught.value.status, caught.value.code) == (400, "unsupported_content")
+
+
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "f"}}])
 def test_a_tool_choice_without_such_a_tool_is_refused(choice: Any) -> None:
     other = [{"type": "function", "function": {"name": "g"}}]

@@ -213,6 +213,13 @@ def test_only_a_model_that_was_seen_to_see_is_shown_images() -> None:
     assert decision.candidates == ("able",) and "given left out: it cannot see images" in decision.reasons
 
 
+def test_a_model_asked_for_by_name_is_shown_no_images_either_unless_it_sees() -> None:
+    assert proven(model="able", needs=("vision",)).candidates == ("able",)
+    with pytest.raises(NotFound, match="not seen to see") as caught:
+        proven(model="given", needs=("vision",)).require()
+    assert "model admit given" in caught.value.hint
+
+
 def test_speed_is_ordered_by_measured_speed_where_all_have_it() -> None:
     box = Catalogue([entry for entry in PROVEN if entry.id != "given"])
     decision = proven('[[rule]]\nname="r"\ncandidates=["*"]\n', box, model="auto:speed")

@@ -408,8 +408,8 @@ def test_trap_18_content_may_be_parts_or_null_everywhere(gateway: Gateway, engin
     sent = engine.asked[0].body["messages"]
     assert [message["content"] for message in sent] == ["a\nb", "", "a\nb", "a\nb"]
     assert sent[1]["tool_calls"] == [call]
-    image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}]
-    assert chat(gateway, messages=image).json()["error"]["code"] == "unsupported_content"
+    sound = [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}]}]
+    assert chat(gateway, messages=sound).json()["error"]["code"] == "unsupported_content"
 
 
 def test_trap_19_schemas_reach_the_engine_and_unknown_parameters_do_not(gateway: Gateway, engine: MockEngine) -> None:
