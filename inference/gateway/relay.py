@@ -89,6 +89,7 @@ class Relay:
             yield self._voice.end(self._shaper.usage)
             return
         self._failure = piece or lost(self._call.model, EOFError("the stream ended before the answer did"))
+        self._parts.desk.settle(self._call, self._shaper.usage, self._failure)  # before the client sees the end
         if self._call.trip.ended != GONE:
             yield self._voice.fail(self._failure)
 
