@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from appliance.computers.probe import open_sandbox
 from appliance.computers.sandbox import BoxedSandbox
 from appliance.config import ComputersSettings, Home
+
+# No test is timed: a slow or busy machine must not fail one that is right.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 @pytest.fixture
