@@ -28,7 +28,7 @@ from appliance.repair.words import why
 
 FAR = 5.0
 """Patches whose score is so much below the best one's (in nats) are not compared with it any more."""
-SURE = ((1, 0.8), (3, 0.7), (10**9, 0.6))
+SURE = ((1, 0.85), (3, 0.75), (10**9, 0.65))
 """Share of the odds the best cluster needs, by how many known tests run the code that is edited: a patch that only
 one test speaks for is wrong one time in five."""
 ELSEWHERE = 0.5
