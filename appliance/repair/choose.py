@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from appliance import ports, work
@@ -62,7 +62,6 @@ class Cluster:
     edits: list[Edit]
     answers: Mapping[str, str]
     odds: float = 0.0
-    telling: str = field(default="")
 
     @property
     def best(self) -> Edit:

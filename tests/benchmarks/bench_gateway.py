@@ -82,11 +82,11 @@ def length_in(head: bytes) -> int:
     return next((int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:")), 0)
 
 
-def serve_mock(pipe: Any) -> None:
+def serve_mock(pipe: Any, protocol: type[Mock]) -> None:
     """The mock's process."""
 
     async def run() -> None:
-        server = await asyncio.get_running_loop().create_server(Mock, "127.0.0.1", 0, backlog=512)
+        server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, backlog=4096)
         pipe.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
@@ -176,11 +176,11 @@ def compare(name: str, ways: tuple[Way, Way], path: str, body: dict[str, Any], o
 
 
 @contextmanager
-def mock_engine() -> Iterator[int]:
+def mock_engine(protocol: type[Mock] = Mock) -> Iterator[int]:
     """The mock in a process of its own; its port."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    mock = context.Process(target=serve_mock, args=(theirs,), daemon=True)
+    mock = context.Process(target=serve_mock, args=(theirs, protocol), daemon=True)
     mock.start()
     try:
         yield ours.recv()

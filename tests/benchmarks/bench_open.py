@@ -15,7 +15,6 @@ import resource
 import sys
 import tempfile
 import time
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from bench_gateway import STREAM_HEAD, WHOLE, Way, length_in, request_bytes
+from bench_gateway import Mock, Way, length_in, mock_engine, request_bytes
 
 from tests.inference.gateway_process import CODER, make_home, publish, running_gateway
 
@@ -35,40 +34,14 @@ AT_ONCE = 50
 """Connections that are being opened at the same time."""
 
 
-class Patient(asyncio.Protocol):
+class Patient(Mock):
     """An engine whose streams never end."""
 
-    def connection_made(self, transport: Any) -> None:
-        self.transport, self.data = transport, b""
-
-    def data_received(self, data: bytes) -> None:
-        self.data += data
-        head, found, body = self.data.partition(b"\r\n\r\n")
-        if not found or len(body) < length_in(head):
-            return
-        self.data = b""
-        if b'"stream":true' in body.replace(b" ", b""):
-            self.transport.write(STREAM_HEAD)
-            self.write()
-        else:
-            self.transport.write(WHOLE)
-
-    def write(self) -> None:
+    def write(self, n: int) -> None:
         if not self.transport.is_closing():
             data = b"data: " + json.dumps(PIECE).encode() + b"\n\n"
             self.transport.write(b"%x\r\n%s\r\n" % (len(data), data))
-            asyncio.get_running_loop().call_later(1.0, self.write)
-
-
-def serve(pipe: Any) -> None:
-    """The engine's process."""
-
-    async def run() -> None:
-        server = await asyncio.get_running_loop().create_server(Patient, "127.0.0.1", 0, backlog=4096)
-        pipe.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(run())
+            asyncio.get_running_loop().call_later(1.0, self.write, n + 1)
 
 
 async def opened(port: int, request: bytes, whole: bool) -> asyncio.StreamWriter:
@@ -149,17 +122,11 @@ def main() -> None:
     options = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    engine = context.Process(target=serve, args=(theirs,), daemon=True)
-    engine.start()
-    port = ours.recv()
-    with tempfile.TemporaryDirectory() as folder:
+    with mock_engine(Patient) as port, tempfile.TemporaryDirectory() as folder:
         home = make_home(Path(folder))
         publish(home, {CODER: f"http://127.0.0.1:{port}"})
         with running_gateway(home) as gateway:
             asyncio.run(measure(gateway, port, options))
-    engine.terminate()
 
 
 if __name__ == "__main__":
