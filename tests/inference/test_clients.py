@@ -20,7 +20,6 @@ from tests.inference.mock_engine import (
     answer,
     delta,
     fail,
-    mock_engine,
     prefill,
     say,
     talk,
@@ -31,12 +30,6 @@ from tests.inference.mock_engine import (
 RANKER = "ranker"
 HELLO: Any = [{"role": "user", "content": "Hello?"}]
 LOOK: Any = {"name": "look", "description": "Looks.", "input_schema": {"type": "object", "properties": {"at": {}}}}
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[MockEngine]:
-    with mock_engine() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

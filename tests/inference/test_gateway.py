@@ -29,7 +29,6 @@ from tests.inference.mock_engine import (
     answer,
     delta,
     fail,
-    mock_engine,
     say,
     talk,
     talk_then_die,
@@ -37,12 +36,6 @@ from tests.inference.mock_engine import (
 )
 
 HELLO = [{"role": "user", "content": "Hello?"}]
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[MockEngine]:
-    with mock_engine() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -54,12 +54,6 @@ HELLO = [{"role": "user", "content": "Hello?"}]
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[MockEngine]:
-    with mock_engine() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def other() -> Iterator[MockEngine]:
     with mock_engine() as running:
         yield running

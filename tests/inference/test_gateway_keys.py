@@ -39,7 +39,6 @@ from tests.inference.mock_engine import (
     MockEngine,
     answer,
     delta,
-    mock_engine,
     prefill,
     prefill_for_ever,
     say,
@@ -53,12 +52,6 @@ HELLO = [{"role": "user", "content": "Hello?"}]
 ESTIMATE = 2
 """Tokens that the gateway takes this prompt for before an engine has counted them."""
 STREAM = {"model": CODER, "messages": HELLO, "stream": True}
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[MockEngine]:
-    with mock_engine() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,6 @@ from tests.inference.mock_engine import (
     MockEngine,
     fail,
     hang_up,
-    mock_engine,
     prefill,
     talk,
     talk_for_ever,
@@ -37,12 +36,6 @@ from tests.inference.mock_engine import (
 pytestmark = pytest.mark.integration
 SEED = 20
 BODY = b'{"model": "auto", "messages": [{"role": "user", "content": "x"}], "stream": true}'
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[MockEngine]:
-    with mock_engine() as running:
-        yield running
 
 
 @pytest.fixture

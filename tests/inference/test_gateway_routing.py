@@ -13,7 +13,7 @@ import pytest
 from inference.asked import RouteRequest
 from inference.gateway.episodes import Episodes, episode_of
 from tests.inference.gateway_process import BIG, CODER, Gateway, eventually, make_home, publish, running_gateway
-from tests.inference.mock_engine import WORDS, MockEngine, delta, fail, mock_engine, say, talk
+from tests.inference.mock_engine import WORDS, MockEngine, delta, fail, say, talk
 
 pytestmark = pytest.mark.integration
 HELLO = [{"role": "user", "content": "Hello?"}]
@@ -40,12 +40,6 @@ when = {{ task = ["chat"] }}
 candidates = ["{CODER}", "{BIG}"]
 learning = "apply"
 """
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[MockEngine]:
-    with mock_engine() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -42,12 +42,6 @@ COOL, OPEN = 0.4, 1.0
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[MockEngine]:
-    with mock_engine() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def other() -> Iterator[MockEngine]:
     with mock_engine() as running:
         yield running

@@ -37,7 +37,6 @@ from tests.inference.mock_engine import (
     answer,
     delta,
     fail,
-    mock_engine,
     prefill,
     prefill_for_ever,
     say,
@@ -62,12 +61,6 @@ DOORS: dict[str, dict[str, Any]] = {
     "/v1/messages": {"messages": HELLO, "max_tokens": 9},
     "/v1/responses": {"input": "Hello?"},
 }
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[MockEngine]:
-    with mock_engine() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
