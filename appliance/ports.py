@@ -7,7 +7,7 @@ Clock           SystemClock (here)                       tests: SteppedClock
 Model           appliance.gateway_client.GatewayModel    tests: ScriptedModel
 Sandbox         appliance.computers (tiers A and B)      none: the real one runs everywhere
 Repository      appliance.mirror.Mirror                  none: real git everywhere
-Forge           appliance.mirror.forges.plain            none
+Forge           appliance.mirror.forges, one file each   tests: a faithful server for each forge's API
 Scanner         appliance.line.scanners                  none
 ==============  =======================================  ==================================
 """
@@ -17,12 +17,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import Field
 
-from appliance.work import Finding, Noun
+from appliance.news import News
+from appliance.work import Finding, Noun, Origin, Proposal, Result
 
 Progress = Callable[[str], None]
 """Takes one short line for people about what is going on now."""
@@ -267,22 +269,97 @@ class Repository(Protocol):
         ...
 
 
+class Draft(Noun):
+    """A merge request as the box wants it to be."""
+
+    item: str = Field(description="the item's id; with it a repeated run finds the request it opened before")
+    branch: str
+    target: str
+    title: str
+    text: str = Field(description="the item's story in Markdown")
+    closes: str = Field("", description="number of the issue that its merge settles; empty for none")
+
+
+class Rights(StrEnum):
+    """What a person of the forge may do to a project."""
+
+    NONE = "none"
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+
+class Checked(Noun):
+    """One thing that `repo check` looked at."""
+
+    what: str
+    result: Literal["pass", "warn", "fail"]
+    found: str
+    fix: str = Field("", description="the exact lines to add, and where; empty when there is nothing to mend")
+
+
 class Forge(Protocol):
-    """The server's side of a change: propose it, and bring it in."""
+    """The server's side of a change: propose it, tell about it, hear what people say, bring it in.
+
+    Every verb may be said again: the adapter looks for what it made before. All raise Unavailable when the forge does
+    not answer or asks to wait (its hint says how long), PolicyRefused when it does not let the box do it, NotFound when
+    what is named is not there. Methods of a plain server that has no such thing do nothing and return "nothing".
+    """
 
     kind: str
 
-    def propose(self, workspace: Workspace, commit: str, branch: str, title: str, story: str) -> str:
-        """Make the change visible on its own branch (and as a merge request where the forge has them). Idempotent by
-        branch name. Returns where people can look."""
+    @property
+    def account(self) -> str:
+        """The box's own login there, by which it knows its own deeds; "" on a plain server."""
         ...
 
-    def land(self, workspace: Workspace, commit: str, target: str) -> None:
-        """Bring `commit` onto `target`. Raises as Workspace.push does."""
+    def propose(self, workspace: Workspace, commit: str, draft: Draft) -> Proposal:
+        """Publish the commit on the draft's branch, and open or update its merge request. Idempotent by branch."""
         ...
 
-    def withdraw(self, workspace: Workspace, branch: str) -> None:
-        """Remove the change's own branch when it is no longer needed."""
+    def proposal(self, draft: Draft) -> Proposal | None:
+        """The merge request of the draft's branch as it stands; None when there never was one."""
+        ...
+
+    def land(self, workspace: Workspace, commit: str, draft: Draft) -> str:
+        """Bring `commit` onto the draft's target: by the forge where it rules, by a push where it does not. Returns the
+        commit that is on the target now, which a forge may have made itself (squash, rebase, merge).
+
+        Raises as Workspace.push does; PolicyRefused also for a review that is still owed, in words.
+        """
+        ...
+
+    def withdraw(self, workspace: Workspace, draft: Draft, why: str) -> None:
+        """Close what is still open of the change and remove its branch."""
+        ...
+
+    def status(self, commit: str, gate: str, verdict: Result | None, text: str, url: str) -> None:
+        """Set a commit status, one for each gate; None means under way."""
+        ...
+
+    def say(self, origin: Origin, mark: str, text: str) -> None:
+        """Write a comment, or rewrite the box's own one of this mark."""
+        ...
+
+    def review(self, proposal: Proposal, findings: Sequence[Finding]) -> None:
+        """Show findings as comments on their lines, each once."""
+        ...
+
+    def close(self, origin: Origin) -> None:
+        """Close an issue."""
+        ...
+
+    def rights(self, login: str) -> Rights:
+        """What a person may do to the project."""
+        ...
+
+    def news(self, cursor: str) -> tuple[tuple[News, ...], str]:
+        """What happened since the cursor ("" for: from now on), oldest first, and the next cursor. For where no webhook
+        comes through."""
+        ...
+
+    def check(self, branch: str, hook_url: str) -> tuple[Checked, ...]:
+        """Reach, the token's rights, the branch's protection and the webhook, with the exact lines to add."""
         ...
 
 

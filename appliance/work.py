@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -85,6 +85,27 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
+class Origin(Noun):
+    """Where on a forge something was said."""
+
+    kind: Literal["issue", "change"] = Field("issue", description="an issue, or a merge request")
+    number: str = Field(description="its number in the project, as the forge shows it")
+    url: str = ""
+
+
+class Proposal(Noun):
+    """A change as it stands on its forge: the box's own merge request."""
+
+    number: str
+    url: str = ""
+    branch: str
+    commit: str = Field("", description="head of the branch as the forge sees it; of the merge once merged")
+    state: Literal["open", "merged", "closed"] = "open"
+    approved_by: tuple[str, ...] = Field((), description="who approved this very head, by the forge's own rules")
+    changes_asked_by: tuple[str, ...] = ()
+    blockers: tuple[str, ...] = Field((), description="why the forge would not merge it now, in words")
+
+
 class TrackedRepository(Noun):
     """A repository the box looks after, as `repo add` named it."""
 
@@ -92,6 +113,10 @@ class TrackedRepository(Noun):
     url: str
     branch: str
     forge: str = "plain"
+    api: str = Field("", description="address of the forge, like https://git.example; empty for a plain server")
+    project: str = Field("", description="path of the project on its forge, like team/shop")
+    label: str = Field("factory", description="label that hands an issue to the box; empty: none does")
+    every_issue: bool = Field(False, description="every new issue is taken, not only those labelled or assigned")
     autonomy: Autonomy = Autonomy.LOW
     test: str = Field("", description="command that runs its tests; empty means pytest")
 
@@ -104,7 +129,10 @@ class Signal(Noun):
     title: str
     body: str = ""
     kind: Kind | None = Field(None, description="as the sender named it; None lets triage decide")
-    source: str = Field("cli", description="cli, console, monitor, hook:<name>")
+    source: str = Field("cli", description="cli, console, monitor, hook:<name>, poll:<forge>")
+    author: str = Field("", description="who reported it, by the name the sender uses")
+    origin: Origin | None = Field(None, description="the issue or merge request it comes from")
+    key: str = Field("", description="the sender's own name for it; a repository files a key once. Empty: always")
     created: datetime = Field(default_factory=utcnow)
 
 
@@ -221,6 +249,21 @@ class Incident(Noun):
     at: datetime = Field(default_factory=utcnow)
 
 
+class MirrorHealth(Noun):
+    """How a repository's mirror stands with its server."""
+
+    fetched: datetime | None = Field(None, description="last fetch that worked")
+    tried: datetime | None = Field(None, description="last fetch at all")
+    next_fetch: datetime | None = Field(None, description="when it is polled again")
+    failures: int = Field(0, description="fetches in a row that did not work")
+    error: str = Field("", description="why the last one did not, in words")
+    hint: str = Field("", description="what to do about it")
+    head: str = ""
+    branches: int = 0
+    size_bytes: int = 0
+    notes: tuple[str, ...] = Field((), description="what was noticed: force-pushed, renamed, re-cloned, submodules …")
+
+
 class Lesson(Noun):
     """Something worth knowing next time, with where it comes from."""
 
@@ -305,6 +348,8 @@ class WorkItem(Noun):
     kind: Kind = Kind.BUG
     severity: int = Field(3, ge=1, le=4, description="1 is worst")
     signals: tuple[str, ...] = ()
+    origin: Origin | None = Field(None, description="the issue or merge request that told of it")
+    proposal: Proposal | None = Field(None, description="the box's merge request, as last seen")
     duplicate_of: str = ""
     plan: Plan | None = None
     attempts: tuple[Attempt, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
 metadata = MetaData()
 
@@ -27,7 +27,9 @@ signals = Table(
     Column("repo", String(64), nullable=False),
     Column("item", String(40), nullable=False, server_default=""),
     Column("body", Text, nullable=False),
+    Column("key", String(200), nullable=False, server_default=""),
     Index("signals_by_item", "item"),
+    Index("signals_by_key", "repo", "key", unique=True, sqlite_where=text("key <> ''")),
 )
 
 items = Table(
@@ -82,4 +84,34 @@ watermarks = Table(
     metadata,
     Column("name", String(40), primary_key=True),
     Column("seq", Integer, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("source", String(20), nullable=False),
+    Column("repo", String(64), nullable=False),
+    Column("id", String(200), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Index("deliveries_by_id", "source", "repo", "id", unique=True),
+    Index("deliveries_by_state", "state", "number"),
+)
+
+mirrors = Table(
+    "mirrors",
+    metadata,
+    Column("repo", String(64), primary_key=True),
+    Column("health", Text, nullable=False, server_default="{}"),
+    Column("cursor", Text, nullable=False, server_default=""),
+)
+
+told = Table(
+    "told",
+    metadata,
+    Column("item", String(40), primary_key=True),
+    Column("what", String(80), primary_key=True),
+    Column("sha256", String(64), nullable=False),
 )

@@ -17,6 +17,8 @@ from appliance.ledger import schema
 from appliance.ledger.chain import GENESIS, Recorded, canonical, digest
 from appliance.ledger.claims import Claim, Claims
 from appliance.ledger.database import Database
+from appliance.ledger.deliveries import Deliveries
+from appliance.ledger.forges import Forges
 from appliance.ports import Clock, SystemClock
 from appliance.work import ENDED, Noun, Outcome, Signal, State, TrackedRepository, WorkItem
 
@@ -51,6 +53,8 @@ class Ledger:
         self.database = database
         self.clock = clock or SystemClock()
         self.claims = Claims(self)
+        self.deliveries = Deliveries(self)
+        self.forges = Forges(self)
 
     def close(self) -> None:
         self.database.close()
@@ -122,7 +126,11 @@ class Ledger:
     # --- signals
 
     def receive(self, signal: Signal) -> Signal:
-        """Keep a signal (its `id` is given here: S-1, S-2 …). Raises NotFound for an unknown repository."""
+        """Keep a signal (its `id` is given here: S-1, S-2 …); one whose `key` its repository knows is kept already.
+
+        Raises:
+            NotFound: the repository is unknown.
+        """
         with self.database.writing() as connection:
             return self.receive_in(connection, signal)
 
@@ -130,11 +138,14 @@ class Ledger:
         """Receive within a transaction that also changes state."""
         if not connection.scalar(select(schema.repositories.c.name).filter_by(name=signal.repo)):
             raise NotFound(f"there is no repository {signal.repo!r}", self._known_repositories(connection))
+        known = select(schema.signals.c.body).filter_by(repo=signal.repo, key=signal.key)
+        if signal.key and (body := connection.scalar(known)):
+            return Signal.model_validate_json(body)
         number = (connection.scalar(select(func.max(schema.signals.c.number))) or 0) + 1
         kept = signal.with_(id=f"S-{number}", created=self.clock.now())
         connection.execute(
             insert(schema.signals).values(
-                number=number, id=kept.id, repo=kept.repo, item="", body=kept.model_dump_json()
+                number=number, id=kept.id, repo=kept.repo, item="", body=kept.model_dump_json(), key=kept.key
             )
         )
         self.append_in(
@@ -160,6 +171,12 @@ class Ledger:
             query = query.order_by(schema.signals.c.number.desc())
         with self.database.reading() as connection:
             return [(Signal.model_validate_json(row.body), row.item) for row in connection.execute(query)]
+
+    def signal_of_key(self, repo: str, key: str) -> tuple[Signal, str] | None:
+        """The signal a repository files under a sender's key, with the id of its item; None when there is none."""
+        with self.database.reading() as connection:
+            row = connection.execute(select(schema.signals).filter_by(repo=repo, key=key)).first()
+        return (Signal.model_validate_json(row.body), row.item) if row and key else None
 
     def open_item(self, signal_id: str, outcome: Outcome) -> WorkItem:
         """Open the item of a signal (W-7 for S-7). A signal that has one already keeps it: safe to repeat."""
@@ -254,6 +271,7 @@ class Ledger:
             if busy:
                 raise Conflict(f"{name} has open items: {', '.join(busy)}", "cancel them first, or wait until they end")
             connection.execute(delete(schema.repositories).where(schema.repositories.c.name == name))
+            connection.execute(delete(schema.mirrors).where(schema.mirrors.c.repo == name))
             self.append_in(connection, Event(kind=Fact.REPOSITORY_REMOVED, subject=name))
 
     def repository(self, name: str) -> TrackedRepository:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from appliance.errors import Conflict
 from appliance.line.parts import Parts
+from appliance.ports import Draft
 from appliance.work import Kind, Outcome, Release, Signal, State, TestReport, WorkItem
 
 REVERT_TRAILER = "Factory-Revert-Of"
@@ -43,7 +44,11 @@ def revert(
     try:
         message = f'Revert "{item.title}"\n\nThis reverts {release.commit}: {why}.'
         commit = workspace.revert(release.commit, message, ((REVERT_TRAILER, item.id),))
-        parts.forge.land(workspace, commit, parts.repository.branch)
+        undo = Draft(
+            item=item.id, branch=f"{release.branch}-revert", target=parts.repository.branch,
+            title=f'Revert "{item.title}"', text=message,
+        )  # fmt: skip
+        commit = parts.forge.land(workspace, commit, undo)
     except Conflict as clash:
         stopped = item.with_(
             state=State.NEEDS_HUMAN, stage="monitor", waiting_for=f"{why}; not reverted: {clash.message}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from appliance.errors import Conflict, PolicyRefused, VerificationFailed
 from appliance.line.grading import grade
 from appliance.line.parts import Parts
-from appliance.ports import Workspace
+from appliance.ports import Draft, Workspace
 from appliance.work import Autonomy, Change, Outcome, Release, Result, State, Verdict, WorkItem
 
 ITEM_TRAILER = "Factory-Item"
@@ -52,8 +52,8 @@ def attempt(item: WorkItem, parts: Parts, by: str, turn: int) -> Outcome:
             if verdict.verdict is not Result.PASS:
                 return rebuild(item, f"on the moved branch {head[:12]}: {verdict.evidence['reason']}")
         parts.progress(f"pushing {commit[:12]} to {parts.repository.branch}")
-        parts.forge.land(workspace, commit, parts.repository.branch)
-        parts.forge.withdraw(workspace, item.change.branch)
+        commit = parts.forge.land(workspace, commit, draft(item, item.change, parts))
+        parts.forge.withdraw(workspace, draft(item, item.change, parts), "it has landed")
         how = f"{by}; {'merged onto a moved branch after re-testing' if head != item.change.base else 'fast-forward'}"
         return shipped(item, item.change, commit, head, how, facts)
     except VerificationFailed as error:
@@ -91,11 +91,19 @@ def propose(item: WorkItem, change: Change, parts: Parts) -> Outcome:
         workspace = parts.repository.workspace(change.base)
         try:
             commit = made(item, change, workspace)
-            where = parts.forge.propose(workspace, commit, change.branch, item.title, change.message)
+            proposal = parts.forge.propose(workspace, commit, draft(item, change, parts))
+            item, where = item.with_(proposal=proposal), proposal.url or f"branch {proposal.branch}"
         finally:
             workspace.close()
     why = f"autonomy {level} ({item.autonomy.why}) merges nothing by itself: `appliance item approve {item.id}`"
     return ask(item, f"{why}; see {where}" if where else why)
+
+
+def draft(item: WorkItem, change: Change, parts: Parts) -> Draft:
+    """The merge request as it should be."""
+    closes = item.origin.number if item.origin and item.origin.kind == "issue" else ""
+    return Draft(item=item.id, branch=change.branch, target=parts.repository.branch, title=item.title,
+                 text=change.message, closes=closes)  # fmt: skip
 
 
 def shipped(item: WorkItem, change: Change, commit: str, previous: str, how: str, facts: dict[str, object]) -> Outcome:

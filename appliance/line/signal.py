@@ -17,6 +17,7 @@ def run(signal: Signal) -> Outcome:
         body=signal.body,
         kind=signal.kind or Kind.BUG,
         signals=(signal.id,),
+        origin=signal.origin,
         state=State.RECEIVED,
         stage="triage",
     )

@@ -110,3 +110,13 @@ def test_processes_writing_at_once_lose_and_double_nothing(ledger: Ledger, tmp_p
         writer.join()
     assert sorted(int(signal.id[2:]) for signal, _ in ledger.signals()) == list(range(1, 76))
     assert [event.seq for event in ledger.tail()] == list(range(1, 77))
+
+
+def test_a_senders_key_is_filed_once_in_each_repository(ledger: Ledger) -> None:
+    first = ledger.receive(Signal(id="", repo="shop", title="disk full", key="alert:1"))
+    before = ledger.tip()
+    assert ledger.receive(Signal(id="", repo="shop", title="disk still full", key="alert:1")) == first
+    assert ledger.tip() == before
+    assert ledger.signal_of_key("shop", "alert:1") == (first, "")
+    assert ledger.signal_of_key("shop", "") is None
+    assert ledger.receive(Signal(id="", repo="shop", title="another")).id == "S-2"

@@ -8,10 +8,12 @@ from appliance.errors import Conflict, PolicyRefused, UsageError, VerificationFa
 from appliance.mirror.forges.plain import PlainForge
 from appliance.mirror.mirror import Mirror
 from appliance.mirror.workspace import Clone, with_trailers
+from appliance.ports import Draft
 from tests.e2e.world import git
 from tests.mirror.conftest import Server
 
 TRAILERS = (("Assisted-by", "search:comparison"), ("Factory-Item", "W-1"))
+DRAFT = Draft(item="W-1", branch="factory/W-1", target="main", title="t", text="s")
 DIFF = "diff --git a/shop.py b/shop.py\n--- a/shop.py\n+++ b/shop.py\n@@ -1 +1 @@\n-PRICE = 1\n+PRICE = 5\n"
 
 
@@ -23,7 +25,7 @@ def clone(mirror: Mirror) -> Clone:
 def test_a_change_lands_with_its_trailers_by_fast_forward(clone: Clone, mirror: Mirror, server: Server) -> None:
     clone.apply(DIFF)
     commit = clone.commit("Fix: the price", TRAILERS)
-    PlainForge().land(clone, commit, "main")
+    PlainForge().land(clone, commit, DRAFT)
     assert mirror.sync() == commit
     message = git(server.bare, "log", "-1", "--format=%B|%an|%ae", "main")
     assert (
@@ -134,14 +136,14 @@ def test_a_proposal_is_a_branch_that_can_be_repeated_and_withdrawn(
 ) -> None:
     forge = PlainForge()
     clone.apply(DIFF)
-    forge.propose(clone, clone.commit("Fix: one", TRAILERS), "factory/W-1", "t", "s")
+    forge.propose(clone, clone.commit("Fix: one", TRAILERS), DRAFT)
     again = mirror.workspace(mirror.head())
     again.apply(DIFF)
     second = again.commit("Fix: two", TRAILERS)
-    forge.propose(again, second, "factory/W-1", "t", "s")
+    forge.propose(again, second, DRAFT)
     assert git(server.bare, "rev-parse", "factory/W-1") == second
     for _ in range(2):
-        forge.withdraw(again, "factory/W-1")
+        forge.withdraw(again, DRAFT, "over")
     assert "factory/W-1" not in git(server.bare, "branch")
 
 
@@ -200,21 +202,21 @@ def test_a_server_that_takes_no_forced_push_still_takes_a_proposal_again(
 ) -> None:
     git(server.bare, "config", "receive.denyNonFastForwards", "true")
     clone.apply(DIFF)
-    PlainForge().propose(clone, clone.commit("Fix: one", TRAILERS), "factory/W-1", "t", "s")
+    PlainForge().propose(clone, clone.commit("Fix: one", TRAILERS), DRAFT)
     again = mirror.workspace(mirror.head())
     again.apply(DIFF)
     second = again.commit("Fix: two", TRAILERS)
-    PlainForge().propose(again, second, "factory/W-1", "t", "s")
+    PlainForge().propose(again, second, DRAFT)
     assert git(server.bare, "rev-parse", "factory/W-1") == second
 
 
 def test_a_branch_the_server_keeps_is_no_reason_to_stop(clone: Clone, server: Server) -> None:
     git(server.bare, "config", "receive.denyDeletes", "true")
     forge = PlainForge()
-    forge.propose(clone, clone.base, "factory/W-1", "t", "s")
-    forge.withdraw(clone, "factory/W-1")
+    forge.propose(clone, clone.base, DRAFT)
+    forge.withdraw(clone, DRAFT, "over")
     server.bare.rename(server.bare.with_suffix(".away"))
-    forge.withdraw(clone, "factory/W-1")
+    forge.withdraw(clone, DRAFT, "over")
 
 
 def test_a_branch_checked_out_on_the_server_refuses_in_words(clone: Clone, server: Server) -> None:
