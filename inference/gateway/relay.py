@@ -1,19 +1,19 @@
 """Streams: an engine's chunks to the client, with comment lines while nothing comes.
 
-The engine is read in a greenlet of its own (`_pump`), so that the stream to the client can wait with a clock. Until
-the first piece has come the answer's status is open, and everything that fails is an ordinary error; when that takes
-long, the headers go out anyway, and from then on the model stays and failures are events in the stream.
+An answer is found in a greenlet of its own (`_ask`), so that the client can be told meanwhile to wait. Until the first
+piece has come the answer's status is open, and everything that fails is an ordinary error; when that takes long, the
+headers go out anyway, and from then on the model stays and failures are events in the stream. Once there is an answer,
+the engine is read as fast as the client takes it.
 """
 
 from __future__ import annotations
 
-import http.client
 import logging
 import time
 from collections.abc import Callable, Iterator
 
 import gevent
-from gevent.queue import Empty, Queue
+from gevent import Greenlet
 
 from inference.gateway.calls import Call, lost
 from inference.gateway.faults import ApiError, from_engine
@@ -26,8 +26,8 @@ from inference.gateway.watch import GONE, ended_early
 log = logging.getLogger("inference.gateway")
 
 COMMENT = b": still working\n\n"
-PIECES_AHEAD = 64
-"""Pieces read from the engine before a slow client has taken them."""
+LAST_SECONDS = 1.0
+"""How long an engine may take from its last word to the end of its answer, after which its connection can be kept."""
 
 Piece = bytes | ApiError | None
 """Data, the failure that ended the stream, or its end."""
@@ -44,8 +44,9 @@ class Relay:
         self._call = call
         self._voice_of = voice
         self._voice: Voice = ChatVoice()
-        self._queue: Queue[Piece] = Queue(PIECES_AHEAD)
-        self._greenlet = gevent.spawn(self._pump)
+        self._asking: Greenlet[[], Piece] | None = gevent.spawn(self._ask)
+        """None once it has found an answer, or none."""
+        self._answer: Answer | None = None
         self._patience = parts.settings.gateway.keepalive_seconds
         self._first: Piece = WAITING
         self._shaper = Shaper("")
@@ -100,9 +101,22 @@ class Relay:
         self._settled = True
         if not self._whole:
             self._call.trip.end(GONE)
-            self._greenlet.kill(block=False)
             self._failure = self._failure or ended_early(self._call.trip.ended)
         self._parts.settle(self._call, self._shaper.usage, self._failure)
+        if self._asking is not None:
+            self._asking.kill(block=False)
+        elif self._answer is not None:
+            self._hang_up(self._answer)
+
+    def _hang_up(self, answer: Answer) -> None:
+        """Leave the engine; its connection is kept when the answer is at its end."""
+        try:
+            while self._whole and answer.piece_within(LAST_SECONDS):
+                pass
+        except LOST:
+            pass  # everybody has what they wanted
+        finally:
+            answer.close()
 
     def _shape(self, events: Events, piece: bytes) -> bytes:
         shaped = []
@@ -125,36 +139,36 @@ class Relay:
         return b"".join(shaped)
 
     def _next(self) -> Piece:
+        if self._asking is not None:
+            self._asking.join(self._patience)
+            if not self._asking.ready():
+                return WAITING
+            first: Piece = self._asking.value
+            self._asking = None
+            return first
+        assert self._answer is not None, "after a failure nothing is asked for"
         try:
-            piece: Piece = self._queue.get(timeout=self._patience)
-        except Empty:
-            return WAITING
-        return piece
-
-    def _pump(self) -> None:
-        """Read the engine into the queue, and its end or failure after that."""
-        try:
-            answer, piece = self._parts.caller.answer(self._call, first_piece)
-            try:
-                while piece:
-                    self._queue.put(piece)
-                    piece = answer.piece()
-            finally:
-                answer.close()
-            self._queue.put(None)
-        except ApiError as error:
-            self._queue.put(error)
+            piece = self._answer.piece_within(self._patience)
         except LOST as error:
             ended = self._call.trip.ended
-            self._queue.put(ended_early(ended) if ended else lost(self._call.model, error))
+            return ended_early(ended) if ended else lost(self._call.model, error)
+        return WAITING if piece is None else piece or None
+
+    def _ask(self) -> Piece:
+        """Find an answer; its first piece, or why there is none."""
+        try:
+            self._answer, piece = self._parts.caller.answer(self._call, first_piece)
+            return piece
+        except ApiError as error:
+            return error
         except Exception:  # the end of a greenlet: whoever waits on it must hear of it
             log.exception("a stream failed")
-            self._queue.put(ApiError(500, "the gateway failed; its log says why", "internal_error", final=True))
+            return ApiError(500, "the gateway failed; its log says why", "internal_error", final=True)
 
 
 def first_piece(answer: Answer) -> tuple[Answer, bytes]:
     """The answer with its first bytes. A stream that ends before them was lost."""
     piece = answer.piece()
     if not piece:
-        raise http.client.IncompleteRead(b"")
+        raise ConnectionResetError("the stream ended before it began")
     return answer, piece
