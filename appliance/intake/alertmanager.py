@@ -1,0 +1,42 @@
+"""Alertmanager's webhook, version 4: each alert of a group is one report, named by its fingerprint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from appliance.errors import UsageError
+from appliance.intake.fields import LONGEST_TEXT, LONGEST_TITLE, Fields
+from appliance.intake.signatures import Headers, authorised
+from appliance.news import News, ReportNews
+from appliance.work import Kind
+
+VERSION = "4"
+
+
+def recognise(_headers: Headers) -> tuple[str, str] | None:
+    """It has no headers of its own: the address says who it is, and its body is its name."""
+    return "alerts", ""
+
+
+def verify(headers: Headers, _body: bytes, secrets: Sequence[str]) -> bool:
+    """Does it show the secret? It cannot sign."""
+    return authorised(headers.get("authorization", ""), secrets)
+
+
+def read(_event: str, body: Fields) -> tuple[News, ...]:
+    """One report for each alert. Raises UsageError."""
+    if body.text("version") != VERSION:
+        raise UsageError(f"the message is not of Alertmanager's webhook version {VERSION}", "let Alertmanager send it")
+    return tuple(_report(alert) for alert in body.each("alerts"))
+
+
+def _report(alert: Fields) -> ReportNews:
+    labels, notes = alert.texts("labels"), alert.texts("annotations")
+    title = notes.get("summary") or labels.get("alertname") or "an alert without a name"
+    lines = [notes.get("description", ""), ""]
+    lines += [f"{name}: {value}" for name, value in sorted(labels.items())]
+    lines += [f"since {alert.text('startsAt')}", alert.text("generatorURL")]
+    return ReportNews(
+        key=alert.some("fingerprint")[:200], title=" ".join(title.split())[:LONGEST_TITLE],
+        body="\n".join(lines).strip()[:LONGEST_TEXT], kind=Kind.INCIDENT, resolved=alert.some("status") == "resolved",
+    )  # fmt: skip

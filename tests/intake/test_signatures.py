@@ -1,0 +1,111 @@
+"""Nothing is taken that its sender did not sign with a secret of the repository."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.errors import UsageError, VerificationFailed
+from appliance.intake.reading import receive
+from appliance.news import Delivery
+from tests.intake import senders
+from tests.intake.senders import SECRET, SENDERS
+
+BODY = b'{"action": "opened"}'
+
+
+def taken(source: str, headers: dict[str, str], body: bytes = BODY, secrets: tuple[str, ...] = (SECRET,)) -> Delivery:
+    return receive(source, "shop", headers, body, secrets)
+
+
+@pytest.mark.parametrize(
+    ("source", "id"), [("github", "gh-1"), ("gitea", "gt-1"), ("forgejo", "fj-1"), ("gitlab", "gl-1")]
+)
+def test_a_message_is_known_by_the_name_its_sender_gave_it(source: str, id: str) -> None:
+    delivery = taken(source, SENDERS[source]("push", BODY))
+    assert (delivery.id, delivery.event, delivery.size, delivery.headers) == (id, "push", len(BODY), {})
+
+
+def test_a_message_without_a_name_is_known_by_its_content() -> None:
+    delivery = taken("alertmanager", SENDERS["alertmanager"]("", BODY))
+    assert delivery.id == delivery.sha256 and len(delivery.id) == 64
+
+
+@pytest.mark.parametrize("source", sorted(SENDERS))
+def test_both_secrets_are_taken_while_one_takes_over_from_the_other(source: str) -> None:
+    for secret in ("new", "old"):
+        assert taken(source, SENDERS[source]("push", BODY, secret), secrets=("new", "old")).repo == "shop"
+    with pytest.raises(VerificationFailed):
+        taken(source, SENDERS[source]("push", BODY, "older"), secrets=("new", "old"))
+
+
+@pytest.mark.parametrize("source", sorted(SENDERS))
+def test_without_a_secret_nothing_is_taken(source: str) -> None:
+    for secrets in ((), ("",)):
+        for offered in ("", "guess"):
+            with pytest.raises(VerificationFailed):
+                taken(source, SENDERS[source]("push", BODY, offered), secrets=secrets)
+    with pytest.raises(VerificationFailed):
+        taken(source, {})
+
+
+@pytest.mark.parametrize("source", ["github", "gitea", "forgejo"])
+def test_a_signature_is_good_for_its_body_alone(source: str) -> None:
+    with pytest.raises(VerificationFailed):
+        taken(source, SENDERS[source]("push", BODY), BODY + b" ")
+
+
+@pytest.mark.parametrize("secret", [SECRET, "whsec_" + base64.b64encode(b"k" * 32).decode(), "whsec_not base64"])
+def test_gitlabs_newer_signature_covers_id_time_and_body(secret: str) -> None:
+    if secret.endswith("not base64"):
+        headers = {**senders.gitlab_signed("Push Hook", BODY), "webhook-signature": "v1,AAAA"}
+        with pytest.raises(VerificationFailed):
+            taken("gitlab", headers, secrets=(secret,))
+        return
+    headers = senders.gitlab_signed("Push Hook", BODY, secret)
+    assert taken("gitlab", headers, secrets=("other", secret)).id == "gl-1"
+    for name in ("webhook-id", "webhook-timestamp"):
+        with pytest.raises(VerificationFailed):
+            taken("gitlab", {**headers, name: "2"}, secrets=(secret,))
+    with pytest.raises(VerificationFailed):
+        taken("gitlab", headers, BODY + b" ", (secret,))
+
+
+def test_a_wrong_signature_of_gitlab_is_not_made_up_for_by_a_token() -> None:
+    headers = {**senders.gitlab("Push Hook", BODY), "webhook-signature": "v1,AAAA"}
+    with pytest.raises(VerificationFailed):
+        taken("gitlab", headers)
+
+
+def test_alertmanager_may_show_the_secret_as_a_password() -> None:
+    basic = base64.b64encode(f"alerts:{SECRET}".encode()).decode()
+    assert taken("alertmanager", {"authorization": f"Basic {basic}"}).source == "alertmanager"
+    for wrong in ("Basic ???", f"Digest {SECRET}", "Basic " + base64.b64encode(b"\xff:x").decode(), SECRET):
+        with pytest.raises(VerificationFailed):
+            taken("alertmanager", {"authorization": wrong})
+
+
+@pytest.mark.parametrize("sender", ["gitea", "forgejo"])
+def test_the_address_for_github_does_not_take_what_gitea_and_forgejo_send(sender: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        taken("github", SENDERS[sender]("push", BODY))
+    assert sender in caught.value.hint
+
+
+def test_an_event_that_gitea_leaves_empty_is_told_by_its_type() -> None:
+    headers = {**senders.gitea("", BODY), "X-Gitea-Event-Type": "status"}
+    assert taken("gitea", headers).event == "status"
+
+
+@given(
+    st.sampled_from(sorted(SENDERS)),
+    st.dictionaries(st.sampled_from(["Authorization", "X-Hub-Signature-256", "X-Gitea-Signature", "X-Forgejo-Signature",
+                                     "X-Gitlab-Token", "webhook-signature", "webhook-id"]), st.text(max_size=40)),
+    st.binary(max_size=40),
+)  # fmt: skip
+def test_no_headers_crash_the_check_or_get_through(source: str, headers: dict[str, str], body: bytes) -> None:
+    with pytest.raises(VerificationFailed):
+        taken(source, {**headers, "X-GitHub-Event": "push"}, body)
