@@ -1,0 +1,169 @@
+"""How adapters speak with a forge: one host, one token, limits, pages, and every refusal in words.
+
+The token goes into a header and nowhere else: no message of this module shows it. Redirects are not followed, for they
+would carry it to another host.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from appliance.errors import Conflict, FactoryError, NotFound, PolicyRefused, Unavailable, VerificationFailed
+
+PAGES = 200
+"""Most pages of one list; a list that goes on beyond is a server that turns in circles."""
+
+
+class Client:
+    """The API of one forge. `base` is where its paths begin, like http://git.example/api/v1."""
+
+    def __init__(self, base: str, headers: Mapping[str, str], ca: Path, seconds: float) -> None:
+        self._base = base.rstrip("/")
+        self._host = urlsplit(self._base).netloc
+        self._headers = {"Accept": "application/json", **headers}
+        self._verify = _trusting(ca)
+        self._seconds = seconds
+        self.clock = datetime.now(UTC)
+        """The forge's own time, as its last answer said it."""
+
+    def get(self, path: str, **params: str | int) -> Any:
+        """One object. Raises as `call` does."""
+        return self.call("GET", path, params=params)
+
+    def find(self, path: str, **params: str | int) -> Any | None:
+        """One object, or None where there is none."""
+        try:
+            return self.get(path, **params)
+        except NotFound:
+            return None
+
+    def pages(self, path: str, **params: str | int) -> list[Any]:
+        """A whole list, page by page, as the forge's Link headers lead."""
+        rows: list[Any] = []
+        target: str | None = path
+        for _ in range(PAGES):
+            if target is None:
+                return rows
+            answer = self._send("GET", target, params if target == path else {}, None)
+            rows += self._json(answer) or []
+            target = self._following(answer)
+        raise Unavailable(f"the forge's list {path} has no end", "look at the forge; the list is read again later")
+
+    def call(
+        self, verb: str, path: str, body: Mapping[str, Any] | None = None, params: Mapping[str, str | int] | None = None
+    ) -> Any:
+        """One call; what it answered as JSON, None for nothing.
+
+        Raises:
+            Unavailable: no answer, a failure of the forge, or a wish to wait (the hint says how long).
+            PolicyRefused: the token may not (401, 403), or the forge does not allow it (405, 423).
+            NotFound: 404. Conflict: 409, 412. FactoryError: any other refusal, in the forge's words.
+        """
+        return self._json(self._send(verb, path, params or {}, body))
+
+    def _send(
+        self, verb: str, path: str, params: Mapping[str, str | int], body: Mapping[str, Any] | None
+    ) -> httpx.Response:
+        try:
+            # trust_env=False: no proxy, and no login from a .netrc
+            with httpx.Client(verify=self._verify, trust_env=False, timeout=self._seconds) as http:
+                answer = http.request(
+                    verb, self._base + path, params=dict(params) or None, json=body, headers=self._headers
+                )
+        except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
+            raise Unavailable(f"the forge at {self._host} does not answer: {error}", _remedy(str(error))) from error
+        if date := answer.headers.get("date"):
+            self.clock = parsedate_to_datetime(date).astimezone(UTC)
+        if answer.status_code >= 300:
+            raise refusal(answer, verb, self._host)
+        return answer
+
+    def _json(self, answer: httpx.Response) -> Any:
+        if not answer.content:
+            return None
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise Unavailable(
+                f"{self._host} does not answer as a forge's API would", "check the address given with --api"
+            ) from error
+
+    def _following(self, answer: httpx.Response) -> str | None:
+        """The next page, on this host alone: anything else would carry the token away."""
+        url = str(answer.links.get("next", {}).get("url", ""))
+        if not url:
+            return None
+        parts, ours = urlsplit(url), urlsplit(self._base).path
+        if not parts.path.startswith(ours + "/"):
+            raise Unavailable(f"the next page of {self._host} is not on its API: {parts.path}", "check --api")
+        inner = parts.path.removeprefix(ours)
+        return f"{inner}?{parts.query}" if parts.query else inner
+
+
+def refusal(answer: httpx.Response, verb: str, host: str) -> FactoryError:
+    """What the forge turned down, as an error with a remedy."""
+    code, said = answer.status_code, _said(answer)
+    words = f"{host} answered {code} to {verb} {answer.request.url.path}: {said}"
+    if code == 429 or (code in (403, 503) and _spent(answer)):
+        return Unavailable(f"{host} asks to wait: {said}", f"try again in {_wait(answer)} s")
+    if code < 400:
+        return Unavailable(f"{host} sends the box elsewhere ({code})", "give the forge's final address with --api")
+    if code == 401:
+        return PolicyRefused(f"{host} does not accept the box's token: {said}", "make a new token and store it anew")
+    if code in (403, 405, 423):
+        return PolicyRefused(words, "let the box's account do this, or do it by hand; `repo check` tells what is owed")
+    if code == 404:
+        return NotFound(words, "check the project's path, and that the box's account may see it")
+    if code in (409, 412):
+        return Conflict(words, "it is tried again from how things stand now")
+    if code >= 500:
+        return Unavailable(words, "look at the forge; it is tried again later")
+    return FactoryError(words, "`repo check` looks at the forge's settings")
+
+
+def _said(answer: httpx.Response) -> str:
+    try:
+        told = answer.json()
+    except ValueError:
+        return answer.reason_phrase or "no reason given"
+    words = told.get("message") or told.get("error") if isinstance(told, dict) else told
+    return re.sub(r"[\x00-\x1f\x7f]+", " ", str(words))[:300] or "no reason given"
+
+
+def _spent(answer: httpx.Response) -> bool:
+    return answer.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in answer.headers
+
+
+def _wait(answer: httpx.Response) -> int:
+    """Seconds until the forge listens again."""
+    after, until = answer.headers.get("retry-after", ""), answer.headers.get("x-ratelimit-reset", "")
+    if after.isdigit():
+        return int(after)
+    if until.isdigit():
+        return max(1, int(until) - int(datetime.now(UTC).timestamp()))
+    return 60
+
+
+def _trusting(ca: Path) -> ssl.SSLContext:
+    """Whom to trust: a private CA alone where there is one, as git does; else whom the machine trusts."""
+    if not ca.exists():
+        return ssl.create_default_context()
+    try:
+        return ssl.create_default_context(cafile=str(ca))
+    except (ssl.SSLError, OSError) as error:
+        raise VerificationFailed(f"{ca.name} is no certificate: {error}", "give the CA's certificate as PEM") from error
+
+
+def _remedy(said: str) -> str:
+    if "CERTIFICATE" in said.upper():
+        return "give the box the private CA of this server"
+    return "is it up, and reachable from this box?"
