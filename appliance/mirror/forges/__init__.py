@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from appliance.config import Home, MirrorSettings
-from appliance.errors import NotFound, UsageError
+from appliance.errors import NotFound, UsageError, VerificationFailed
 from appliance.mirror.forges.client import Client
 from appliance.mirror.forges.forgejo import ForgejoForge
 from appliance.mirror.forges.gitea import GiteaForge
@@ -18,7 +21,10 @@ GITEA_LIKE = {"gitea": GiteaForge, "forgejo": ForgejoForge}
 
 
 def adapter(home: Home, tracked: TrackedRepository, settings: MirrorSettings) -> Forge:
-    """The forge of a repository. Nothing is asked of it yet. Raises NotFound for a token that is not there."""
+    """The forge of a repository. Nothing is asked of it yet.
+
+    Raises NotFound for a token that is not there, VerificationFailed for a file that holds none.
+    """
     if tracked.forge == "plain":
         return PlainForge()
     made = GITEA_LIKE.get(tracked.forge)
@@ -27,7 +33,15 @@ def adapter(home: Home, tracked: TrackedRepository, settings: MirrorSettings) ->
     file = home.secrets / f"forge-{tracked.name}.token"
     if not file.exists():
         raise NotFound(f"{tracked.name} has no token for its forge", f"put it into secrets/{file.name}, mode 0600")
-    headers = {"Authorization": f"token {file.read_text(encoding='ascii').strip()}"}
+    headers = {"Authorization": f"token {_token(file)}"}
     seconds = min(API_SECONDS, settings.timeout_seconds)
     client = Client(f"{tracked.api.rstrip('/')}/api/v1", headers, home.secrets / f"ca-{tracked.name}.pem", seconds)
     return made(client, tracked.project)
+
+
+def _token(file: Path) -> str:
+    """The token, checked before it becomes a header: what refuses a broken header would show it."""
+    text = file.read_text(encoding="utf-8", errors="replace").strip()
+    if not re.fullmatch(r"[!-~]+", text):
+        raise VerificationFailed(f"secrets/{file.name} holds no token", "put the token alone into it, on one line")
+    return text

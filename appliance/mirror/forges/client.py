@@ -20,7 +20,7 @@ import httpx
 from appliance.errors import Conflict, FactoryError, NotFound, PolicyRefused, Unavailable, VerificationFailed
 
 PAGES = 200
-"""Most pages of one list; a list that goes on beyond is a server that turns in circles."""
+"""Most pages of one list that are read."""
 
 
 class Client:
@@ -50,12 +50,14 @@ class Client:
         """A whole list, page by page, as the forge's Link headers lead."""
         rows: list[Any] = []
         target: str | None = path
-        for _ in range(PAGES):
-            if target is None:
-                return rows
+        seen: set[str] = set()
+        while target and target not in seen and len(seen) < PAGES:
+            seen.add(target)
             answer = self._send("GET", target, params if target == path else {}, None)
             rows += self._json(answer) or []
             target = self._following(answer)
+        if target is None:
+            return rows
         raise Unavailable(f"the forge's list {path} has no end", "look at the forge; the list is read again later")
 
     def call(

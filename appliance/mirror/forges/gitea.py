@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
@@ -94,16 +95,16 @@ class GiteaForge:
     def say(self, origin: Origin, mark: str, text: str) -> None:
         """See ports.Forge. A mark that somebody else wrote counts for nothing."""
         body = f"{mark_of(mark)}\n{text}"
-        for comment in self._client.pages(f"{self._repo}/issues/{quote(origin.number)}/comments"):
+        for comment in self._client.pages(f"{self._repo}/issues/{number_of(origin.number)}/comments"):
             if comment["user"]["login"] == self.account and comment["body"].startswith(mark_of(mark)):
                 if comment["body"] != body:
                     self._client.call("PATCH", f"{self._repo}/issues/comments/{comment['id']}", {"body": body})
                 return
-        self._client.call("POST", f"{self._repo}/issues/{quote(origin.number)}/comments", {"body": body})
+        self._client.call("POST", f"{self._repo}/issues/{number_of(origin.number)}/comments", {"body": body})
 
     def review(self, proposal: Proposal, findings: Sequence[Finding]) -> None:
         """See ports.Forge."""
-        place = f"{self._repo}/pulls/{quote(proposal.number)}/reviews"
+        place = f"{self._repo}/pulls/{number_of(proposal.number)}/reviews"
         shown = {
             (comment["path"], comment["body"])
             for review in self._client.pages(place)
@@ -121,7 +122,7 @@ class GiteaForge:
 
     def close(self, origin: Origin) -> None:
         """See ports.Forge."""
-        self._client.call("PATCH", f"{self._repo}/issues/{quote(origin.number)}", {"state": "closed"})
+        self._client.call("PATCH", f"{self._repo}/issues/{number_of(origin.number)}", {"state": "closed"})
 
     def rights(self, login: str) -> Rights:
         """See ports.Forge."""
@@ -265,6 +266,13 @@ class GiteaForge:
                     text=review["body"] or "", branch=branch, commit=review["commit_id"] or "",
                 ))  # fmt: skip
         return heard
+
+
+def number_of(text: str) -> str:
+    """A number that may stand in a path. Raises NotFound: whatever else a sender put there names nothing."""
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise NotFound(f"{text!r} is no number of an issue or request", "use the number that the forge shows")
+    return text
 
 
 def mark_of(name: str) -> str:
