@@ -182,6 +182,13 @@ class MirrorSettings(Section):
     push_retries: int = Field(5, ge=0, description="tries again, each from a fresh base, when a push is rejected")
 
 
+class IntakeSettings(Section):
+    """Messages from outside."""
+
+    max_mb: int = Field(5, ge=1, le=100, description="largest webhook, in MiB")
+    secret_hours: float = Field(24.0, ge=0, description="how long a hook's old secret counts after a new one, in hours")
+
+
 class LearningSettings(Section):
     """The learning store."""
 
@@ -203,6 +210,7 @@ class Settings(Section):
     droid: DroidSettings = DroidSettings()
     computers: ComputersSettings = ComputersSettings()
     mirror: MirrorSettings = MirrorSettings()
+    intake: IntakeSettings = IntakeSettings()
     learning: LearningSettings = LearningSettings()
 
 

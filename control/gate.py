@@ -25,8 +25,8 @@ from control.throttle import Throttle
 
 log = logging.getLogger("console")
 
-OPEN_ENDPOINTS = frozenset({"static", "door.sign_in", "health.healthz"})
-"""All that a stranger may ask for."""
+OPEN_ENDPOINTS = frozenset({"static", "door.sign_in", "health.healthz", "hooks.take"})
+"""All that a stranger may ask for; a hook is let in by its signature."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SESSION_HOURS = 12
@@ -36,6 +36,12 @@ class NotSignedIn(PolicyRefused):
     """No token, or not the right one."""
 
     code = "not_signed_in"
+
+
+class WrongSignature(PolicyRefused):
+    """A message that its sender did not sign with the repository's secret."""
+
+    code = "wrong_signature"
 
 
 class TooManyTries(PolicyRefused):
@@ -140,7 +146,7 @@ class Gate:
 
 def is_for_programs() -> bool:
     """Is this request from a program, which wants JSON, rather than a person's browser?"""
-    return request.path.startswith(("/api/", "/events", "/healthz"))
+    return request.path.startswith(("/api/", "/events", "/healthz", "/hooks/"))
 
 
 def _protect(response: Response) -> Response:
@@ -162,7 +168,8 @@ def _protect(response: Response) -> Response:
 
 STATUS_OF = {
     "usage": 400, "config": 400, "refused": 403, "no_sandbox": 403, "not_found": 404, "conflict": 409,
-    "limit": 413, "unavailable": 503, "not_signed_in": 401, "too_many_tries": 429, "verification_failed": 422,
+    "limit": 413, "unavailable": 503, "not_signed_in": 401, "too_many_tries": 429, "wrong_signature": 401,
+    "verification_failed": 422,
 }  # fmt: skip
 """Error code → HTTP status; anything else is 500."""
 

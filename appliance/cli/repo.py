@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from appliance.cli.context import Box, pass_box, table
+from appliance.cli.hook import command as hook
 from appliance.errors import Conflict, FactoryError
 from appliance.ledger import open_ledger
 from appliance.mirror.mirror import Mirror
@@ -17,6 +18,9 @@ FORGES = ("plain",)
 @click.group()
 def command() -> None:
     """Mirrored repositories of the internal git server."""
+
+
+command.add_command(hook, "hook")
 
 
 @command.command()

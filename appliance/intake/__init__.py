@@ -1,1 +1,3 @@
-"""Messages from outside: who sent them, whether that is so, and what they say. Pure; `reading.py` is the way in."""
+"""Messages from outside: who sent them, whether that is so, and what they say. Pure but for `hook_secrets.py`; the
+way in is `reading.py`.
+"""

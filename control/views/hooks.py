@@ -1,0 +1,52 @@
+"""Where forges and alert managers deliver: checked, kept, answered; the line reads it later.
+
+No session and no CSRF token here: the signature over the raw body is the key. Whoever keeps failing has to wait.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from flask import Blueprint, abort, current_app, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from appliance.errors import NotFound, VerificationFailed
+from appliance.intake import hook_secrets, reading
+from control.desk import desk
+from control.gate import TooManyTries, WrongSignature
+from control.throttle import Throttle
+
+blueprint = Blueprint("hooks", __name__, url_prefix="/hooks")
+
+THROTTLE = "appliance.hooks"
+
+
+@blueprint.record_once
+def _with_throttle(state: object) -> None:
+    state.app.extensions[THROTTLE] = Throttle(time.monotonic)  # type: ignore[attr-defined]
+
+
+@blueprint.post("/<source>/<repo>")
+def take(source: str, repo: str) -> ResponseReturnValue:
+    """Take a webhook of a forge or of Alertmanager for a repository; its signature is the key, not a session."""
+    ledger, settings = desk().ledger, desk().settings.intake
+    request.max_content_length = settings.max_mb * 1024 * 1024
+    if request.mimetype != "application/json":
+        abort(415, "send application/json")
+    known = source in reading.SENDERS and any(one.name == repo for one in ledger.repositories())
+    kept = hook_secrets.load(desk().home, repo) if known else None
+    if kept is None:
+        raise NotFound("there is no such hook", "`appliance repo hook NAME` makes one and shows its address")
+    body = request.get_data(cache=False)
+    throttle: Throttle = current_app.extensions[THROTTLE]
+    try:
+        delivery = reading.receive(source, repo, dict(request.headers), body, kept.valid(datetime.now(UTC)))
+    except VerificationFailed as error:
+        wait = throttle.failed(request.remote_addr or "?")
+        if wait:
+            raise TooManyTries(wait) from error
+        raise WrongSignature(error.message, error.hint) from error
+    throttle.succeeded(request.remote_addr or "?")
+    delivery, new = ledger.deliveries.take(delivery, body)
+    return jsonify({"delivery": delivery.number, "seen_already": not new}), 202 if new else 200
