@@ -28,7 +28,7 @@ from appliance.line import scanners
 from appliance.line.parts import Parts
 from appliance.line.runner import Board, Runner
 from appliance.line.strategies import Droid, Searching, limits_of
-from appliance.mirror.forges.plain import PlainForge
+from appliance.mirror.forges import adapter
 from appliance.mirror.mirror import Mirror
 from appliance.ports import Progress, SystemClock
 from appliance.work import ENDED, State, TestReport, WorkItem
@@ -60,7 +60,8 @@ class Line:
             log.error("%s", self.no_sandbox)
 
     def parts_for(self, item: WorkItem, progress: Progress) -> Parts:
-        """The parts bound to an item's repository. Raises NoSandbox when there is none: nothing runs without."""
+        """The parts bound to an item's repository. Raises NoSandbox when there is none: nothing runs without;
+        and as `adapter` does for a forge whose token is missing."""
         if self.sandbox is None:
             raise NoSandbox(self.no_sandbox, f"then `appliance item retry {item.id}`")
         sandbox, settings = self.sandbox, self.settings
@@ -79,7 +80,7 @@ class Line:
             settings=settings,
             tracked=tracked,
             repository=Mirror(self.home, tracked.name, tracked.url, tracked.branch, settings.mirror),
-            forge=PlainForge(),
+            forge=adapter(self.home, tracked, settings.mirror),
             suite=suite,
             localise=searching.localise,
             search=searching,
