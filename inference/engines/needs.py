@@ -43,6 +43,20 @@ FRAMEWORK = 1024 * MIB
 
 
 @dataclass(frozen=True)
+class Adapters:
+    """LoRA adapters that are served beside a model."""
+
+    at_once: int
+    """So many have a place in the engine's memory; others take turns."""
+    rank: int
+    """Of each place: that of the largest adapter, rounded up."""
+    numbers: int
+    """Numbers of an adapter of rank 1 that changes every matrix that one of them changes."""
+    stored: int
+    """Numbers in all their files together."""
+
+
+@dataclass(frozen=True)
 class Wish:
     """How a model is to be served."""
 
@@ -51,6 +65,7 @@ class Wish:
     context_tokens: int
     """Of each request."""
     cache_type: str = "f16"
+    adapters: Adapters | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +126,10 @@ def vllm_need(shape: Shape, wish: Wish, gpus: int = 1) -> Need:
     inner, heads = tokens * shape.width * BATCH_ROOM, wish.slots * shape.vocabulary * 4
     how = f"{tokens} tokens × {shape.width} × {BATCH_ROOM} bytes + {wish.slots} × {shape.vocabulary} × 4 bytes"
     parts.append(Part("compute", inner + heads, how))
+    if own := wish.adapters:
+        # Of each pair of matrices one is on every GPU whole and the other shared out; counted whole, both of them.
+        how = f"{own.at_once} × rank {own.rank} × {own.numbers} numbers × 2 bytes"
+        parts.append(Part("adapters", own.at_once * own.rank * own.numbers * 2, how))
     return Need((*parts, Part("framework", FRAMEWORK, "CUDA context, kernels and captured graphs, about")))
 
 

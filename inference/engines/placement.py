@@ -162,9 +162,12 @@ def context_of(card: Card, wanted: int) -> int:
     return min(wanted, card.context_tokens) if card.context_tokens else wanted
 
 
-def what_fits(longest: int, fits: Callable[[Wish], bool], cache_type: str = "f16") -> dict[int, int]:
-    """The longest context that fits for each number of slots; 0 where not even the shortest does."""
-    return {slots: _longest(longest, fits, slots, cache_type) for slots in SLOTS_SHOWN}
+def what_fits(longest: int, fits: Callable[[Wish], bool], wish: Wish) -> dict[int, int]:
+    """The longest context that fits for each number of slots; 0 where not even the shortest does.
+
+    All else is as in `wish`.
+    """
+    return {slots: _longest(longest, fits, replace(wish, slots=slots)) for slots in SLOTS_SHOWN}
 
 
 def mib(count: int) -> str:
@@ -221,13 +224,13 @@ def _without(room: Room, leaving: Sequence[Resident]) -> Room:
     return replace(room, ram=room.ram + sum(one.place.ram for one in leaving), gpus=gpus)
 
 
-def _longest(longest: int, fits: Callable[[Wish], bool], slots: int, cache_type: str) -> int:
+def _longest(longest: int, fits: Callable[[Wish], bool], wish: Wish) -> int:
     """By halving: more context never needs less memory."""
     steps = [*range(STEP, longest, STEP), longest] if longest > 0 else []
     low, high = 0, len(steps)
     while low < high:
         middle = (low + high) // 2
-        if fits(Wish(slots, steps[middle], cache_type)):
+        if fits(replace(wish, context_tokens=steps[middle])):
             low = middle + 1
         else:
             high = middle

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from appliance.config import ModelSettings, Settings
 from appliance.errors import Unavailable, UsageError, VerificationFailed
+from inference.engines.adapters import adapters_of
 from inference.engines.devices import Room
 from inference.engines.engine import Engine, Seat
-from inference.engines.needs import Need, Wish
+from inference.engines.lora import measured
+from inference.engines.needs import Adapters, Need, Wish
 from inference.engines.placement import Fit, Place, context_of, fit_memory, what_fits
 from models.card import Card
 from models.registry import Registry
@@ -43,6 +45,7 @@ class Candidate:
     shape: Shape | None
     settings: ModelSettings
     pinned: bool
+    adapters: Adapters | None = None
 
     @property
     def card(self) -> Card:
@@ -50,7 +53,7 @@ class Candidate:
 
     @property
     def wish(self) -> Wish:
-        return Wish(self.seat.slots, self.seat.context_tokens, self.seat.cache_type)
+        return Wish(self.seat.slots, self.seat.context_tokens, self.seat.cache_type, self.adapters)
 
     def need(self, gpus: int = 0) -> Need:
         """What it takes; see `Engine.need`."""
@@ -63,7 +66,7 @@ class Candidate:
     def longest_contexts(self, room: Room) -> dict[int, int]:
         """The longest context that would fit for each number of requests at once; 0 for none."""
         longest = self.card.context_tokens or self.seat.context_tokens
-        return what_fits(longest, lambda wish: self._fit(room, wish).fits, self.seat.cache_type)
+        return what_fits(longest, lambda wish: self._fit(room, wish).fits, self.wish)
 
     def seated(self, place: Place, room: Room) -> Seat:
         """The seat with its GPUs, and the share of them that its engine may take."""
@@ -127,10 +130,13 @@ class Seating:
             scratch=self._scratch,
             cache_type=own.cache_type,
             nodes=own.nodes,
+            adapters=adapters_of(self._registry, card),
         )  # fmt: skip
         engine.argv(seat)  # says now, and not in a log, that the server is not installed
-        engine.need(card, shape, Wish(seat.slots, seat.context_tokens, seat.cache_type), int(engine.on_gpu()))
-        return Candidate(engine, seat, shape, own, own.pin if options.pin is None else options.pin)
+        pinned = own.pin if options.pin is None else options.pin
+        made = Candidate(engine, seat, shape, own, pinned, measured(seat.adapters))
+        made.need(int(engine.on_gpu()))
+        return made
 
     def _shape(self, card: Card, weights: Path) -> Shape | None:
         """Read once for each state of the files: a header with a vocabulary takes a second, and orders are repeated."""

@@ -1,13 +1,12 @@
 """vLLM's OpenAI-compatible server: safetensors models on GPUs, one or several, or on processors with its CPU build.
 
 It lives in an environment of its own, which `engines.vllm` names: nothing of it is loaded into our processes. It gets
-no network: whatever it would fetch or report is switched off. Its paths outside /v1 want no key, so it listens on the
-loopback alone, and its server for developers stays off.
+no network: whatever it would fetch or report is switched off. It listens on the loopback alone, and a guard of ours in
+its server (`within_vllm`) wants the key on every path, because vLLM itself asks for it under /v1 only.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from appliance.errors import Unavailable
 from inference import keep
+from inference.engines import lora
 from inference.engines.asking import ALIVE_SECONDS, ask, counts, fetch, is_ranking, is_vector
 from inference.engines.devices import gpus_seen
 from inference.engines.engine import Seat
@@ -27,6 +27,8 @@ from models.shape import Shape
 
 SERVER = "vllm.entrypoints.openai.api_server"
 KEEPER = Path(keep.__file__)
+WITHIN = Path(__file__).with_name("within_vllm")
+GUARD = "appliance_guard.Guard"
 CACHES = {"f16": "auto", "bf16": "auto", "fp8": "fp8"}
 """Our names of how keys and values are kept → vLLM's; "auto" is the model's own 16 bits."""
 STARTED = 4.0
@@ -36,10 +38,6 @@ STOPPED = 15.0
 IN_RAM = 3072 * MIB
 """Of the CPU build with a tiny model: three processes with PyTorch in each, measured."""
 GIB = 1 << 30
-RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""Ranks of adapters that vLLM can be told, the largest of all that are to be served."""
-MAX_ADAPTERS = 8
-"""Adapters at work in one batch; more of them take turns."""
 OFFLINE = {
     "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
     "VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1", "DO_NOT_TRACK": "1", "VLLM_USE_MODELSCOPE": "0",
@@ -68,15 +66,16 @@ class Vllm:
             sys.executable, "-I", "-S", str(KEEPER), str(find_python(self._program)), "-m", SERVER,
             "--model", str(seat.weights), "--served-model-name", seat.card.id,
             "--host", "127.0.0.1", "--port", str(seat.port), "--disable-uvicorn-access-log",
+            "--middleware", GUARD,
             "--max-num-seqs", str(seat.slots), *_context(seat),
             "--kv-cache-dtype", CACHES.get(seat.cache_type, "auto"),
-            *_purpose(seat.card), *_adapters(seat), *self._device(seat),
+            *_purpose(seat.card), *lora.options(seat.adapters), *self._device(seat),
         )  # fmt: skip
 
     def env(self, seat: Seat) -> Mapping[str, str]:
         own = {
             "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": str(seat.scratch), "PYTHONUNBUFFERED": "1",
-            "VLLM_API_KEY": seat.key, "VLLM_HOST_IP": "127.0.0.1", **OFFLINE,
+            "PYTHONPATH": str(WITHIN), "VLLM_API_KEY": seat.key, "VLLM_HOST_IP": "127.0.0.1", **OFFLINE,
         }  # fmt: skip
         if seat.nodes > 1:
             del own["VLLM_HOST_IP"]  # the other nodes must reach this one
@@ -125,7 +124,9 @@ class Vllm:
         if gpus:
             return whole
         cache = _cache_gib(whole.cache_bytes)
-        kept = [part for part in whole.parts if part.what in ("weights", "compute")]
+        kept = [part for part in whole.parts if part.what in ("weights", "compute", "adapters")]
+        if wish.adapters:
+            kept.append(Part("spare adapters", 2 * wish.adapters.stored, "all of them, kept to take turns"))
         framework = Part("framework", IN_RAM, "three processes with PyTorch, about")
         return Need((*kept, Part("cache", cache * GIB, f"{cache} GiB, set aside in whole ones"), framework))
 
@@ -164,28 +165,6 @@ def _purpose(card: Card) -> tuple[str, ...]:
         return ("--runner", "pooling", "--convert", "embed")
     known = card.tools not in ("", "generic")
     return ("--enable-auto-tool-choice", "--tool-call-parser", card.tools) if known else ()
-
-
-def _adapters(seat: Seat) -> tuple[str, ...]:
-    """LoRA adapters, each a model by its own name."""
-    if not seat.adapters:
-        return ()
-    modules = [f"{name}={folder}" for name, folder in seat.adapters]
-    highest = max(_rank(folder) for _, folder in seat.adapters)
-    rank = next((rank for rank in RANKS if rank >= highest), RANKS[-1])
-    return (
-        "--enable-lora", "--max-loras", str(min(len(modules), MAX_ADAPTERS)), "--max-cpu-loras", str(len(modules)),
-        "--max-lora-rank", str(rank), "--lora-modules", *modules,
-    )  # fmt: skip
-
-
-def _rank(folder: Path) -> int:
-    """Of an adapter, by its own file; the usual one when that cannot be read, and then vLLM says what is wrong."""
-    try:
-        rank = json.loads((folder / "adapter_config.json").read_bytes()).get("r")
-    except (OSError, ValueError, AttributeError):
-        rank = None
-    return rank if type(rank) is int else RANKS[2]
 
 
 def _cache_gib(needed: int) -> int:

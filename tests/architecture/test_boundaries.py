@@ -7,7 +7,8 @@ import re
 
 from tests.architecture.tree import ROOT, SANDBOXED, parsed, sources
 
-READERS = ("appliance/config.py", "installer/", *SANDBOXED)
+READERS = ("appliance/config.py", "installer/", "inference/engines/within_vllm/", *SANDBOXED)
+"""The configuration; the installer, which runs before it; what runs in other programs, told by their environment."""
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
 TEXTS = {".py", ".toml", ".html", ".css", ".js", ".svg", ".json", ".md", ".lock", ".in", ".txt", ".mako", ""}
 NAMES_OF_SCHEMAS = ("http://www.w3.org/2000/svg",)

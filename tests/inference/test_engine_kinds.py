@@ -12,7 +12,8 @@ import pytest
 from appliance.errors import Unavailable, UsageError
 from inference.engines.engine import Seat
 from inference.engines.llamacpp import LlamaCpp
-from inference.engines.needs import Wish
+from inference.engines.lora import measured
+from inference.engines.needs import Adapters, Wish
 from inference.engines.reasons import LLAMACPP, VLLM, Reason, explained
 from inference.engines.remote import Offer, RemoteServer, checked_url, chosen, read_key
 from inference.engines.usage import gpu_bytes_in, log_lines, use_of
@@ -97,6 +98,27 @@ def test_vllm_serves_adapters_by_name_with_the_highest_of_their_ranks(vllm: Vllm
     assert "--enable-lora" in argv and options(argv)["--max-lora-rank"] == "32"
     at = argv.index("--lora-modules")
     assert argv[at + 1 : at + 3] == (f"style={small}", f"law={large}")
+    assert options(argv)["--lora-target-modules"] == "down_proj", "no room for matrices that none of them changes"
+
+
+def test_adapters_count_in_the_memory_of_their_base(vllm: Vllm, tmp_path: Path) -> None:
+    small, large = (write_tiny_adapter(tmp_path / str(rank), layers=1, width=16, rank=rank) for rank in (4, 20))
+    own = measured((("style", small), ("law", large)))
+    assert own == Adapters(at_once=2, rank=32, numbers=16 + 2 * 16, stored=(4 + 20) * (16 + 2 * 16))
+    bare, with_them = ({p.what: p for p in vllm.need(card(), SHAPE, Wish(4, 1024, "f16", one), 2).parts}
+                       for one in (None, own))  # fmt: skip
+    assert with_them.keys() - bare.keys() == {"adapters"} and with_them["adapters"].bytes == 2 * 32 * 48 * 2
+    assert with_them["adapters"].how == "2 × rank 32 × 48 numbers × 2 bytes"
+    on_processors = Vllm(sys.executable, gpu=False).need(card(), SHAPE, Wish(4, 1024, "f16", own), 0)
+    in_ram = {part.what: part.bytes for part in on_processors.parts}
+    assert in_ram["spare adapters"] == 2 * 24 * 48 and measured(()) is None
+
+
+def test_an_adapter_that_names_its_matrices_by_a_pattern_gets_room_for_all(vllm: Vllm, tmp_path: Path) -> None:
+    folder = write_tiny_adapter(tmp_path, layers=1, width=16)
+    config = folder / "adapter_config.json"
+    config.write_text(config.read_text().replace('["down_proj"]', '"all-linear"'))
+    assert "--lora-target-modules" not in vllm.argv(seat(adapters=(("style", folder),)))
 
 
 @pytest.mark.parametrize(("tasks", "words"), [(("embedding",), "embed"), (("rerank",), "classify")])

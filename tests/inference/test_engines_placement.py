@@ -192,8 +192,10 @@ def test_the_longest_context_that_fits_is_found_for_each_number_of_requests() ->
     def fits(wish: Wish) -> bool:
         return wish.slots * wish.context_tokens <= 10_000
 
-    assert what_fits(8192, fits) == {1: 8192, 2: 4864, 4: 2304, 8: 1024, 16: 512}
-    assert what_fits(100, fits)[1] == 100 and what_fits(8192, lambda wish: False)[1] == 0
+    wish = Wish(1, 0, "q8_0")
+    assert what_fits(8192, fits, wish) == {1: 8192, 2: 4864, 4: 2304, 8: 1024, 16: 512}
+    assert what_fits(100, fits, wish)[1] == 100 and what_fits(8192, lambda wish: False, wish)[1] == 0
+    assert what_fits(8192, lambda asked: asked.cache_type == "q8_0", wish)[1] == 8192, "all else is as wished"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -68,6 +69,15 @@ def said_by(engines: Engines, model: str) -> str:
     return said
 
 
+def check_every_path_wants_its_key(engines: Engines, model: str) -> None:
+    with httpx.Client(base_url=engines.row(model)["url"], trust_env=False) as http:
+        for path in ("/metrics", "/health", "/invocations", "/v1/models", "/tokenize", "/sleep", "/nowhere"):
+            assert [http.request(method, path).status_code for method in ("GET", "POST", "OPTIONS")] == [401] * 3
+    with engines.talk(model) as http:
+        assert [http.post(path, json={}).status_code for path in ("/invocations", "/collective_rpc")] == [404, 404]
+        assert http.get("/health").status_code == 200
+
+
 def test_an_adapter_is_a_model_of_its_own_and_nothing_outlives_an_engines_process_that_is_killed(
     python: Path, tmp_path: Path
 ) -> None:
@@ -77,6 +87,7 @@ def test_an_adapter_is_a_model_of_its_own_and_nothing_outlives_an_engines_proces
     engines.client.wait_ready(engines.client.load("tiny")["model"], 900)
     first = psutil.Process(engines.row("tiny")["pid"])
     processes = [first.pid, *(child.pid for child in first.children(recursive=True))]
+    check_every_path_wants_its_key(engines, "tiny")
     assert len(processes) >= 3, "the keeper, the server, and what the server started"
     assert said_by(engines, "tiny") == said_by(engines, "tiny") != said_by(engines, "style")
     os.kill(engines.process.pid, signal.SIGKILL)
