@@ -25,13 +25,14 @@ from appliance.gateway_client import GatewayModel
 from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.audit import write_anchor
 from appliance.line import scanners
+from appliance.line.incoming import Incoming
 from appliance.line.parts import Parts
 from appliance.line.runner import Board, Runner
 from appliance.line.strategies import Droid, Searching, limits_of
 from appliance.mirror.forges import adapter
 from appliance.mirror.mirror import Mirror
 from appliance.ports import Progress, SystemClock
-from appliance.work import ENDED, State, TestReport, WorkItem
+from appliance.work import ENDED, State, TestReport, TrackedRepository, WorkItem
 
 log = logging.getLogger("appliance.line")
 
@@ -103,9 +104,20 @@ class Line:
         """Fetch every repository; what is away is logged and tried again at the next turn."""
         for tracked in self.ledger.repositories():
             try:
-                Mirror(self.home, tracked.name, tracked.url, tracked.branch, self.settings.mirror).sync()
+                self.sync_mirror(tracked)
             except FactoryError as error:
                 log.warning("mirror %s: %s (%s)", tracked.name, error.message, error.hint)
+
+    def work_off(self) -> None:
+        """Settle the messages from outside that wait."""
+        try:
+            Incoming(self.ledger, self.sync_mirror).work_off()
+        except FactoryError as error:  # the ledger itself: they wait on
+            log.error("messages from outside wait: %s (%s)", error.message, error.hint)
+
+    def sync_mirror(self, tracked: TrackedRepository) -> str:
+        """Fetch one repository."""
+        return Mirror(self.home, tracked.name, tracked.url, tracked.branch, self.settings.mirror).sync()
 
     def publish(self) -> None:
         """Write `run/line.json`: what each worker does now, for `status`, the console and `item watch`."""
@@ -131,8 +143,10 @@ def serve(home: Home, settings: Settings) -> int:
     line = Line(home, settings)
     stop = threading.Event()
     _stop_on_signals(stop)
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it would log every look for messages
     scheduler = BackgroundScheduler(timezone="UTC")
     scheduler.add_job(line.sync_mirrors, "interval", seconds=settings.line.sync_seconds, max_instances=1, coalesce=True)
+    scheduler.add_job(line.work_off, "interval", seconds=settings.line.poll_seconds, max_instances=1, coalesce=True)
     scheduler.start()
     runner = Runner(line.ledger, line.parts_for, settings.line, line.board, line.anchor)
     workers = [_worker(runner, slot, stop) for slot in range(settings.line.workers)]
