@@ -75,7 +75,7 @@ SLIPS: Mapping[str, float] = {
 }
 """How often each class of slip is made: an assumption, not a measurement."""
 
-FITTED = ("strangeness", "size", "idle")
+FITTED = ("strangeness", "own", "size", "idle")
 LINES = (4, 40)
 PULL = 0.02
 STEPS, RATE = 400, 0.3

@@ -2,6 +2,7 @@
 
 Counts of 1- to 4-grams lie in one table of hashes, and a token's probability backs off to shorter contexts ("stupid
 back-off", Brants et al. 2007). Built from the standard library and installed packages, so that nothing is shipped.
+The file that is repaired has one of its own.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ FILE = "ngram.npz"
 ORDER = 4
 BITS = 25
 """Size of the table: 2**25 counts of 16 bits, 64 MiB; 24 million grams of 6 million tokens collide seldom."""
+OWN_BITS = 18
+"""The same for one file."""
 BACK_OFF = 0.4
 TOKENS = 6_000_000
 """Tokens read at most: about 8 s on one core."""
@@ -37,7 +40,7 @@ Ids = NDArray[np.uint64]
 class NGrams:
     """The model. Log-probabilities are natural logarithms."""
 
-    def __init__(self, counts: NDArray[np.uint16], total: int) -> None:
+    def __init__(self, counts: NDArray[np.uint16] | NDArray[np.int32], total: int) -> None:
         self._counts = counts
         self._total = max(1, total)
 
@@ -53,7 +56,7 @@ class NGrams:
         for order in range(1, ORDER + 1):
             at = np.flatnonzero(depth >= order - 1)
             grams = flat[at[:, None] - np.arange(order - 1, -1, -1)] if len(at) else np.zeros((0, order), np.uint64)
-            seen = self._counts[_hash(grams)].astype(np.float64)
+            seen = self._counts[_hash(grams, len(self._counts))].astype(np.float64)
             context = shorter[at] if order == 1 else shorter[at - 1]
             found = seen > 0
             shares = np.minimum(1.0, seen[found] / np.maximum(context[found], seen[found]))
@@ -66,6 +69,33 @@ class NGrams:
         return [
             -float(logs[end - len(row) : end].mean()) if len(row) else 0.0 for row, end in zip(rows, ends, strict=True)
         ]
+
+
+class Own:
+    """How a file itself writes: code repeats itself within a file far more than across files (Tu, Su and Devanbu 2014,
+    "On the localness of software")."""
+
+    def __init__(self, text: str) -> None:
+        self._counts: NDArray[np.int32] = np.zeros(1 << OWN_BITS, dtype=np.int32)
+        self._total = self._add(text, 1)
+
+    def stranger(self, old: str, news: Sequence[str]) -> list[float]:
+        """How much stranger each new text reads to the file than the old one, in nats per token. That the old one
+        stands in the file speaks neither for it nor for what it shares with a new one."""
+        self._add(old, -1)
+        try:
+            model = NGrams(self._counts, self._total)
+            before, *after = model.surprise([old, *news])
+            return [one - before for one in after]
+        finally:
+            self._add(old, 1)
+
+    def _add(self, text: str, times: int) -> int:
+        ids = _ids(tokens(text))
+        for order in range(1, min(ORDER, len(ids)) + 1):
+            grams = np.lib.stride_tricks.sliding_window_view(ids, order)
+            np.add.at(self._counts, _hash(grams, len(self._counts)), times)
+        return len(ids)
 
 
 def tokens(text: str) -> list[str]:
@@ -122,7 +152,7 @@ def build(texts: Iterator[str], most: int = TOKENS) -> tuple[NDArray[np.uint16],
         for order in range(1, ORDER + 1):
             if len(ids) >= order:
                 grams = np.lib.stride_tricks.sliding_window_view(ids, order)
-                np.add.at(counts, _hash(grams), 1)
+                np.add.at(counts, _hash(grams, len(counts)), 1)
         total += len(ids)
         if total >= most:
             break
@@ -138,14 +168,14 @@ def _ids(words: list[str], known: dict[str, int] | None = None) -> Ids:
     return np.fromiter((table[word] for word in words), dtype=np.uint64, count=len(words))
 
 
-def _hash(grams: Ids) -> Ids:
-    """One table index for each row of token ids."""
+def _hash(grams: Ids, places: int) -> Ids:
+    """One index into a table of so many places, a power of two, for each row of token ids."""
     order = grams.shape[1]
     mixed = np.full(len(grams), order, dtype=np.uint64)
     for column in range(order):
         mixed = (mixed ^ grams[:, column]) * MULTIPLIERS[column]
         mixed ^= mixed >> np.uint64(29)
-    return mixed & np.uint64((1 << BITS) - 1)
+    return mixed & np.uint64(places - 1)
 
 
 def sources(leave_out: Callable[[Path], bool] = lambda _: False) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """The order in which edits are tried: a log-linear prior over the template, the place and how natural the line reads.
 
 ``score = weight[template] + Σ weight[f] · f`` with f = log Ochiai, traceback, words and likeness of the report, the
-line's strangeness against what it was, and the edit's size. Without the language model its feature is 0 for every edit.
+line's strangeness against what it was, to the language model and to the rest of its own file, and the edit's size.
+Without the language model its feature is 0 for every edit.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from importlib import resources
 
 from appliance.repair.edits import Edit
 from appliance.repair.localise import Fault, Suspicion
-from appliance.repair.ngram import NGrams
+from appliance.repair.ngram import NGrams, Own
 from appliance.repair.source import Source
 from appliance.repair.templates import changed_line
 
@@ -58,20 +59,23 @@ def ranked(edits: Sequence[Edit], fault: Fault, model: NGrams | None, weights: W
 
 def described_all(edits: Sequence[Edit], fault: Fault, model: NGrams | None) -> list[Edit]:
     """Edits with their traits."""
-    strangeness = _strangeness(edits, fault.sources, model)
+    pairs = [changed_line(fault.sources[edit.path], edit) for edit in edits]
+    strangeness = _strangeness(pairs, model)
+    own = _own(edits, pairs, fault.sources)
     return [
         replace(
             edit,
             traits={
                 **_of_place(fault.lines[edit.path, edit.line]),
                 "strangeness": strange,
+                "own": alien,
                 "size": _size(edit),
                 "idle": float(
                     bool(IDLE.search(" ".join(new for _, _, new in _widened(edit, fault.sources[edit.path]))))
                 ),
             },
         )
-        for edit, strange in zip(edits, strangeness, strict=True)
+        for edit, strange, alien in zip(edits, strangeness, own, strict=True)
     ]
 
 
@@ -94,11 +98,28 @@ def _size(edit: Edit) -> float:
     return math.log1p(sum(max(end - start, len(new)) for start, end, new in edit.spans))
 
 
-def _strangeness(edits: Sequence[Edit], sources: Mapping[str, Source], model: NGrams | None) -> list[float]:
+def _strangeness(pairs: Sequence[tuple[str, str]], model: NGrams | None) -> list[float]:
     """How much stranger the changed lines read than the old ones, in nats per token."""
     if model is None:
-        return [0.0] * len(edits)
-    pairs = [changed_line(sources[edit.path], edit) for edit in edits]
+        return [0.0] * len(pairs)
     before = model.surprise(["\n" + old for old, _ in pairs])
     after = model.surprise(["\n" + new for _, new in pairs])
-    return [max(-STRANGEST, min(STRANGEST, new - old)) for old, new in zip(before, after, strict=True)]
+    return [_bounded(new - old) for old, new in zip(before, after, strict=True)]
+
+
+def _own(edits: Sequence[Edit], pairs: Sequence[tuple[str, str]], sources: Mapping[str, Source]) -> list[float]:
+    """The same, as the rest of the file would have it."""
+    places: dict[tuple[str, str], list[int]] = {}
+    for number, (edit, (old, _)) in enumerate(zip(edits, pairs, strict=True)):
+        places.setdefault((edit.path, old), []).append(number)
+    files = {path: Own(sources[path].text) for path, _ in places}
+    found = [0.0] * len(edits)
+    for (path, old), numbers in places.items():
+        alien = files[path].stranger("\n" + old, ["\n" + pairs[number][1] for number in numbers])
+        for number, one in zip(numbers, alien, strict=True):
+            found[number] = _bounded(one)
+    return found
+
+
+def _bounded(difference: float) -> float:
+    return max(-STRANGEST, min(STRANGEST, difference))

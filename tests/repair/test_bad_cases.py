@@ -287,7 +287,7 @@ def test_a_generator_is_mended(repair: Repair) -> None:
                 """,
         },
         "m.py",
-        "- size + 1)",
+        " + 1",
     )
 
 
