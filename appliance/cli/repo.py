@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import IO
+
 import click
 
+from appliance.cli import repo_trust
 from appliance.cli.context import Box, pass_box, table
 from appliance.cli.hook import command as hook
 from appliance.errors import Conflict, FactoryError
@@ -30,16 +34,31 @@ command.add_command(hook, "hook")
 @click.option("--branch", default="", help="Branch changes go to; left out: the server's default.")
 @click.option("--autonomy", type=click.Choice([str(level) for level in Autonomy]), default="low", show_default=True)
 @click.option("--test", default="", help="Command that runs its tests; left out: pytest.")
+@click.option("--token-file", type=click.File(), help="File with TOKEN or NAME:TOKEN for http; - is standard input.")
+@click.option(
+    "--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The https server's own CA, PEM."
+)
 @pass_box
-def add(box: Box, name: str, url: str, forge: str, branch: str, autonomy: str, test: str) -> None:
+def add(
+    box: Box, name: str, url: str, forge: str, branch: str, autonomy: str, test: str,
+    token_file: IO[str] | None, ca: Path | None,
+) -> None:  # fmt: skip
     """Mirror a repository and look after it."""
     box.require_home()
     ledger = open_ledger(box.home)
     if any(known.name == name for known in ledger.repositories()):
         raise Conflict(f"there is a repository {name!r} already", "choose another name, or `repo remove` it first")
-    mirror = Mirror(box.home, name, url, branch, box.settings.mirror)
+    address = repo_trust.with_token(url, token_file.read()) if token_file else url
+    mirror = Mirror(box.home, name, address, branch, box.settings.mirror)
+    key = repo_trust.give_key(box, name, mirror.url)
+    kept = repo_trust.keep_ca(box.home, name, ca) if ca else None
     box.say(f"cloning {name}")
-    head = mirror.create()
+    try:
+        head = mirror.create()
+    except FactoryError:
+        if kept:
+            kept.unlink(missing_ok=True)
+        raise
     tracked = TrackedRepository(
         name=name, url=mirror.url, branch=mirror.branch, forge=forge, autonomy=Autonomy(autonomy), test=test
     )
@@ -51,9 +70,13 @@ def add(box: Box, name: str, url: str, forge: str, branch: str, autonomy: str, t
         mirror.remove()
         raise
     box.emit(
-        {**tracked.model_dump(mode="json"), "head": head},
+        {**tracked.model_dump(mode="json"), "head": head, **({"public_key": key} if key else {})},
         f"{name} is mirrored at {head[:12]} ({mirror.branch}), autonomy {autonomy}",
     )
+
+
+command.add_command(repo_trust.key)
+command.add_command(repo_trust.trust)
 
 
 @command.command(name="list")

@@ -43,6 +43,11 @@ class Address:
         }
 
 
+def over_ssh(url: str) -> bool:
+    """Does this address lead over ssh, as ssh://… or as host:path?"""
+    return url.lower().startswith("ssh://") or ("://" not in url and not url.startswith("/"))
+
+
 def _check(url: str) -> None:
     """Raises UsageError."""
     remedy = f"give an address of one of the kinds {', '.join(PROTOCOLS)}, or an absolute path"

@@ -32,6 +32,8 @@ SETTINGS = (
     "core.autocrlf=false",
     "core.fsync=committed",
     "credential.helper=",
+    "http.followRedirects=false",
+    "http.proxy=",
     "protocol.ext.allow=never",
     "protocol.file.allow=always",
     "submodule.recurse=false",
@@ -62,10 +64,11 @@ GUARD = 'read -r _; kill -s KILL -- "-$1"'
 class Git:
     """Runs git for one repository of one home."""
 
-    def __init__(self, secrets: Path, timeout_seconds: float, address: Address) -> None:
+    def __init__(self, secrets: Path, name: str, timeout_seconds: float, address: Address) -> None:
         self._timeout = timeout_seconds
         self._address = address
-        self._ssh = ssh_command(secrets)
+        self._ssh = ssh_command(secrets, name)
+        self._ca = secrets / f"ca-{name}.pem"
         setpriv = shutil.which("setpriv", path=PATH)
         self._mortal = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
 
@@ -110,6 +113,7 @@ class Git:
             "GIT_NO_LAZY_FETCH": "1",
             "GIT_HTTP_LOW_SPEED_LIMIT": "1000",
             "GIT_HTTP_LOW_SPEED_TIME": "60",
+            **({"GIT_SSL_CAINFO": str(self._ca)} if self._ca.exists() else {}),
             **self._address.variables(),
         }
 
@@ -162,11 +166,12 @@ def _guarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
             guard.stdin.close()
 
 
-def ssh_command(secrets: Path) -> str:
-    """How git calls ssh: known hosts only, this box's key only, no questions."""
+def ssh_command(secrets: Path, name: str) -> str:
+    """How git calls ssh: pinned hosts only, this repository's key only, no questions."""
     options = (
         "BatchMode=yes", "StrictHostKeyChecking=yes", f'UserKnownHostsFile="{secrets / "known_hosts"}"',
-        "IdentitiesOnly=yes", f'IdentityFile="{secrets / "deploy_key"}"', "IdentityAgent=none", "ConnectTimeout=15",
+        "IdentitiesOnly=yes", f'IdentityFile="{secrets / f"ssh-{name}"}"', "IdentityAgent=none", "ConnectTimeout=15",
+        'GlobalKnownHostsFile="/dev/null"', "UpdateHostKeys=no",
         "ServerAliveInterval=15", "ServerAliveCountMax=4", "ForwardAgent=no", "PermitLocalCommand=no",
     )  # fmt: skip
     return shlex.join(["ssh", "-F", "/dev/null", *(word for option in options for word in ("-o", option))])

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from appliance.config import Home, MirrorSettings
 from appliance.errors import Conflict, FactoryError, NotFound, Unavailable, UsageError
+from appliance.mirror import keys
 from appliance.mirror.address import Address, checked_branch, checked_commit, redact
 from appliance.mirror.export import exactly, export
 from appliance.mirror.git import Git
@@ -50,11 +51,12 @@ class Mirror:
         self.name = name
         self.url = given.url
         self.folder = home.mirrors / f"{name}.git"
+        self._secrets = home.secrets
         self._login = home.secrets / f"git-{name}"
         self._address = Address(given.url, given.credentials or self._kept_login())
         self._scratch = home.computers
         self._settings = settings
-        self._git = Git(home.secrets, settings.timeout_seconds, self._address)
+        self._git = Git(home.secrets, name, settings.timeout_seconds, self._address)
         self._given = checked_branch(branch) if branch else ""
         self.branch = self._given or (self._default() if self.folder.exists() else "")
 
@@ -110,12 +112,14 @@ class Mirror:
         return tuple(name for name in names.split("\0") if name)
 
     def remove(self) -> None:
-        """Delete the mirror and its login; the server's repository stays."""
+        """Delete the mirror, its login, key and CA; the server's repository stays."""
         with self._alone():
             self._sweep()
             if self.folder.exists():
                 self._drop()
-            self._login.unlink(missing_ok=True)
+            for secret in (self._login, self._secrets / f"ca-{self.name}.pem"):
+                secret.unlink(missing_ok=True)
+            keys.remove(self._secrets, self.name)
 
     def _refresh(self) -> str:
         """Fetch, or clone where there is nothing to fetch into. Needs `_alone`."""
@@ -238,9 +242,7 @@ class Mirror:
 
     def _keep_login(self) -> None:
         if self._address.credentials:
-            file = os.open(self._login, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(file, "w", encoding="utf-8") as out:
-                out.write(self._address.credentials)
+            keys.write_secret(self._login, self._address.credentials.encode())
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -141,13 +141,13 @@ def gits(port: int) -> list[int]:
 def test_ssh_asks_nothing_and_trusts_only_the_hosts_of_the_home(tmp_path: Path) -> None:
     secrets = tmp_path / "a home with spaces" / "secrets"
     secrets.mkdir(parents=True)
-    command = shlex.split(ssh_command(secrets))
+    command = shlex.split(ssh_command(secrets, "shop"))
     shown = subprocess.run([*command, "-G", "git@server.example"], capture_output=True, text=True, check=True).stdout
     settings = dict(line.split(" ", 1) for line in shown.splitlines() if " " in line)
     assert settings["batchmode"] == "yes"
     assert settings["stricthostkeychecking"] in ("yes", "true")
     assert settings["userknownhostsfile"] == str(secrets / "known_hosts")
-    assert settings["identityfile"] == str(secrets / "deploy_key")
+    assert settings["identityfile"] == str(secrets / "ssh-shop")
     assert (settings["identitiesonly"], settings["forwardagent"]) == ("yes", "no")
 
 
