@@ -18,6 +18,7 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.config import Config
 
 from appliance.config import Home
 from appliance.errors import ConfigError, Conflict
@@ -47,6 +48,18 @@ def listen(service: str, host: str, port: int) -> socket.socket:
     return door
 
 
+class Remembered(Config):  # type: ignore[misc]
+    """gunicorn's settings, remembered: it asks for dozens of them at every request, and each look-up takes its time."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = self.__dict__[name] = super().__getattr__(name)
+        return found
+
+    def set(self, name: str, value: Any) -> None:
+        super().set(name, value)
+        self.__dict__.pop(name, None)
+
+
 class Service(BaseApplication):  # type: ignore[misc]
     """One worker of gunicorn behind `door`, which it takes over.
 
@@ -72,6 +85,9 @@ class Service(BaseApplication):  # type: ignore[misc]
             **options,
         }
         super().__init__()
+
+    def load_default_config(self) -> None:
+        self.cfg = Remembered(self.usage, prog=self.prog)
 
     def load_config(self) -> None:
         for name, value in self._options.items():

@@ -50,12 +50,12 @@ class Decision(Noun):
     rule: str = ""
     reasons: tuple[str, ...] = Field((), description="one line for each candidate left out, and for re-ordering")
     considered: tuple[Considered, ...] = Field((), description="every rule, when the decision is explained")
-    objective: Objective = BALANCED
+    objective: Objective = Field(default_factory=lambda: BALANCED)  # a plain default would be copied for each
     learning: Mode = "off"
     policy: str = Field("", description="what the learned policy did to the order, or why it did nothing")
     suggested: tuple[str, ...] = Field((), description="the policy's order, when the rule only observes it")
     retry: Retry | None = Field(None, description="None for the settings of the gateway")
-    parameters: Parameters = PLAIN
+    parameters: Parameters = Field(default_factory=lambda: PLAIN)
     queue_seconds: float | None = Field(None, description="longest wait for a model; None as set")
     refusal: str = Field("", description="why there is no candidate")
     hint: str = ""
@@ -124,21 +124,20 @@ def keep_to(decision: Decision, model: str) -> Decision:
 
 def _named(request: RouteRequest, catalogue: Catalogue) -> Decision:
     """The caller named the model: only admission counts, and the engine has the last word on length."""
-    made = Decision(task=request.task, model=request.model, rule=CALLER)
     entry = catalogue.find(request.model)
+    refusal, hint = "", ""
     if entry is None:
-        return made.with_(refusal=f"there is no model {request.model!r}", hint=catalogue.near(request.model))
-    if request.task not in entry.tasks:
-        return made.with_(
-            refusal=f"model {entry.id!r} is not admitted for task {request.task!r}",
-            hint=f"it may do {', '.join(entry.tasks) or 'nothing yet'}; `appliance model list` shows what each may do",
-        )
-    if "vision" in request.needs and "vision" not in (entry.able or ()):
-        return made.with_(
-            refusal=f"model {entry.id!r} was not seen to see pictures",
-            hint=f"`appliance model admit {entry.id}` tries it with one; or ask for `auto`",
-        )
-    return made.with_(candidates=(entry.id,))
+        refusal, hint = f"there is no model {request.model!r}", catalogue.near(request.model)
+    elif request.task not in entry.tasks:
+        refusal = f"model {entry.id!r} is not admitted for task {request.task!r}"
+        hint = f"it may do {', '.join(entry.tasks) or 'nothing yet'}; `appliance model list` shows what each may do"
+    elif "vision" in request.needs and "vision" not in (entry.able or ()):
+        refusal = f"model {entry.id!r} was not seen to see pictures"
+        hint = f"`appliance model admit {entry.id}` tries it with one; or ask for `auto`"
+    candidates = () if entry is None or refusal else (entry.id,)
+    return Decision(
+        task=request.task, model=request.model, rule=CALLER, candidates=candidates, refusal=refusal, hint=hint
+    )
 
 
 def _by_rule(rule: Rule, request: RouteRequest, catalogue: Catalogue, aim: str, learned: Learned) -> Decision:

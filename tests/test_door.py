@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from appliance.config import Home
-from appliance.door import listen
+from appliance.door import Remembered, listen
 from appliance.errors import ConfigError, Conflict
 
 pytestmark = pytest.mark.integration
@@ -99,3 +99,12 @@ def test_a_connection_that_comes_before_the_server_sends_without_delay(port: int
         early, _ = door.accept()
         with early:
             assert early.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
+def test_settings_of_the_server_are_remembered_until_they_are_set_anew() -> None:
+    settings = Remembered()
+    assert settings.graceful_timeout == 30
+    settings.set("graceful_timeout", 0)
+    assert settings.graceful_timeout == 0
+    with pytest.raises(AttributeError):
+        _ = settings.no_such_setting

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
-import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import gevent
 from flask import Flask, Response, g, request
@@ -19,6 +21,7 @@ from inference.gateway.doors import COUNT, DOORS, RESPONSES, failure_body
 from inference.gateway.faults import ApiError, from_factory
 from inference.gateway.openapi import document
 from inference.gateway.parts import Parts
+from inference.keys import Key
 
 log = logging.getLogger("inference.gateway")
 
@@ -30,12 +33,12 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 EXTENSION = "gateway"
 MEBIBYTE = 1024 * 1024
 RATE_HEADERS = ("limit", "remaining", "reset")
-CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "x-appliance-model, x-appliance-route, x-appliance-ignored, x-appliance-count, "
-    "x-request-id, retry-after, "
-    + ", ".join(f"x-ratelimit-{what}-{unit}" for unit in ("requests", "tokens") for what in RATE_HEADERS),
-}
+CORS = (
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Expose-Headers", "x-appliance-model, x-appliance-route, x-appliance-ignored, x-appliance-count, "
+     "x-request-id, retry-after, "
+     + ", ".join(f"x-ratelimit-{what}-{unit}" for unit in ("requests", "tokens") for what in RATE_HEADERS)),
+)  # fmt: skip
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE, OPTIONS",
     "Access-Control-Allow-Headers": "*, Authorization",
@@ -78,19 +81,20 @@ def _enter(parts: Parts) -> Response | None:
     """Number the request, answer preflights, look at the key. An unknown path is told before the key is asked for."""
     gevent.sleep(0)  # a connection whose next call is always there already would never let others run
     g.started = time.perf_counter()
-    given = request.headers.get("x-request-id", "")
-    g.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-    if request.method == "OPTIONS":
+    environ, endpoint = request.environ, request.endpoint
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    g.request_id = given if REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+    if environ["REQUEST_METHOD"] == "OPTIONS":
         return Response(status=204, headers=PREFLIGHT)
-    if request.endpoint is not None and request.endpoint not in OPEN:
-        _check_key(parts, SCOPES.get(request.endpoint, "infer"))
+    if endpoint is not None and endpoint not in OPEN:
+        g.key = _checked_key(parts, environ, SCOPES.get(endpoint, "infer"))
     return None
 
 
-def _check_key(parts: Parts, scope: str) -> None:
-    """Raises ApiError (401, 403)."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    token = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
+def _checked_key(parts: Parts, environ: Mapping[str, Any], scope: str) -> Key:
+    """The caller's key. Raises ApiError (401, 403)."""
+    scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    token = token.strip() if scheme.lower() == "bearer" else environ.get("HTTP_X_API_KEY", "")
     if not token:
         raise ApiError(401, "give a key as `Authorization: Bearer KEY` (`appliance key create`)", "missing_api_key")
     key = parts.surroundings.keys.find(token)
@@ -100,25 +104,24 @@ def _check_key(parts: Parts, scope: str) -> None:
         raise ApiError(401, why, "invalid_api_key")
     if scope not in key.scopes:
         raise ApiError(403, f"key {key.name!r} has no scope {scope!r}", "missing_scope")
-    g.key = key
+    return key
 
 
 def _leave(parts: Parts, response: Response) -> Response:
-    call = g.get("call")
-    model = call.model if call is not None else ""
-    headers = response.headers
-    headers["x-request-id"] = headers["request-id"] = g.request_id
-    headers["x-appliance-model"] = model or "none"
-    headers["x-appliance-route"] = header_text(g.get("route") or "none")
-    if ignored := g.get("ignored"):
-        headers["x-appliance-ignored"] = header_text(", ".join(ignored))
-    headers.update(CORS)
-    if "key" in g:
-        headers.update(parts.desk.headers(g.key))
+    here = g._get_current_object()  # the proxy would look it up at every use
+    call, id = here.get("call"), here.request_id
+    model = (call.model if call is not None else "") or "none"
+    route = header_text(here.get("route") or "none")
+    told = [("x-request-id", id), ("request-id", id), ("x-appliance-model", model), ("x-appliance-route", route)]
+    if ignored := here.get("ignored"):
+        told.append(("x-appliance-ignored", header_text(", ".join(ignored))))
+    if "key" in here:
+        told += parts.desk.headers(here.key).items()
     if response.status_code == 401:
-        headers["WWW-Authenticate"] = "Bearer"
+        told.append(("WWW-Authenticate", "Bearer"))
+    response.headers.extend((*told, *CORS))
     endpoint = request.url_rule.rule if request.url_rule is not None else "unknown"
-    parts.metrics.requests.labels(endpoint, model or "none", str(response.status_code)).inc()
+    parts.metrics.requests.labels(endpoint, model, str(response.status_code)).inc()
     return response
 
 
