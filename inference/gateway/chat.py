@@ -34,6 +34,7 @@ PICTURE = re.compile(r"data:image/(?:png|jpe?g|gif|webp);base64,[A-Za-z0-9+/=\s]
 """A picture comes with the call. One at an address would have to be fetched, and this box fetches nothing."""
 PICTURE_CHARACTERS = 4000
 """What a picture counts in a prompt: about a thousand tokens with the usual models that see."""
+SHOWN_BELOW = "(the picture is in the next message)"
 MESSAGE_KEYS = ("name", "tool_calls", "tool_call_id", "reasoning_content")
 CHARACTERS_PER_TOKEN = 4
 """A rough average over English and code; only for choosing among models: the engine has the last word on length."""
@@ -171,10 +172,7 @@ def _content(content: Any, n: int, *, pictures: bool) -> Any:
         return content
     if not isinstance(content, list):
         raise bad_request(f"the content of message {n} must be a text, parts or null", f"messages[{n}].content")
-    parts = [_part(part, n, pictures) for part in content]
-    if all(part["type"] == "text" for part in parts):
-        return "\n".join(part["text"] for part in parts)
-    return parts
+    return joined([_part(part, n, pictures) for part in content])
 
 
 def _part(part: Any, n: int, pictures: bool) -> dict[str, Any]:
@@ -185,17 +183,35 @@ def _part(part: Any, n: int, pictures: bool) -> dict[str, Any]:
         return {"type": "text", "text": str(part.get("text") or "")}
     if kind == "image_url" and pictures:
         given = part.get("image_url")
-        url = given.get("url") if isinstance(given, Mapping) else given
-        if not isinstance(url, str) or not PICTURE.fullmatch(url):
-            raise bad_request(
-                f"a picture in message {n} must be a data: URL (PNG, JPEG, GIF, WebP): this box fetches nothing",
-                f"messages[{n}].content", "unsupported_content",
-            )  # fmt: skip
-        return {"type": "image_url", "image_url": {"url": url}}
+        return picture(given.get("url") if isinstance(given, Mapping) else given, f"messages[{n}].content")
     raise bad_request(
         f"message {n} holds a part of type {kind!r}; it takes text{' and pictures' if pictures else ''} only",
         f"messages[{n}].content", "unsupported_content",
     )  # fmt: skip
+
+
+def picture(url: Any, place: str) -> dict[str, Any]:
+    """The part that shows a picture. Raises ApiError (400) for one that does not come with the call."""
+    if not isinstance(url, str) or not PICTURE.fullmatch(url):
+        raise bad_request(
+            f"a picture in {place} must be a data: URL (PNG, JPEG, GIF, WebP): this box fetches nothing",
+            place, "unsupported_content",
+        )  # fmt: skip
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def joined(parts: list[dict[str, Any]]) -> Any:
+    """The content of a message: a text, or its parts where there are pictures among them."""
+    if all(part["type"] == "text" for part in parts):
+        return "\n".join(part["text"] for part in parts)
+    return parts
+
+
+def shown(parts: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
+    """What a tool gave back: its text, and its pictures, which only a message of the user can show."""
+    pictures = [part for part in parts if part["type"] != "text"]
+    text = "\n".join(part["text"] for part in parts if part["type"] == "text")
+    return text or (SHOWN_BELOW if pictures else ""), pictures
 
 
 def _tool_call(call: Any, n: int) -> dict[str, Any]:

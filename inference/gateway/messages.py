@@ -1,6 +1,6 @@
 """Calls of the Messages API (`/v1/messages`), put into the shape of a chat completion. Pure.
 
-What the models here cannot honour (images, tools that run on the vendor's servers) is refused or named as ignored.
+What the models here cannot honour (files, tools that run on the vendor's servers) is refused or named as ignored.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from inference.gateway.chat import joined, picture, shown
 from inference.gateway.faults import CONTEXT_CODE, ApiError, bad_request
 
 BILLING = "x-anthropic-billing-header"
@@ -89,27 +90,40 @@ def _messages(message: Any, n: int) -> list[dict[str, Any]]:
 
 def _asked(blocks: Sequence[Mapping[str, Any]], role: str, place: str) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
-    texts: list[str] = []
+    parts: list[dict[str, Any]] = []
+    pictures: list[dict[str, Any]] = []
     for block in blocks:
         if block.get("type") == "tool_result":
-            if texts:
-                made.append({"role": role, "content": "\n".join(texts)})
-                texts = []
-            made.append(_result(block, place))
+            if parts:
+                made.append({"role": role, "content": joined(parts)})
+                parts = []
+            text, seen = _result(block, place)
+            made.append({"role": "tool", "tool_call_id": str(block.get("tool_use_id") or ""), "content": text})
+            pictures += seen
         else:
-            texts.append(_plain(block, place))
-    return [*made, {"role": role, "content": "\n".join(texts)}] if texts or not made else made
+            parts.append(_part(block, place, pictures=role == "user"))
+    parts = pictures + parts
+    return [*made, {"role": role, "content": joined(parts)}] if parts or not made else made
 
 
-def _result(block: Mapping[str, Any], place: str) -> dict[str, Any]:
+def _result(block: Mapping[str, Any], place: str) -> tuple[str, list[dict[str, Any]]]:
+    """The text of a tool's result, and its pictures."""
     content = block.get("content")
     if content is None or isinstance(content, str):
-        text = content or ""
-    else:
-        text = "\n".join(_plain(part, place) for part in _list(content, f"{place}.content"))
-    if block.get("is_error"):
-        text = f"Error: {text}"
-    return {"role": "tool", "tool_call_id": str(block.get("tool_use_id") or ""), "content": text}
+        content = [{"type": "text", "text": content or ""}]
+    text, pictures = shown([_part(part, place) for part in _list(content, f"{place}.content")])
+    return f"Error: {text}" if block.get("is_error") else text, pictures
+
+
+def _part(block: Mapping[str, Any], place: str, pictures: bool = True) -> dict[str, Any]:
+    """A block as a part of a chat message."""
+    if block.get("type") != "image" or not pictures:
+        return {"type": "text", "text": _plain(block, place)}
+    source = block.get("source")
+    given: Mapping[str, Any] = source if isinstance(source, Mapping) else {}
+    if given.get("type") == "base64":
+        return picture(f"data:{given.get('media_type')};base64,{given.get('data')}", place)
+    return picture(given.get("url"), place)
 
 
 def _said(blocks: Sequence[Mapping[str, Any]], place: str) -> dict[str, Any]:
@@ -139,7 +153,7 @@ def _plain(block: Any, place: str) -> str:
     if isinstance(source, Mapping) and source.get("type") == "text":
         return str(source.get("data") or "")
     raise bad_request(
-        f"{place} holds a block of type {kind!r}; the models here take text only", place, "unsupported_content"
+        f"{place} holds a block of type {kind!r}, which the models here do not take", place, "unsupported_content"
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from inference.gateway.chat import joined, picture, shown
 from inference.gateway.faults import bad_request
 
 SAME = ("model", "temperature", "top_p", "stream", "parallel_tool_calls", "metadata", "chat_template_kwargs")
@@ -79,9 +80,13 @@ def custom_tools(body: Mapping[str, Any]) -> frozenset[str]:
 def messages_of(items: Iterable[Item]) -> list[dict[str, Any]]:
     """Chat messages of a conversation: a thought, a text and calls that follow one another are one message."""
     made: list[dict[str, Any]] = []
+    pictures: list[dict[str, Any]] = []
     for n, item in enumerate(items):
         place = f"input[{n}]"
         kind = _kind(item)
+        if pictures and kind not in OUTPUTS:  # the results of several calls must stay together
+            made.append({"role": "user", "content": pictures})
+            pictures = []
         if kind == "message":
             _add_message(made, item, place)
         elif kind == "reasoning":
@@ -89,19 +94,17 @@ def messages_of(items: Iterable[Item]) -> list[dict[str, Any]]:
                 made.append({"role": "assistant", "content": "", "reasoning_content": thought})
         elif kind in ("function_call", "custom_tool_call"):
             _assistant(made).setdefault("tool_calls", []).append(_call(item, kind))
-        elif kind in ("function_call_output", "custom_tool_call_output"):
-            output = item.get("output")
-            text = output if isinstance(output, str) else _parts(output, place)
+        elif kind in OUTPUTS:
+            text, seen = shown(_parts(item.get("output"), place))
+            pictures += seen
             made.append({"role": "tool", "tool_call_id": str(item.get("call_id") or ""), "content": text})
         elif kind == "item_reference":
             raise bad_request("items are not kept here; send the item itself", place, "unsupported_parameter")
-    return made
+    return [*made, {"role": "user", "content": pictures}] if pictures else made
 
 
-OWN = frozenset(
-    {"message", "reasoning", "function_call", "custom_tool_call", "function_call_output", "custom_tool_call_output",
-     "item_reference"}
-)  # fmt: skip
+OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output"})
+OWN = OUTPUTS | {"message", "reasoning", "function_call", "custom_tool_call", "item_reference"}
 """Types of items that have a meaning here."""
 
 
@@ -118,13 +121,12 @@ def _add_message(made: list[dict[str, Any]], item: Item, place: str) -> None:
     role = item.get("role")
     if role not in ("user", "assistant", "system", "developer"):
         raise bad_request(f"{place} has the unknown role {role!r}", f"{place}.role")
-    content = item.get("content")
-    text = content if isinstance(content, str) else _parts(content, place)
+    content = joined(_parts(item.get("content"), place, pictures=role == "user"))
     last = made[-1] if made else {}
     if role == "assistant" and last.get("role") == "assistant" and not last["content"] and "tool_calls" not in last:
-        last["content"] = text
+        last["content"] = content
     else:
-        made.append({"role": role, "content": text})
+        made.append({"role": role, "content": content})
 
 
 def _assistant(made: list[dict[str, Any]]) -> dict[str, Any]:
@@ -151,20 +153,24 @@ def _thought(item: Item) -> str:
     return "\n".join(text for text in texts if isinstance(text, str))
 
 
-def _parts(content: Any, place: str) -> str:
-    if content is None:
-        return ""
+def _parts(content: Any, place: str, pictures: bool = True) -> list[dict[str, Any]]:
+    """A text or parts as parts of a chat message."""
+    if content is None or isinstance(content, str):
+        return [{"type": "text", "text": content or ""}]
     if not isinstance(content, list):
         raise bad_request(f"{place} must hold a text or parts", place)
-    texts = []
-    for part in content:
-        kind = _type(part)
-        if kind not in ("input_text", "output_text", "text", "refusal"):
-            raise bad_request(
-                f"{place} holds a part of type {kind!r}; the models here take text only", place, "unsupported_content"
-            )
-        texts.append(str(part.get("text") or part.get("refusal") or ""))
-    return "\n".join(texts)
+    return [_part(part, place, pictures) for part in content]
+
+
+def _part(part: Any, place: str, pictures: bool) -> dict[str, Any]:
+    kind = _type(part)
+    if kind in ("input_text", "output_text", "text", "refusal"):
+        return {"type": "text", "text": str(part.get("text") or part.get("refusal") or "")}
+    if kind == "input_image" and pictures:
+        return picture(part.get("image_url"), place)
+    raise bad_request(
+        f"{place} holds a part of type {kind!r}, which the models here do not take", place, "unsupported_content"
+    )
 
 
 def _format(text: Any) -> dict[str, Any]:
