@@ -94,6 +94,18 @@ class Refusal:
     """A budget is used up: nothing helps but its next day or month, or the operator."""
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is left of a limit per minute."""
+
+    unit: str
+    """requests or tokens."""
+    limit: int
+    left: int
+    wait: float
+    """Seconds until all of it is there again, if nobody calls."""
+
+
 def decide(count: KeyCount, limits: Limits, need: Need, now: float) -> Grant | Refusal:
     """Whether a call may begin now. Budgets are asked first: their answer holds longest."""
     count.forget(now)
@@ -205,22 +217,20 @@ def next_month(now: float) -> float:
     return float(calendar.timegm((today.tm_year + years, month + 1, 1, 0, 0, 0)))
 
 
-def rate_headers(count: KeyCount, limits: Limits, now: float) -> dict[str, str]:
-    """`x-ratelimit-*` as clients of the OpenAI API know them; none for what has no limit."""
-    found: dict[str, str] = {}
+def rates_left(count: KeyCount, limits: Limits, now: float) -> tuple[Left, ...]:
+    """What is left of each limit per minute; nothing of those there are not."""
     if limits.requests_per_minute is None and limits.tokens_per_minute is None:
-        return found
+        return ()
     count.forget(now)
-    reset = f"{max(0.0, count.window[-1].at + WINDOW_SECONDS - now):.3f}s" if count.window else "0s"
-    for name, limit, used in (
-        ("requests", limits.requests_per_minute, len(count.window)),
-        ("tokens", limits.tokens_per_minute, count.window_tokens),
-    ):
-        if limit is not None:
-            found[f"x-ratelimit-limit-{name}"] = str(limit)
-            found[f"x-ratelimit-remaining-{name}"] = str(max(0, limit - used))
-            found[f"x-ratelimit-reset-{name}"] = reset
-    return found
+    wait = max(0.0, count.window[-1].at + WINDOW_SECONDS - now) if count.window else 0.0
+    return tuple(
+        Left(unit, limit, max(0, limit - used), wait)
+        for unit, limit, used in (
+            ("requests", limits.requests_per_minute, len(count.window)),
+            ("tokens", limits.tokens_per_minute, count.window_tokens),
+        )
+        if limit is not None
+    )
 
 
 def usage(count: KeyCount, limits: Limits, now: float) -> dict[str, dict[str, float | int | None]]:

@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from appliance.errors import FactoryError
 from inference.gateway import views
-from inference.gateway.doors import COUNT, DOORS, RESPONSES, failure_body
+from inference.gateway.doors import COUNT, DOORS, RATE_HEADERS, RESPONSES, failure_body, rate_headers
 from inference.gateway.faults import ApiError, from_factory
 from inference.gateway.openapi import document
 from inference.gateway.parts import Parts
@@ -32,12 +32,11 @@ SCOPES = {"route": "route"}
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 EXTENSION = "gateway"
 MEBIBYTE = 1024 * 1024
-RATE_HEADERS = ("limit", "remaining", "reset")
 CORS = (
     ("Access-Control-Allow-Origin", "*"),
     ("Access-Control-Expose-Headers", "x-appliance-model, x-appliance-route, x-appliance-ignored, x-appliance-count, "
      "x-request-id, retry-after, "
-     + ", ".join(f"x-ratelimit-{what}-{unit}" for unit in ("requests", "tokens") for what in RATE_HEADERS)),
+     + ", ".join(RATE_HEADERS)),
 )  # fmt: skip
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE, OPTIONS",
@@ -116,7 +115,7 @@ def _leave(parts: Parts, response: Response) -> Response:
     if ignored := here.get("ignored"):
         told.append(("x-appliance-ignored", header_text(", ".join(ignored))))
     if "key" in here:
-        told += parts.desk.headers(here.key).items()
+        told += rate_headers(request.path, parts.desk.rates_left(here.key), time.time())
     if response.status_code == 401:
         told.append(("WWW-Authenticate", "Bearer"))
     response.headers.extend((*told, *CORS))

@@ -28,7 +28,7 @@ from inference.gateway.faults import ApiError
 from inference.gateway.metrics import Metrics
 from inference.journal import Alive, Journal
 from inference.keys import Key
-from inference.limits import UNITS, Need, Priority, Refusal, decide, rate_headers, whole_seconds
+from inference.limits import UNITS, Left, Need, Priority, Refusal, decide, rates_left, whole_seconds
 
 log = logging.getLogger("inference.gateway")
 
@@ -147,9 +147,9 @@ class Desk:
             self._open.pop(ticket.id, None)
         return ticket.used
 
-    def headers(self, key: Key) -> dict[str, str]:
+    def rates_left(self, key: Key) -> tuple[Left, ...]:
         """What a client is told of its limits with every answer."""
-        return rate_headers(self._journal.counts.key(key.id), key.terms.limits, self._clock())
+        return rates_left(self._journal.counts.key(key.id), key.terms.limits, self._clock())
 
     def start(self) -> None:
         """Take over from workers that died, and begin to report."""

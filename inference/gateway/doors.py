@@ -6,9 +6,10 @@ another API is one more file of such functions and one more line in `DOORS`.
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from inference.gateway.messages_answer import MessagesVoice, message_of
 from inference.gateway.rerank import prepare_rerank, shape_ranks
 from inference.gateway.responses_answer import ResponsesVoice, empty_response, response_of
 from inference.gateway.stream import ChatVoice, Voice, shape_answer
+from inference.limits import Left
 
 MESSAGES = "/v1/messages"
 COUNT = "/v1/messages/count_tokens"
@@ -149,6 +151,27 @@ DOORS: Mapping[str, Door] = {
 
 def failure_body(path: str, failure: ApiError, request_id: str) -> dict[str, Any]:
     """A failure in the shape of the API that this path belongs to."""
-    if path == MESSAGES or path.startswith(f"{MESSAGES}/"):
-        return messages.error_body(failure, request_id)
-    return failure.body()
+    return messages.error_body(failure, request_id) if _of_messages(path) else failure.body()
+
+
+def rate_headers(path: str, rates: Iterable[Left], now: float) -> Iterator[tuple[str, str]]:
+    """What is left of limits per minute, in headers as clients of this path's API know them; `now` since 1970."""
+    for rate in rates:
+        told = {"limit": str(rate.limit), "remaining": str(rate.left)}
+        if _of_messages(path):
+            told["reset"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(math.ceil(now + rate.wait)))
+            yield from ((f"anthropic-ratelimit-{rate.unit}-{what}", value) for what, value in told.items())
+        else:
+            told["reset"] = f"{rate.wait:.3f}s"
+            yield from ((f"x-ratelimit-{what}-{rate.unit}", value) for what, value in told.items())
+
+
+def _of_messages(path: str) -> bool:
+    return path == MESSAGES or path.startswith(f"{MESSAGES}/")
+
+
+RATE_HEADERS = tuple(
+    name for path in (MESSAGES, RESPONSES)
+    for name, _ in rate_headers(path, (Left("requests", 1, 1, 0.0), Left("tokens", 1, 1, 0.0)), 0.0)
+)  # fmt: skip
+"""All their names."""

@@ -14,10 +14,11 @@ from typing import Any
 import orjson
 import pytest
 
-from inference.gateway.doors import COUNT, DOORS, Visitor, failure_body
+from inference.gateway.doors import COUNT, DOORS, Visitor, failure_body, rate_headers
 from inference.gateway.faults import ApiError
 from inference.gateway.kept import Kept
 from inference.gateway.stream import UNREADABLE, Broken, Shaper
+from inference.limits import Left
 from tests.inference.mock_engine import USAGE, delta, whole_answer
 
 TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
@@ -183,3 +184,17 @@ def test_a_whole_answer_with_any_part_spoilt_is_said_or_raised_as_unreadable(doo
 @pytest.mark.parametrize(("path", "key"), [("/v1/messages", "type"), (COUNT, "type"), ("/v1/responses", "error")])
 def test_each_door_says_failures_in_its_own_shape(path: str, key: str) -> None:
     assert key in failure_body(path, ApiError(400, "no", "x"), "r")
+
+
+def test_each_door_tells_what_is_left_in_its_own_headers() -> None:
+    rates = (Left("requests", 5, 4, 58.0), Left("tokens", 100, 70, 57.5))
+    assert dict(rate_headers("/v1/chat/completions", rates, 1e9)) == {
+        "x-ratelimit-limit-requests": "5", "x-ratelimit-remaining-requests": "4",
+        "x-ratelimit-reset-requests": "58.000s", "x-ratelimit-limit-tokens": "100",
+        "x-ratelimit-remaining-tokens": "70", "x-ratelimit-reset-tokens": "57.500s",
+    }  # fmt: skip
+    assert dict(rate_headers(COUNT, rates, 1e9)) == {
+        "anthropic-ratelimit-requests-limit": "5", "anthropic-ratelimit-requests-remaining": "4",
+        "anthropic-ratelimit-requests-reset": "2001-09-09T01:47:38Z", "anthropic-ratelimit-tokens-limit": "100",
+        "anthropic-ratelimit-tokens-remaining": "70", "anthropic-ratelimit-tokens-reset": "2001-09-09T01:47:38Z",
+    }  # fmt: skip

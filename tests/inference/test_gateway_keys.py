@@ -184,6 +184,8 @@ def test_every_door_counts_and_refuses_in_its_own_words(gateway: Gateway) -> Non
     refused = caller.http.post("/v1/messages", json=ask)
     assert refused.status_code == 429 and int(refused.headers["retry-after"]) > 50
     assert refused.json()["type"] == "error" and refused.json()["error"]["type"] == "rate_limit_error"
+    assert refused.headers["anthropic-ratelimit-requests-remaining"] == "0"
+    assert not any(name.startswith("x-ratelimit-") for name in refused.headers)
     assert "3 of 3 requests" in refused.json()["error"]["message"]
     assert caller.total() == (3, 7 + 7 + 4, 3 + 3)
 

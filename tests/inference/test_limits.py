@@ -13,13 +13,14 @@ from inference.counts import ENDED, GONE, PROGRESS, RESERVED, Counts, KeyCount, 
 from inference.limits import (
     UNSTATED_TOKENS,
     Grant,
+    Left,
     Limits,
     Need,
     Refusal,
     decide,
     next_day,
     next_month,
-    rate_headers,
+    rates_left,
     usage,
     whole_seconds,
 )
@@ -267,17 +268,13 @@ def test_an_end_counts_once() -> None:
     assert box.counts.key("k").total.tokens == 7 and box.counts.models == {}
 
 
-def test_headers_speak_of_what_is_limited_alone() -> None:
+def test_only_limits_that_there_are_have_something_left() -> None:
     box = Box(Limits(requests_per_minute=5, tokens_per_minute=100))
-    assert rate_headers(KeyCount(), Limits(parallel=2), NOON) == {}
+    assert rates_left(KeyCount(), Limits(parallel=2), NOON) == ()
     box.call(10, 20)
     box.now += 2
-    told = rate_headers(box.counts.key("k"), box.limits, box.now)
-    assert told == {
-        "x-ratelimit-limit-requests": "5", "x-ratelimit-remaining-requests": "4",
-        "x-ratelimit-reset-requests": "58.000s", "x-ratelimit-limit-tokens": "100",
-        "x-ratelimit-remaining-tokens": "70", "x-ratelimit-reset-tokens": "58.000s",
-    }  # fmt: skip
+    told = rates_left(box.counts.key("k"), box.limits, box.now)
+    assert told == (Left("requests", 5, 4, 58.0), Left("tokens", 100, 70, 58.0))
 
 
 def test_usage_is_shown_beside_each_limit() -> None:
