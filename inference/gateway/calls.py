@@ -36,6 +36,7 @@ from inference.gateway.surroundings import Row, Surroundings
 from inference.gateway.turns import Turns, Waiter
 from inference.gateway.upstream import LOST, Answer, Upstream
 from inference.gateway.watch import Trip
+from inference.limits import Priority
 from inference.router import Decision
 from inference.rules import BUSY, FAILED, Retry
 from inference.rules import LOST as AWAY
@@ -90,6 +91,8 @@ class Call:
     episode: Episode | None = None
     ticket: Ticket | None = None
     """What the desk reserved for it; None when it is not counted."""
+    priority: Priority = Priority.INTERACTIVE
+    """The lower of what it asks for and what its key has."""
     away: float = 0.0
     """Seconds spent waiting for an engine: to load, to answer, and between two tries."""
     started: float = field(default_factory=time.perf_counter)
@@ -233,7 +236,9 @@ class Caller:
 
     def _ready(self, call: Call, until: float) -> Row:
         """The row of the call's model once its engine is ready. Raises ApiError (503) when it will not be in time."""
-        waiter = self.turns.waiter(call.id, call.model, call.about.get("key", ""))
+        waiter = self.turns.waiter(
+            call.id, call.model, call.about.get("key", ""), batch=call.priority is Priority.BATCH
+        )
         row = self._surroundings.engine(call.model)
         if row is not None and row.state == "ready" and self.turns.go(waiter, row.mark, row.slots):
             self._tell()

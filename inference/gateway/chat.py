@@ -16,6 +16,7 @@ import orjson
 
 from inference.gateway.demand import demand_call
 from inference.gateway.faults import bad_request
+from inference.limits import Priority
 
 SAMPLING = (
     "temperature", "top_p", "n", "stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "top_k",
@@ -34,6 +35,7 @@ PICTURE = re.compile(r"data:image/(?:png|jpe?g|gif|webp);base64,[A-Za-z0-9+/=\s]
 """A picture comes with the call. One at an address would have to be fetched, and this box fetches nothing."""
 PICTURE_CHARACTERS = 4000
 """What a picture counts in a prompt: about a thousand tokens with the usual models that see."""
+FLEX = "flex"
 SHOWN_BELOW = "(the picture is in the next message)"
 MESSAGE_KEYS = ("name", "tool_calls", "tool_call_id", "reasoning_content")
 CHARACTERS_PER_TOKEN = 4
@@ -54,6 +56,8 @@ class Prepared:
     needs: tuple[str, ...] = ()
     must_call: bool = False
     """The client demands a tool call: the answer's text is that call (see `demand`)."""
+    priority: Priority = Priority.INTERACTIVE
+    """What the call asks for; its key may have a lower one."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     """What was asked for and could be left out without harm; named in a header."""
@@ -122,6 +126,7 @@ def _finish(
         prompt_tokens=length // CHARACTERS_PER_TOKEN,
         needs=tuple(needs),
         must_call=must_call,
+        priority=priority_of(body),
         metadata=metadata if isinstance(metadata, Mapping) else {},
     )
 
@@ -132,6 +137,13 @@ def model_of(body: Mapping[str, Any]) -> str:
     if not isinstance(model, str):
         raise bad_request("`model` must be a text", "model")
     return model
+
+
+def priority_of(body: Mapping[str, Any]) -> Priority:
+    """What a call says of its haste: `flex` is what OpenAI's clients call batch; other tiers mean nothing here."""
+    metadata = body.get("metadata")
+    said = metadata.get("priority") if isinstance(metadata, Mapping) else None
+    return Priority.BATCH if body.get("service_tier") == FLEX or said == Priority.BATCH else Priority.INTERACTIVE
 
 
 def normalise_messages(messages: Any) -> list[dict[str, Any]]:

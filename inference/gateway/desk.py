@@ -4,6 +4,8 @@ A call is checked in before any engine hears of it: an estimate is reserved, in 
 `inference.journal`). It is settled with what it really used before its answer's last byte goes out. When the gateway
 is full, calls wait in line: interactive ones until there is a place, batch ones until there is a place beyond those
 kept for interactive calls and a free slot at their model, so that they never stand before anybody in an engine's queue.
+One that has waited for half of its time needs no free slot, if it is the only such one at its model: some of them are
+served however busy it is.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from gevent.lock import Semaphore
 
 from appliance.config import GatewaySettings
 from appliance.errors import Unavailable
-from inference.counts import ENDED, PROGRESS, RESERVED, Counts, Record
+from inference.counts import ENDED, PROGRESS, RESERVED, Record
 from inference.gateway.calls import Call, Ticket
 from inference.gateway.chat import CHARACTERS_PER_TOKEN, Prepared
 from inference.gateway.faults import ApiError
@@ -71,6 +73,8 @@ class Desk:
         self._open: dict[str, tuple[Ticket, Call]] = {}
         self._late: list[Record] = []
         """Records that the disk did not take yet."""
+        self._forced: dict[str, str] = {}
+        """Model → the ticket of the last batch call that went to it without a free slot."""
 
     def check_in(self, key: Key, call: Call, slots: Slots, context: int | None) -> None:
         """Let a call in, waiting while the gateway is full; `context`, in tokens, is its model's.
@@ -78,9 +82,9 @@ class Desk:
         Raises:
             ApiError: 429 when a limit of the key or a full gateway forbids it; 503 when it cannot be counted.
         """
-        priority = key.terms.priority
-        place = (priority, call.first_choice if priority is Priority.BATCH else "")
-        line = self._lines[place]
+        batch = Priority.BATCH in (key.terms.priority, call.prepared.priority)
+        call.priority = Priority.BATCH if batch else Priority.INTERACTIVE
+        line = self._lines[call.priority, call.first_choice if batch else ""]
         need = need_of(call.prepared, context)
         try:
             if line.locked() or not self._try(key, call, need, slots):
@@ -96,12 +100,12 @@ class Desk:
         with self._metrics.held.track_inprogress():
             try:
                 if not line.acquire(timeout=self._patience):
-                    raise full(key)
+                    raise full(call.priority)
                 try:
                     call.trip.check()
-                    while not self._try(key, call, need, slots):
+                    while not self._try(key, call, need, slots, time.monotonic() - began >= self._patience / 2):
                         if time.monotonic() >= until:
-                            raise full(key)
+                            raise full(call.priority)
                         gevent.sleep(LOOK_SECONDS)
                         call.trip.check()
                 finally:
@@ -109,8 +113,11 @@ class Desk:
             finally:
                 call.away += time.monotonic() - began
 
-    def _try(self, key: Key, call: Call, need: Need, slots: Slots) -> bool:
-        """Reserve what the call may use; False while there is no place. Raises ApiError for a limit of the key."""
+    def _try(self, key: Key, call: Call, need: Need, slots: Slots, old: bool = False) -> bool:
+        """Reserve what the call may use; False while there is no place. Raises ApiError for a limit of the key.
+
+        `old`: it has waited for long.
+        """
         with self._journal.turn() as counts:
             now = self._clock()
             count = counts.key(key.id)
@@ -118,21 +125,22 @@ class Desk:
             if isinstance(granted, Refusal):
                 self._metrics.limited.labels(granted.limit).inc()
                 raise refused(key, granted)
-            if self._no_place(counts, key.terms.priority, call.first_choice, slots):
+            if len(counts.open) >= self._places[call.priority]:
+                return False
+            model = call.first_choice
+            no_slot = call.priority is Priority.BATCH and counts.models.get(model, 0) >= slots(model)
+            if no_slot and (not old or self._forced.get(model) in self._open):
                 return False
             id = f"{self._alive.name}-{next(self._numbers)}"
             self._journal.append(
-                [RESERVED, now, id, key.id, call.first_choice, self._alive.name,
+                [RESERVED, now, id, key.id, model, self._alive.name,
                  granted.prompt + granted.completion, granted.milliseconds]
             )  # fmt: skip
             call.ticket = Ticket(id, granted.prompt, granted.completion, count.pace)
             self._open[id] = call.ticket, call
+            if no_slot:
+                self._forced[model] = id
         return True
-
-    def _no_place(self, counts: Counts, priority: Priority, model: str, slots: Slots) -> bool:
-        if len(counts.open) >= self._places[priority]:
-            return True
-        return priority is Priority.BATCH and counts.models.get(model, 0) >= slots(model)
 
     def settle(self, call: Call, usage: Mapping[str, Any], failure: ApiError | None) -> tuple[int, int]:
         """Write down what a call used; prompt and answer tokens. Safe to call again: the first time counts."""
@@ -247,8 +255,7 @@ def refused(key: Key, refusal: Refusal) -> ApiError:
     return ApiError(429, said, "rate_limit_exceeded", param=refusal.limit, retry_after=wait, final=wait is None)
 
 
-def full(key: Key) -> ApiError:
+def full(priority: Priority) -> ApiError:
     """429: no place came free in time."""
-    priority = key.terms.priority
     return ApiError(429, f"the gateway is full, and this {priority} call had no place in time", "gateway_full",
                     retry_after=2 if priority is Priority.INTERACTIVE else 10)  # fmt: skip

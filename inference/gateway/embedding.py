@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Mapping
 from typing import Any
 
-from inference.gateway.chat import CHARACTERS_PER_TOKEN, Prepared, model_of
+from inference.gateway.chat import CHARACTERS_PER_TOKEN, Prepared, model_of, priority_of
 from inference.gateway.faults import bad_request
 
 
@@ -25,6 +25,7 @@ def prepare_embedding(body: Mapping[str, Any]) -> Prepared:
         model=model_of(body),
         path="/v1/embeddings",
         prompt_tokens=longest,
+        priority=priority_of(body),
         metadata=metadata if isinstance(metadata, Mapping) else {},
     )
 

@@ -24,12 +24,14 @@ MODEL: Schema = {
 METADATA: Schema = {
     "type": "object",
     "description": "rules read `task`, `stage`, `language`, `repo`, `severity`, `attempt` and `sensitivity`; "
+    "`priority` can be `batch`; "
     "`stage`, `repo` and `item` are found again in the usage line",
 }
 CONTENT: Schema = {"description": "a text, a list of parts, or null", "type": ["string", "array", "null"]}
 SAMPLING: Schema = {
     "temperature": {"type": ["number", "null"]}, "top_p": {"type": ["number", "null"]},
     "stream": {"type": ["boolean", "null"]}, "metadata": METADATA,
+    "service_tier": {"type": ["string", "null"], "description": "`flex` lets interactive calls go first"},
 }  # fmt: skip
 
 

@@ -126,7 +126,7 @@ class Parts:
             {
                 "id": call.id, "endpoint": call.path, **call.about, "model": call.model,
                 "digest": entry.sha256[:12] if entry else "", "rule": call.decision.rule, "attempts": call.attempts,
-                "stream": call.prepared.stream, "prompt_tokens": tokens["prompt"],
+                "stream": call.prepared.stream, "priority": call.priority, "prompt_tokens": tokens["prompt"],
                 "completion_tokens": tokens["completion"], "seconds": round(seconds, 4),
                 "waited_seconds": round(call.away, 4),
                 "first_token_seconds": round(call.spoke - call.started, 4) if call.spoke else None,

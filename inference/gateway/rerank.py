@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from inference.gateway.chat import CHARACTERS_PER_TOKEN, Prepared, model_of
+from inference.gateway.chat import CHARACTERS_PER_TOKEN, Prepared, model_of, priority_of
 from inference.gateway.faults import bad_request
 
 
@@ -24,6 +24,7 @@ def prepare_rerank(body: Mapping[str, Any]) -> Prepared:
         model=model_of(body),
         path="/v1/rerank",
         prompt_tokens=(len(query) + max(map(len, texts))) // CHARACTERS_PER_TOKEN,
+        priority=priority_of(body),
         metadata=metadata if isinstance(metadata, Mapping) else {},
     )
 

@@ -14,7 +14,8 @@ import orjson
 from inference.gateway.chat import joined, picture, shown
 from inference.gateway.faults import bad_request
 
-SAME = ("model", "temperature", "top_p", "stream", "parallel_tool_calls", "metadata", "chat_template_kwargs")
+SAME = ("model", "temperature", "top_p", "stream", "parallel_tool_calls", "metadata", "chat_template_kwargs",
+        "service_tier")  # fmt: skip
 REFUSED: Mapping[str, str] = {
     "background": "a call is answered at once; use `stream` for long answers",
     "conversation": "conversations are not kept here; send `input` whole, or `previous_response_id`",

@@ -6,7 +6,9 @@ to it first, at least one batch of it, before anybody may ask it to leave: each 
 and there is at most one swap in a turn, however the calls are mixed. The line that has waited for longest is served
 next, so nobody starves; who waits for longer than `gateway.queue_seconds` is told so.
 
-Within a line, the keys take turns: whoever has the fewest calls at work goes first, then whoever came first.
+Within a line, the keys take turns: whoever has the fewest calls at work goes first, then whoever came first. Batch
+calls stand back: they go after all interactive ones, and end no turn that those use, until they have waited for half of
+the time that calls wait at most. From then on they are like all others, so that they are served however busy it is.
 """
 
 from __future__ import annotations
@@ -39,8 +41,15 @@ class Waiter:
     model: str
     key: str
     arrived: float
+    batch: bool = False
+    """It can wait: interactive calls go first."""
     wake: Callable[[], None] = lambda: None
     """Called when it should look again at once."""
+
+    @property
+    def lane(self) -> tuple[str, bool]:
+        """Where in its line it stands."""
+        return self.key, self.batch
 
 
 @dataclass
@@ -62,14 +71,15 @@ class Seat:
 class Line:
     """The calls that wait for one model."""
 
-    by_key: dict[str, deque[Waiter]] = field(default_factory=dict)
+    lanes: dict[tuple[str, bool], deque[Waiter]] = field(default_factory=dict)
+    """One for each key's interactive calls, and one for its batch calls."""
     asked: float = -ASK_SECONDS
     blocked_by: frozenset[str] = frozenset()
     """Loaded models that have to leave first."""
 
     def heads(self) -> Iterator[Waiter]:
-        """The first of every key."""
-        return (waiters[0] for waiters in self.by_key.values())
+        """The first of every lane."""
+        return (waiters[0] for waiters in self.lanes.values())
 
     def oldest(self) -> float:
         """When the one that waits for longest came."""
@@ -89,9 +99,9 @@ class Turns:
         self._used: set[str] = set()
         self._told = clock()
 
-    def waiter(self, call: str, model: str, key: str) -> Waiter:
+    def waiter(self, call: str, model: str, key: str, *, batch: bool = False) -> Waiter:
         """For a call that comes now."""
-        return Waiter(call, model, key, self._clock())
+        return Waiter(call, model, key, self._clock(), batch)
 
     def go(self, waiter: Waiter, mark: Hashable, slots: int) -> bool:
         """Its engine is ready: whether it may go there now. If so it is at work until `leave`.
@@ -131,18 +141,18 @@ class Turns:
     def wait(self, waiter: Waiter) -> None:
         """Stand in line."""
         line = self._lines.setdefault(waiter.model, Line())
-        line.by_key.setdefault(waiter.key, deque()).append(waiter)
+        line.lanes.setdefault(waiter.lane, deque()).append(waiter)
 
     def give_up(self, waiter: Waiter) -> None:
         """Step out of the line. Safe to call for one that stands in none."""
         line = self._lines.get(waiter.model)
-        waiters = line.by_key.get(waiter.key) if line else None
+        waiters = line.lanes.get(waiter.lane) if line else None
         if line is None or waiters is None or waiter not in waiters:
             return
         waiters.remove(waiter)
         if not waiters:
-            del line.by_key[waiter.key]
-        if not line.by_key:
+            del line.lanes[waiter.lane]
+        if not line.lanes:
             del self._lines[waiter.model]
 
     def pause(self, waiter: Waiter) -> float:
@@ -163,7 +173,7 @@ class Turns:
             if state == READY:
                 self._seen(other, mark)
         lines = {name: line for name, line in self._lines.items() if line.blocked_by}
-        front = min(lines, key=lambda name: lines[name].oldest(), default=model)
+        front = min(lines, key=lambda name: (self._stands_back(lines[name]), lines[name].oldest()), default=model)
         reserved = lines[front].blocked_by if front != model else frozenset[str]()
         return [
             other
@@ -191,12 +201,12 @@ class Turns:
     def waiting(self, model: str) -> int:
         """How many calls stand in line for a model."""
         line = self._lines.get(model)
-        return sum(map(len, line.by_key.values())) if line else 0
+        return sum(map(len, line.lanes.values())) if line else 0
 
     def _may_go(self, waiter: Waiter, seat: Seat, batch: int) -> bool:
         if waiter.model in self._lines and not self._is_first(waiter):
             return False
-        rivals = self._rivals(waiter.model)
+        rivals = self._rivals_of(waiter)
         if not rivals:
             return True
         return len(seat.at_work) < batch and self._has_turn(waiter, seat, rivals, batch)
@@ -215,10 +225,10 @@ class Turns:
         seat, now = self._seats[model], self._clock()
         if seat.at_work:
             return False
-        rivals = self._rivals(model)
-        heads = self._lines[model].heads() if model in self._lines else ()
-        if any(self._has_turn(head, seat, rivals, AHEAD * USUAL_SLOTS) for head in heads):
-            return False
+        for head in self._lines[model].heads() if model in self._lines else ():
+            rivals = self._rivals_of(head)
+            if not rivals or self._has_turn(head, seat, rivals, AHEAD * USUAL_SLOTS):
+                return False
         return now - seat.rested >= LINGER_SECONDS or now - seat.since >= self._turn
 
     def _seen(self, model: str, mark: Hashable) -> Seat:
@@ -233,13 +243,26 @@ class Turns:
         """Models whose line waits for this one to leave."""
         return [name for name, line in self._lines.items() if model in line.blocked_by]
 
+    def _rivals_of(self, waiter: Waiter) -> list[str]:
+        """Those of them that this call has to make room for: an interactive one does not for batch calls alone."""
+        rivals = self._rivals(waiter.model)
+        return rivals if self._yields(waiter) else [one for one in rivals if not self._stands_back(self._lines[one])]
+
+    def _yields(self, waiter: Waiter) -> bool:
+        """Whether interactive calls go before it."""
+        return waiter.batch and self._clock() - waiter.arrived < self._pressing
+
+    def _stands_back(self, line: Line) -> bool:
+        """Whether all who stand in it yield."""
+        return all(map(self._yields, line.heads()))
+
     def _first(self, model: str) -> Waiter | None:
         line = self._lines.get(model)
         if line is None:
             return None
         seat = self._seats.get(model)
         keys = list(seat.at_work.values()) if seat else []
-        return min(line.heads(), key=lambda waiter: (keys.count(waiter.key), waiter.arrived))
+        return min(line.heads(), key=lambda one: (self._yields(one), keys.count(one.key), one.arrived))
 
     def _is_first(self, waiter: Waiter) -> bool:
         return self._first(waiter.model) is waiter

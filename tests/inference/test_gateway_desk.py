@@ -108,6 +108,29 @@ def test_batch_calls_for_a_busy_model_do_not_hold_up_those_for_another(office: C
     held.kill()
 
 
+def test_a_call_can_ask_for_less_haste_than_its_key_has_and_never_for_more(office: Callable[..., Office]) -> None:
+    here, batch = office(), key(priority=Priority.BATCH)
+    assert here.enter(key()).priority is Priority.INTERACTIVE
+    assert here.enter(key(), call(service_tier="flex")).priority is Priority.BATCH
+    assert here.enter(key(), call(metadata={"priority": "batch"})).priority is Priority.BATCH
+    for more in ({}, {"service_tier": "priority"}, {"metadata": {"priority": "interactive"}}):
+        assert here.enter(batch, call(**more), slots=9).priority is Priority.BATCH
+
+
+def test_one_batch_call_at_a_time_goes_without_a_free_slot_once_it_has_waited_long(
+    office: Callable[..., Office],
+) -> None:
+    here, batch = office(queue_seconds=0.4), key(priority=Priority.BATCH)
+    here.enter(key()), here.enter(key())
+    forced = here.enter(batch, slots=2)
+    assert 0.2 <= forced.away < 0.4
+    with pytest.raises(ApiError, match="batch call"):
+        here.enter(batch, slots=2)
+    here.leaves(forced)
+    here.enter(key())
+    here.enter(batch, slots=2)
+
+
 def test_a_client_that_left_while_waiting_takes_no_place(office: Callable[..., Office]) -> None:
     here = office(parallel=1, queue_seconds=5)
     inside, gone = here.enter(key()), call()

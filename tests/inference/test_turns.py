@@ -32,12 +32,12 @@ def turns(clock: Clock) -> Turns:
     return Turns(TURN, LIMIT, clock)
 
 
-def call(turns: Turns, name: str, model: str, key: str = "k") -> Waiter:
-    return turns.waiter(name, model, key)
+def call(turns: Turns, name: str, model: str, key: str = "k", batch: bool = False) -> Waiter:
+    return turns.waiter(name, model, key, batch=batch)
 
 
-def in_line(turns: Turns, name: str, model: str, key: str = "k") -> Waiter:
-    made = call(turns, name, model, key)
+def in_line(turns: Turns, name: str, model: str, key: str = "k", batch: bool = False) -> Waiter:
+    made = call(turns, name, model, key, batch)
     turns.wait(made)
     return made
 
@@ -122,6 +122,51 @@ def test_in_a_line_the_key_with_the_fewest_calls_at_work_goes_first(turns: Turns
     assert order == ["m1", "f1", "m2", "f2", "m3"]
 
 
+def test_in_a_line_interactive_calls_go_before_batch_calls_that_have_not_waited_long(
+    turns: Turns, clock: Clock
+) -> None:
+    old = in_line(turns, "old", "a", batch=True)
+    clock.now += LIMIT / 2
+    batch, person = in_line(turns, "batch", "a", batch=True), in_line(turns, "person", "a", "other")
+    went = []
+    for _ in range(3):
+        went += [one.call for one in (batch, person, old) if one.call not in went and turns.go(one, 1, 4)][:1]
+    assert went == ["old", "person", "batch"]
+
+
+def test_batch_calls_end_a_turn_that_interactive_calls_use_only_when_they_have_waited_long(
+    turns: Turns, clock: Clock
+) -> None:
+    turns.go(call(turns, "a1", "a"), 1, 4)
+    waiting = in_line(turns, "b1", "b", batch=True)
+    turns.answered("b", ["a"])
+    clock.now += LIMIT / 2 - 1
+    assert turns.go(call(turns, "a2", "a"), 1, 4), "its turn is long over, but nobody who is in a hurry waits"
+    assert not turns.go(call(turns, "a3", "a", batch=True), 1, 4), "among batch calls turns are turns"
+    turns.leave("a1"), turns.leave("a2")
+    in_line(turns, "a4", "a")
+    clock.now += 0.5
+    assert turns.keep("b", {"a": ("ready", 1)}) == ["a"]
+    clock.now += 1
+    assert not turns.go(call(turns, "a5", "a"), 1, 4)
+    assert turns.keep("b", {"a": ("ready", 1)}) == [] and waiting.batch
+
+
+def test_the_place_goes_to_a_line_with_interactive_calls_before_an_older_one_of_batch_calls(
+    turns: Turns, clock: Clock
+) -> None:
+    in_line(turns, "b1", "b", batch=True)
+    turns.answered("b", ["a"])
+    clock.now += 5
+    in_line(turns, "c1", "c")
+    turns.answered("c", ["a"])
+    turns.keep("c", {"a": ("ready", 1)})
+    clock.now += LINGER_SECONDS
+    assert turns.keep("b", {"a": ("ready", 1)}) == ["a"] and turns.keep("c", {"a": ("ready", 1)}) == []
+    clock.now += LIMIT / 2
+    assert turns.keep("b", {"a": ("ready", 1)}) == [] and turns.keep("c", {"a": ("ready", 1)}) == ["a"]
+
+
 def test_a_newcomer_does_not_go_before_those_in_line(turns: Turns) -> None:
     first = in_line(turns, "b1", "b")
     assert not turns.go(call(turns, "b2", "b"), 1, 4)
@@ -188,8 +233,8 @@ class Box:
         self.loaded, self.ready_at, self.swaps = waiter.model, self.clock.now + self.load_seconds, self.swaps + 1
         self.turns.answered(waiter.model, [])
 
-    def arrive(self, name: str, model: str, key: str) -> None:
-        self.line.append(in_line(self.turns, name, model, key))
+    def arrive(self, name: str, model: str, key: str, batch: bool = False) -> None:
+        self.line.append(in_line(self.turns, name, model, key, batch))
 
     def step(self, seconds: float, work: Callable[[], float]) -> None:
         self.clock.now += seconds
@@ -232,6 +277,18 @@ def test_mixed_load_causes_few_swaps_and_starves_nobody(turns: Turns, clock: Clo
     assert max(max(waits) for waits in box.waits.values()) < LIMIT
     shares = Counter({model: len(waits) for model, waits in box.waits.items()})
     assert set(shares) == set(names) and max(shares.values()) < 1.5 * min(shares.values())
+
+
+def test_batch_calls_are_served_while_interactive_ones_flood_another_model(turns: Turns, clock: Clock) -> None:
+    box, count = Box(turns, clock), 0
+    for tick in range(3000):
+        box.arrive(f"person-{tick}", "a", "person") if tick % 3 == 0 else None
+        if tick % 100 == 50:
+            count += 1
+            box.arrive(f"batch-{count}", "b", "batch", batch=True)
+        box.step(0.1, lambda: 0.9)
+    assert box.timed_out == 0 and len(box.waits["b"]) > count - 5
+    assert sum(box.waits["a"]) / len(box.waits["a"]) < sum(box.waits["b"]) / len(box.waits["b"]) / 3
 
 
 def test_one_call_among_a_flood_for_another_model_gets_its_turn(turns: Turns, clock: Clock) -> None:
