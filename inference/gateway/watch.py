@@ -78,7 +78,9 @@ class Watch:
         self._stopping_since: float | None = None
 
     def enter(self, client: socket.socket | None, request_id: str = "") -> Trip:
-        """A call begins; `client` is its connection."""
+        """A call begins; `client` is its connection. Raises ApiError (503) when the process is told to stop."""
+        if self.stopping():
+            raise ended_early(STOPPING)
         handle = client.fileno() if client is not None else -1
         trip = Trip(handle, time.monotonic() + self._seconds, request_id)
         self._trips[id(trip)] = trip

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from appliance.config import Home
+from appliance.repair import ngram
 from inference.keys import KeyStore
 from models.card import Card
 
@@ -110,12 +111,22 @@ def publish(home: Home, urls: Mapping[str, str], state: str = "ready") -> None:
     new.replace(home.run / "engines.json")
 
 
-@contextmanager
-def running_gateway(home: Home) -> Iterator[Gateway]:
+def running_gateway(home: Home) -> AbstractContextManager[Gateway]:
     """Start a gateway, wait until it answers, end it (by force if it must be) afterwards."""
+    return _running(home, "serve", "gateway")
+
+
+def running_box(home: Home) -> AbstractContextManager[Gateway]:
+    """The same with a box around it, which has no other process."""
+    (home.policy / ngram.FILE).touch()  # which would take seconds to be made, for nobody
+    return _running(home, "up", "--only", "gateway")
+
+
+@contextmanager
+def _running(home: Home, *command: str) -> Iterator[Gateway]:
     key = KeyStore(home.secrets / "keys.json").ensure("line")
     port = int(home.settings_file.read_text().split("port = ")[1].split()[0])
-    gateway = Gateway(home, port, key, start(home), client(port, key))
+    gateway = Gateway(home, port, key, start(home, *command), client(port, key))
     try:
         wait_until_up(gateway)
         yield gateway
@@ -124,8 +135,8 @@ def running_gateway(home: Home) -> Iterator[Gateway]:
         stop(gateway.process)
 
 
-def start(home: Home) -> subprocess.Popen[bytes]:
-    argv = [sys.executable, "-m", "appliance", "--home", str(home.root), "serve", "gateway"]
+def start(home: Home, *command: str) -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-m", "appliance", "--home", str(home.root), *(command or ("serve", "gateway"))]
     with (home.logs / "gateway.log").open("ab") as log:
         return subprocess.Popen(argv, stdout=log, stderr=log, env=dict(os.environ), start_new_session=True)
 

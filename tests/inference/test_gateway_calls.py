@@ -24,10 +24,12 @@ from tests.inference.gateway_process import (
     CODER,
     EMBEDDER,
     Gateway,
+    client,
     eventually,
     free_port,
     make_home,
     publish,
+    running_box,
     running_gateway,
     start,
     stop,
@@ -294,18 +296,27 @@ def test_sigterm_ends_a_gateway_with_open_streams_within_seconds(tmp_path: Path,
         assert time.monotonic() - told < 6  # about 3 on a quiet machine; gunicorn alone would take 30
 
 
-def test_sigterm_lets_open_streams_come_to_their_end(tmp_path: Path, engine: MockEngine) -> None:
+@pytest.mark.parametrize("of_the_box", [False, True])
+def test_sigterm_lets_open_streams_come_to_their_end_and_refuses_new_calls(
+    tmp_path: Path, engine: MockEngine, of_the_box: bool
+) -> None:
     home = make_home(tmp_path)
     publish(home, {CODER: engine.url})
-    engine.will(say(*WORDS[:2], *[delta(content=".")] * 30, WORDS[-1], pause=0.05))
+    engine.will(say(*WORDS[:2], *[delta(content=".")] * 30, WORDS[-1], pause=0.05), talk())
     body = {"model": CODER, "messages": HELLO, "stream": True}
-    with running_gateway(home) as gateway:
+    with (running_box if of_the_box else running_gateway)(home) as gateway, client(gateway.port, gateway.key) as other:
+        assert other.get("/readyz").status_code == 200  # and its connection stays
         with gateway.http.stream("POST", "/v1/chat/completions", json=body) as response:
             lines = response.iter_lines()
             assert next(lines).startswith("data:")
             gateway.process.send_signal(signal.SIGTERM)
+            late = other.post("/v1/chat/completions", json={"model": CODER, "messages": HELLO})
+            while late.status_code == 200:  # the signal is on its way
+                late = other.post("/v1/chat/completions", json={"model": CODER, "messages": HELLO})
             rest = [line for line in lines if line]
         assert rest[-1] == "data: [DONE]" and len(rest) > 30
+        assert (late.status_code, late.json()["error"]["code"]) == (503, "gateway_stopping")
+        assert late.headers["retry-after"] == "5"
         told = time.monotonic()
         assert gateway.process.wait(10) == 0
         assert time.monotonic() - told < 8  # about 3; not the whole time that streams would have had
