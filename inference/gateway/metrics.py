@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import TypeVar
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 TINY = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.1)
 FINE = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 QUICK = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
 COARSE = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+Metric = TypeVar("Metric", Counter, Histogram)
+
+
+def remembering(metric: Metric) -> Metric:
+    """The metric, with its look-up by labels remembered: each takes a lock, and a call makes eight of them."""
+    setattr(metric, "labels", lru_cache(maxsize=4096)(metric.labels))  # noqa: B010 - a method may not be assigned
+    return metric
 
 
 class Metrics:
@@ -17,13 +29,14 @@ class Metrics:
         self.registry = CollectorRegistry()
 
         def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"appliance_gateway_{name}", text, labels, registry=self.registry)
+            return remembering(Counter(f"appliance_gateway_{name}", text, labels, registry=self.registry))
 
         def gauge(name: str, text: str) -> Gauge:
             return Gauge(f"appliance_gateway_{name}", text, registry=self.registry)
 
         def histogram(name: str, text: str, buckets: tuple[float, ...], label: str = "endpoint") -> Histogram:
-            return Histogram(f"appliance_gateway_{name}", text, (label,), registry=self.registry, buckets=buckets)
+            made = Histogram(f"appliance_gateway_{name}", text, (label,), registry=self.registry, buckets=buckets)
+            return remembering(made)
 
         self.requests = counter("requests_total", "Answers given", "endpoint", "model", "status")
         self.tokens = counter("tokens_total", "Tokens that engines reported", "model", "kind")
