@@ -60,7 +60,8 @@ class Watching:
 
     def look(self) -> None:
         while not self.over.wait(0.02):
-            rows = [row for row in json.loads(self.file.read_text()) if row["pid"]]
+            told = self.file.read_text() if self.file.exists() else "[]"  # at first the engines say nothing yet
+            rows = [row for row in json.loads(told) if row["pid"]]
             self.pids |= {row["pid"]: row["model"] for row in rows}
             self.together += len(rows) > 1
 
