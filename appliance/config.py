@@ -57,6 +57,9 @@ class GatewaySettings(Section):
     episodes_kept: int = Field(
         10000, ge=0, description="episodes (`x-appliance-episode`) whose model is kept in memory; 0 keeps none"
     )
+    transcript_days: int = Field(
+        0, ge=0, description="how long prompts and answers are kept in spool/transcripts-*, in days; 0 keeps none"
+    )
     responses_kept: int = Field(
         200, ge=0, description="answers of /v1/responses kept in memory for `previous_response_id`; 0 keeps none"
     )

@@ -16,10 +16,10 @@ from appliance.droids import material, prompt
 from appliance.droids.account import Account, Ended
 from appliance.droids.diff import changed_lines, diff_of
 from appliance.droids.edits import apply
-from appliance.droids.secrets import leftover, redact, restore
 from appliance.droids.task import DroidResult, Feedback, Task, Validate
 from appliance.errors import LimitExceeded, Unavailable
 from appliance.ports import Completion, Model, Progress
+from appliance.secrets import leftover, redact, restore
 from appliance.work import Candidate
 
 __all__ = ["DroidResult", "Feedback", "Task", "attempt"]

@@ -12,6 +12,7 @@ import gevent
 from appliance.config import Home, Settings
 from inference.engines.client import EnginesClient
 from inference.gateway.calls import Call, Caller
+from inference.gateway.daily import Daily
 from inference.gateway.desk import Desk
 from inference.gateway.episodes import Episodes
 from inference.gateway.faults import ApiError
@@ -20,8 +21,8 @@ from inference.gateway.machine import Machine
 from inference.gateway.measure import Measure
 from inference.gateway.metrics import Metrics
 from inference.gateway.surroundings import Surroundings
+from inference.gateway.transcripts import Transcripts
 from inference.gateway.upstream import Upstream
-from inference.gateway.usage import UsageLog
 from inference.gateway.watch import Watch
 from inference.journal import Alive, Journal
 from inference.keys import Key
@@ -39,7 +40,9 @@ class Parts:
     caller: Caller
     watch: Watch
     metrics: Metrics
-    usage: UsageLog
+    usage: Daily
+    """One line for every call: who, what, how long, how many tokens. Never what was said."""
+    transcripts: Transcripts
     kept: Kept
     measure: Measure
     desk: Desk
@@ -63,7 +66,11 @@ class Parts:
         metrics.circuits_open.set_function(lambda: float(len(caller.circuits.open())))
         metrics.rules_stale.set_function(lambda: float(surroundings.stale))
         metrics.policy_in_use.set_function(lambda: float(surroundings.learned.policy is not None))
-        return cls(settings, surroundings, caller, watch, metrics, UsageLog(home.spool), kept, measure, desk, episodes)
+        usage = Daily(home.spool, "usage")
+        transcripts = Transcripts(home.spool, settings.gateway.transcript_days)
+        return cls(
+            settings, surroundings, caller, watch, metrics, usage, transcripts, kept, measure, desk, episodes
+        )  # fmt: skip
 
     @property
     def in_flight(self) -> int:
@@ -104,8 +111,8 @@ class Parts:
         if call.episode:
             self.episodes.served(call.episode, call.model)
 
-    def settle(self, call: Call, usage: Mapping[str, Any], failure: ApiError | None) -> None:
-        """The call is over: free its place, count it, write its line."""
+    def settle(self, call: Call, usage: Mapping[str, Any], failure: ApiError | None, answer: Any = None) -> None:
+        """The call is over: free its place, count it, write its line; and its transcript, if those are kept."""
         self.watch.leave(call.trip)
         self.caller.turns.leave(call.id)
         self.metrics.in_flight.dec()
@@ -121,16 +128,20 @@ class Parts:
             self.metrics.errors.labels(call.path, failure.code).inc()
         if failure is None:
             self._served(call)
+        who = {"id": call.id, "endpoint": call.path, **call.about, "model": call.model}
+        status = failure.status if failure else 200
+        if self.transcripts.on:
+            self.transcripts.keep({**who, "status": status}, call.prepared.payload, answer)
         entry = self.surroundings.card(call.model) if call.model else None
         written = self.usage.append(
             {
-                "id": call.id, "endpoint": call.path, **call.about, "model": call.model,
+                **who,
                 "digest": entry.sha256[:12] if entry else "", "rule": call.decision.rule, "attempts": call.attempts,
                 "stream": call.prepared.stream, "priority": call.priority, "prompt_tokens": tokens["prompt"],
                 "completion_tokens": tokens["completion"], "seconds": round(seconds, 4),
                 "waited_seconds": round(call.away, 4),
                 "first_token_seconds": round(call.spoke - call.started, 4) if call.spoke else None,
-                "status": failure.status if failure else 200,
+                "status": status,
                 "error": failure.code if failure else "", "asked": call.asked.facts(), "policy": call.decision.policy,
                 "suggested": call.decision.suggested[0] if call.decision.suggested else "",
             }

@@ -20,6 +20,7 @@ from inference.gateway.faults import ApiError, from_engine
 from inference.gateway.parts import Parts
 from inference.gateway.pieces import speaks
 from inference.gateway.stream import UNREADABLE, Broken, ChatVoice, Events, Shaper, Voice
+from inference.gateway.transcripts import Heard
 from inference.gateway.upstream import LOST, Answer
 from inference.gateway.watch import GONE, ended_early
 
@@ -53,6 +54,7 @@ class Relay:
         self._failure: ApiError | None = None
         self._whole = False
         self._settled = False
+        self._heard = Heard() if parts.transcripts.on else None
 
     def begin(self) -> None:
         """Wait for the first piece, or until clients must hear something. Raises ApiError when nobody answers."""
@@ -102,7 +104,7 @@ class Relay:
         if not self._whole:
             self._call.trip.end(GONE)
             self._failure = self._failure or ended_early(self._call.trip.ended)
-        self._parts.settle(self._call, self._shaper.usage, self._failure)
+        self._parts.settle(self._call, self._shaper.usage, self._failure, self._heard.whole() if self._heard else None)
         if self._asking is not None:
             self._asking.kill(block=False)
         elif self._answer is not None:
@@ -131,6 +133,8 @@ class Relay:
                     if not self._call.spoke and speaks(chunk):
                         self._parts.first_token(self._call)
                     shaped.append(self._voice.say(chunk))
+                    if self._heard is not None:
+                        self._heard.take(chunk)
             except UNREADABLE as error:
                 raise Broken({"error": {"message": f"a chunk of the stream cannot be read: {error}"}}) from error
         self._call.generated = self._shaper.generated

@@ -54,3 +54,4 @@ def _start_the_watch(worker: Any) -> None:
     parts.watch.drained = lambda: worker.cfg.set("graceful_timeout", 0)
     parts.watch.start()
     parts.desk.start()
+    parts.transcripts.start()

@@ -23,6 +23,7 @@ from inference.gateway.parts import Parts
 from inference.gateway.relay import Relay
 from inference.gateway.routing import explained, facts_of, route, routed, shaped_by, surrounding
 from inference.gateway.stream import UNREADABLE
+from inference.gateway.transcripts import answer_in
 from inference.gateway.upstream import Answer
 from inference.permits import may_call
 from inference.router import as_json
@@ -64,6 +65,7 @@ def _streamed(parts: Parts, call: Call, speech: Speech) -> Response:
 def _whole(parts: Parts, call: Call, speech: Speech) -> Response:
     failure: ApiError | None = ApiError(500, "the gateway failed", "internal_error")
     usage: Mapping[str, Any] = {}
+    answer: Any = None
     try:
         answer = parsed(parts.caller.answer(call, Answer.read))
         if not isinstance(answer, dict):
@@ -77,7 +79,7 @@ def _whole(parts: Parts, call: Call, speech: Speech) -> Response:
         failure = error
         raise
     finally:
-        parts.settle(call, usage, failure)
+        parts.settle(call, usage, failure, answer_in(answer))
 
 
 def _shaped(speech: Speech, answer: dict[str, Any], model: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.droids.prompt import cut, section
-from appliance.droids.secrets import leftover, redact, restore
+from appliance.secrets import leftover, redact, restore
 
 KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----"
 
@@ -17,6 +17,7 @@ KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----"
     [
         ("key AKIAABCDEFGHIJKLMNOP here", "AKIAABCDEFGHIJKLMNOP"),
         ("use ghp_abcdefghijklmnopqrstuvwxyz0123", "ghp_abcdefghijklmnopqrstuvwxyz0123"),
+        ("use apl_abcdefghijklmnopqrstuvwxyz0123", "apl_abcdefghijklmnopqrstuvwxyz0123"),
         (f"see {KEY}!", KEY),
         ('password = "correct horse"[:3] or password = "s3cr3t-s3cr3t"', "s3cr3t-s3cr3t"),
         ("DB_PASSWORD=tr0ub4dor& run", "tr0ub4dor&"),
