@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ class Fresh(Generic[T]):
 def mark_of(file: Path) -> tuple[int, int, int] | None:
     """Changes whenever the file is replaced or written; None while there is none."""
     try:
-        stat = file.stat()
+        stat = os.stat(file)  # noqa: PTH116 - half the time of Path.stat, several times a call
     except OSError:
         return None
     return stat.st_ino, stat.st_mtime_ns, stat.st_size
