@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from appliance.repair.edits import Edit, new_contents
 from appliance.repair.localise import Fault, Suspicion
 from appliance.repair.ngram import NGrams, build, sources
-from appliance.repair.rank import Weights, described_all, fitted
+from appliance.repair.rank import Weights, described_all, fitted, with_strangeness
 from appliance.repair.source import Function, Source
 from appliance.repair.spectrum import Spectrum
 from appliance.repair.templates import edits_of
@@ -138,7 +138,8 @@ def _bug(source: Source, function: Function, slip: Edit, model: NGrams, names: l
     last = function.last + text.count("\n") - sound.count("\n")
     lines = {(source.path, line): Suspicion(1.0) for line in range(function.first, last + 1)}
     fault = Fault(Spectrum(), {source.path: broken}, lines)
-    edits = described_all(list(edits_of(broken, {line: 1.0 for _, line in lines})), fault, model)
+    found = described_all(list(edits_of(broken, {line: 1.0 for _, line in lines})), fault)
+    edits = with_strangeness(found, fault, model)
     start, tail = sound_start(source, function)
     right = np.array([_restores(edit, text, sound, start, tail) for edit in edits], dtype=np.bool_)
     if not right.any() or right.all():
@@ -226,9 +227,8 @@ def main() -> None:
 def _stored(now: Weights, names: list[str], weights: NDArray[np.float64]) -> str:
     values = [round(float(value), 3) for value in weights]
     features = {**now.features, **dict(zip(FITTED, values[: len(FITTED)], strict=True))}
-    return json.dumps(
-        {"features": features, "templates": dict(zip(names, values[len(FITTED) :], strict=True))}, indent=1
-    )
+    templates = dict(zip(names, values[len(FITTED) :], strict=True))
+    return json.dumps({"features": features, "templates": templates}, indent=1) + "\n"
 
 
 if __name__ == "__main__":

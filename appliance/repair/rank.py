@@ -26,6 +26,8 @@ IDLE = re.compile(
 )
 """What does nothing: `* 1`, `+ 0`. A person would write the operand alone, and there is an edit for that."""
 
+MOST_EDITS = 30_000
+"""Edits that are ranked with the language model; of more, those likeliest without it."""
 STRANGEST = 6.0
 """Nats per token beyond which a line is not called stranger still."""
 
@@ -51,23 +53,26 @@ def fitted() -> Weights:
 
 
 def ranked(edits: Sequence[Edit], fault: Fault, model: NGrams | None, weights: Weights) -> list[Edit]:
-    """Edits with traits and score, best first; ties in the order of the text."""
-    described = described_all(edits, fault, model)
-    scored = [replace(edit, score=weights.score(edit)) for edit in described]
+    """Edits with traits and score, best first; ties in the order of the text. Of too many, the likeliest."""
+    described = described_all(edits, fault)
+    if len(described) > MOST_EDITS:  # the language model is what costs
+        described = _in_order(described, weights)[:MOST_EDITS]
+    return _in_order(with_strangeness(described, fault, model), weights)
+
+
+def _in_order(edits: Sequence[Edit], weights: Weights) -> list[Edit]:
+    scored = [replace(edit, score=weights.score(edit)) for edit in edits]
     return sorted(scored, key=lambda edit: (-edit.score, edit.path, edit.line, edit.spans))
 
 
-def described_all(edits: Sequence[Edit], fault: Fault, model: NGrams | None) -> list[Edit]:
-    """Edits with their traits."""
-    pairs = [changed_line(fault.sources[edit.path], edit) for edit in edits]
-    strangeness = _strangeness(pairs, model)
-    own = _own(edits, pairs, fault.sources)
+def described_all(edits: Sequence[Edit], fault: Fault) -> list[Edit]:
+    """Edits with their traits, but for what the language model says."""
+    own = _own(edits, fault.sources)
     return [
         replace(
             edit,
             traits={
                 **_of_place(fault.lines[edit.path, edit.line]),
-                "strangeness": strange,
                 "own": alien,
                 "size": _size(edit),
                 "idle": float(
@@ -75,7 +80,20 @@ def described_all(edits: Sequence[Edit], fault: Fault, model: NGrams | None) -> 
                 ),
             },
         )
-        for edit, strange, alien in zip(edits, strangeness, own, strict=True)
+        for edit, alien in zip(edits, own, strict=True)
+    ]
+
+
+def with_strangeness(edits: Sequence[Edit], fault: Fault, model: NGrams | None) -> list[Edit]:
+    """Edits with one more trait: how much stranger the changed lines read than the old ones, in nats per token."""
+    if model is None:
+        return [replace(edit, traits={**edit.traits, "strangeness": 0.0}) for edit in edits]
+    pairs = [changed_line(fault.sources[edit.path], edit) for edit in edits]
+    before = model.surprise(["\n" + old for old, _ in pairs])
+    after = model.surprise(["\n" + new for _, new in pairs])
+    return [
+        replace(edit, traits={**edit.traits, "strangeness": _bounded(new - old)})
+        for edit, old, new in zip(edits, before, after, strict=True)
     ]
 
 
@@ -98,25 +116,17 @@ def _size(edit: Edit) -> float:
     return math.log1p(sum(max(end - start, len(new)) for start, end, new in edit.spans))
 
 
-def _strangeness(pairs: Sequence[tuple[str, str]], model: NGrams | None) -> list[float]:
-    """How much stranger the changed lines read than the old ones, in nats per token."""
-    if model is None:
-        return [0.0] * len(pairs)
-    before = model.surprise(["\n" + old for old, _ in pairs])
-    after = model.surprise(["\n" + new for _, new in pairs])
-    return [_bounded(new - old) for old, new in zip(before, after, strict=True)]
-
-
-def _own(edits: Sequence[Edit], pairs: Sequence[tuple[str, str]], sources: Mapping[str, Source]) -> list[float]:
-    """The same, as the rest of the file would have it."""
-    places: dict[tuple[str, str], list[int]] = {}
-    for number, (edit, (old, _)) in enumerate(zip(edits, pairs, strict=True)):
-        places.setdefault((edit.path, old), []).append(number)
-    files = {path: Own(sources[path].text) for path, _ in places}
+def _own(edits: Sequence[Edit], sources: Mapping[str, Source]) -> list[float]:
+    """How much stranger each edit's lines read than the old ones, as the rest of the file would have it."""
+    places: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    for number, edit in enumerate(edits):
+        old, new = changed_line(sources[edit.path], edit)
+        places.setdefault((edit.path, old), []).append((number, new))
+    files = {path: Own(sources[path].text) for path in {path for path, _ in places}}
     found = [0.0] * len(edits)
-    for (path, old), numbers in places.items():
-        alien = files[path].stranger("\n" + old, ["\n" + pairs[number][1] for number in numbers])
-        for number, one in zip(numbers, alien, strict=True):
+    for (path, old), news in places.items():
+        alien = files[path].stranger("\n" + old, ["\n" + new for _, new in news])
+        for (number, _), one in zip(news, alien, strict=True):
             found[number] = _bounded(one)
     return found
 

@@ -27,8 +27,6 @@ from appliance.repair.spectrum import gather
 from appliance.repair.templates import edits_of
 from appliance.repair.validate import Bench, bench
 
-MOST_EDITS = 30_000
-"""Edits that are ranked with the language model; of more, those likeliest without it."""
 AT_LEAST_AFTER, ENOUGH_AFTER = 250, 3.0
 """After the first passing patch, the search tries at least so many more edits, and this many times as many in all."""
 LEAST_AFTER = 60
@@ -132,8 +130,6 @@ class _Search:
         edits: list[Edit] = []
         for path, lines in by_file.items():
             edits += edits_of(self.fault.sources[path], lines)
-        if len(edits) > MOST_EDITS:  # the language model is what costs: leave it out, and cut
-            edits = ranked(edits, self.fault, None, fitted())[:MOST_EDITS]
         return ranked(edits, self.fault, load(home_policy), fitted())
 
     def try_singles(self, edits: Sequence[Edit]) -> None:
