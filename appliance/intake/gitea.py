@@ -18,18 +18,18 @@ VERDICTS: dict[str, Literal["approved", "changes", "commented"]] = {
 """Event → verdict; older and newer releases differ in the name."""
 
 
-def recognise(headers: Headers) -> tuple[str, str] | None:
-    """Event and delivery id; None when it is not from here."""
-    if "x-gitea-event" not in headers:
+def recognise(headers: Headers, name: str = "gitea") -> tuple[str, str] | None:
+    """Event and delivery id; None when it is not from here. `name` is what the headers call the sender."""
+    if f"x-{name}-event" not in headers:
         return None
     # releases leave the event empty where they know the finer type alone, as for a commit status
-    event = headers["x-gitea-event"] or headers.get("x-gitea-event-type", "")
-    return event, headers.get("x-gitea-delivery", "")
+    event = headers[f"x-{name}-event"] or headers.get(f"x-{name}-event-type", "")
+    return event, headers.get(f"x-{name}-delivery", "")
 
 
-def verify(headers: Headers, body: bytes, secrets: Sequence[str]) -> bool:
+def verify(headers: Headers, body: bytes, secrets: Sequence[str], name: str = "gitea") -> bool:
     """Is the signature right?"""
-    return signed(headers.get("x-gitea-signature", ""), body, secrets)
+    return signed(headers.get(f"x-{name}-signature", ""), body, secrets)
 
 
 def read(event: str, body: Fields) -> tuple[News, ...]:

@@ -6,13 +6,16 @@ No session and no CSRF token here: the signature over the raw body is the key. W
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from flask import Blueprint, abort, current_app, jsonify, request
+from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 
 from appliance.errors import NotFound, VerificationFailed
 from appliance.intake import hook_secrets, reading
+from appliance.intake.hook_secrets import HookSecrets
 from control.desk import desk
 from control.gate import TooManyTries, WrongSignature
 from control.throttle import Throttle
@@ -23,8 +26,8 @@ THROTTLE = "appliance.hooks"
 
 
 @blueprint.record_once
-def _with_throttle(state: object) -> None:
-    state.app.extensions[THROTTLE] = Throttle(time.monotonic)  # type: ignore[attr-defined]
+def _with_throttle(state: BlueprintSetupState) -> None:
+    state.app.extensions[THROTTLE] = Throttle(time.monotonic)
 
 
 @blueprint.post("/<source>/<repo>")
@@ -34,10 +37,7 @@ def take(source: str, repo: str) -> ResponseReturnValue:
     request.max_content_length = settings.max_mb * 1024 * 1024
     if request.mimetype != "application/json":
         abort(415, "send application/json")
-    known = source in reading.SENDERS and any(one.name == repo for one in ledger.repositories())
-    kept = hook_secrets.load(desk().home, repo) if known else None
-    if kept is None:
-        raise NotFound("there is no such hook", "`appliance repo hook NAME` makes one and shows its address")
+    kept = _secrets(source, repo)
     body = request.get_data(cache=False)
     throttle: Throttle = current_app.extensions[THROTTLE]
     try:
@@ -50,3 +50,15 @@ def take(source: str, repo: str) -> ResponseReturnValue:
     throttle.succeeded(request.remote_addr or "?")
     delivery, new = ledger.deliveries.take(delivery, body)
     return jsonify({"delivery": delivery.number, "seen_already": not new}), 202 if new else 200
+
+
+def _secrets(source: str, repo: str) -> HookSecrets:
+    """What the senders of a repository sign with. Raises NotFound, in the same words whatever is missing."""
+    kept = None
+    if source in reading.SENDERS:
+        with suppress(NotFound):
+            desk().ledger.repository(repo)
+            kept = hook_secrets.load(desk().home, repo)
+    if kept is None:
+        raise NotFound("there is no such hook", "`appliance repo hook NAME` makes one and shows its address")
+    return kept
