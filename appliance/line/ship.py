@@ -52,8 +52,9 @@ def attempt(item: WorkItem, parts: Parts, by: str, turn: int) -> Outcome:
             if verdict.verdict is not Result.PASS:
                 return rebuild(item, f"on the moved branch {head[:12]}: {verdict.evidence['reason']}")
         parts.progress(f"pushing {commit[:12]} to {parts.repository.branch}")
-        commit = parts.forge.land(workspace, commit, draft(item, item.change, parts))
-        parts.forge.withdraw(workspace, draft(item, item.change, parts), "it has landed")
+        wanted = draft(item, item.change, parts)
+        commit = parts.forge.land(workspace, commit, wanted)
+        parts.forge.withdraw(workspace, wanted, "it has landed")
         how = f"{by}; {'merged onto a moved branch after re-testing' if head != item.change.base else 'fast-forward'}"
         return shipped(item, item.change, commit, head, how, facts)
     except VerificationFailed as error:

@@ -64,14 +64,14 @@ class GiteaForge:
         """Where the branch takes the box's pushes and no request is open, push; else through the request, and only
         when the target has nothing that the tested commit lacks."""
         pull = self._pull(draft)
-        is_open = pull is not None and pull["state"] == "open"
+        is_open = pull is not None and state_of(pull) == "open"
         if not is_open and self._branch(draft.target).get("user_can_push"):
             workspace.push(commit, draft.target)
             return commit
-        if not is_open or (pull and pull["head"]["sha"] != commit):
-            number = self.propose(workspace, commit, draft).number
+        if pull is not None and is_open and pull["head"]["sha"] == commit:
+            number = str(pull["number"])
         else:
-            number = str(pull["number"]) if pull else ""
+            number = self.propose(workspace, commit, draft).number
         ahead = self._client.get(f"{self._repo}/compare/{commit}...{quote(draft.target)}")["total_commits"]
         if ahead:
             raise Conflict(f"{draft.target} moved on the server", "the box tries again from a fresh base")
@@ -219,7 +219,7 @@ class GiteaForge:
         return max(ours, key=lambda p: (p["state"] == "open", p["number"]), default=None)
 
     def _as_proposal(self, pull: dict[str, Any]) -> Proposal:
-        number, merged = str(pull["number"]), bool(pull["merged"])
+        number, state = str(pull["number"]), state_of(pull)
         head = pull["head"]["sha"]
         last: dict[str, str] = {}
         for review in self._client.pages(f"{self._repo}/pulls/{number}/reviews"):
@@ -231,30 +231,24 @@ class GiteaForge:
         approved = tuple(sorted(who for who, state in last.items() if state == "APPROVED"))
         against = tuple(sorted(who for who, state in last.items() if state == "REQUEST_CHANGES"))
         blockers: list[str] = []
-        if pull["state"] == "open":
+        if state == "open":
             owed = self._branch(pull["base"]["ref"]).get("required_approvals", 0) - len(approved)
             blockers += [f"{owed} more approval{'s' if owed > 1 else ''} of people is required"] if owed > 0 else []
             blockers += [f"{who} asks for changes" for who in against]
             blockers += [] if pull["mergeable"] else ["it does not merge cleanly"]
-        state: Literal["open", "merged", "closed"] = "merged" if merged else "open"
-        if not merged and pull["state"] != "open":
-            state = "closed"
         return Proposal(
             number=number, url=pull["html_url"], branch=pull["head"]["ref"], state=state,
-            commit=pull["merge_commit_sha"] if merged else head, approved_by=approved, changes_asked_by=against,
-            blockers=tuple(blockers),
+            commit=pull["merge_commit_sha"] if state == "merged" else head,
+            approved_by=approved, changes_asked_by=against, blockers=tuple(blockers),
         )  # fmt: skip
 
     def _of_change(self, issue: dict[str, Any], since: str) -> list[News]:
         """What is new of a request: its state, and its reviews."""
         pull = self._client.get(f"{self._repo}/pulls/{issue['number']}")
-        branch, merged = pull["head"]["ref"], bool(pull["merged"])
+        branch, state = pull["head"]["ref"], state_of(pull)
         origin = Origin(kind="change", number=str(pull["number"]), url=pull["html_url"])
-        by = (pull.get("merged_by") or {}).get("login", "") if merged else ""
-        state: Literal["open", "merged", "closed"] = "merged" if merged else "open"
-        if not merged and pull["state"] != "open":
-            state = "closed"
-        commit = (pull["merge_commit_sha"] or "") if merged else ""
+        by = (pull.get("merged_by") or {}).get("login", "") if state == "merged" else ""
+        commit = (pull["merge_commit_sha"] or "") if state == "merged" else ""
         heard: list[News] = [
             ChangeNews(by=by, at=when(pull["updated_at"]), origin=origin, state=state, branch=branch, commit=commit)
         ]
@@ -266,6 +260,13 @@ class GiteaForge:
                     text=review["body"] or "", branch=branch, commit=review["commit_id"] or "",
                 ))  # fmt: skip
         return heard
+
+
+def state_of(pull: dict[str, Any]) -> Literal["open", "merged", "closed"]:
+    """How a request stands. The forge calls a merged one closed."""
+    if pull["merged"]:
+        return "merged"
+    return "open" if pull["state"] == "open" else "closed"
 
 
 def number_of(text: str) -> str:
