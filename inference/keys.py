@@ -20,6 +20,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from appliance.errors import Conflict, NotFound, UsageError, VerificationFailed
+from appliance.private import replace_private
 from appliance.work import Noun, utcnow
 from inference.limits import Limits, Priority
 
@@ -196,24 +197,3 @@ def _made(name: str, token: str, expires_days: float | None, scopes: tuple[str, 
 def _retired(key: Key, name: str) -> Key:
     """The key, revoked if it bears the name that a new one takes over."""
     return key.with_(revoked=utcnow()) if key.name == name and not key.revoked else key
-
-
-def replace_private(file: Path, content: bytes) -> None:
-    """Write a 0600 file so that readers see the old or the new content, also after a power cut."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        draft.replace(file)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

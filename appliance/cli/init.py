@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from importlib import resources
 from pathlib import Path
@@ -14,6 +13,7 @@ from appliance.config import Home, Settings, render
 from appliance.errors import ConfigError
 from appliance.ledger import open_ledger
 from appliance.ports import Progress
+from appliance.private import replace_private
 from appliance.repair.ngram import ensure_ngram
 from control.access import ensure_session_key, ensure_token
 from inference.keys import KeyStore
@@ -88,11 +88,5 @@ def _file(path: Path, content: str) -> list[str]:
 def _secret(path: Path, content: bytes) -> list[str]:
     if path.exists():
         return []
-    temporary = path.with_suffix(".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    replace_private(path, content)
     return [path.name]

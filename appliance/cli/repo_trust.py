@@ -13,7 +13,8 @@ from appliance.config import Home
 from appliance.errors import PolicyRefused, UsageError
 from appliance.ledger import open_ledger
 from appliance.mirror import hosts, keys
-from appliance.mirror.address import over_ssh
+from appliance.mirror.address import ca_file, over_ssh
+from appliance.private import replace_private
 
 
 @click.command()
@@ -80,6 +81,6 @@ def keep_ca(home: Home, name: str, file: Path) -> Path:
         x509.load_pem_x509_certificates(content)
     except ValueError as error:
         raise UsageError(f"{file} holds no certificate", "give the CA's certificate in PEM form") from error
-    kept = home.secrets / f"ca-{name}.pem"
-    keys.write_secret(kept, content)
+    kept = ca_file(home.secrets, name)
+    replace_private(kept, content)
     return kept

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 from datetime import datetime, timedelta
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 
 from appliance.config import Home
 from appliance.errors import ConfigError
+from appliance.private import replace_private
 from appliance.work import Noun
 
 SECRET_BYTES = 32
@@ -53,12 +53,7 @@ def save(home: Home, repo: str, kept: HookSecrets) -> None:
     file = _file(home, repo)
     if file is None:
         raise ConfigError(f"{repo!r} cannot be the name of a file", "name the repository with letters, digits, - and _")
-    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(kept.model_dump_json())
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(file)
+    replace_private(file, kept.model_dump_json().encode())
 
 
 def _file(home: Home, repo: str) -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 from urllib.parse import unquote
 
@@ -41,6 +42,11 @@ class Address:
             "GIT_CONFIG_KEY_0": f"http.{self.url}.extraHeader",
             "GIT_CONFIG_VALUE_0": f"Authorization: Basic {token}",
         }
+
+
+def ca_file(secrets: Path, name: str) -> Path:
+    """Where the private CA of a repository's https server lies, if it has one: for git and the forge's API alike."""
+    return secrets / f"ca-{name}.pem"
 
 
 def over_ssh(url: str) -> bool:

@@ -16,8 +16,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from appliance.errors import Unavailable
-from appliance.mirror.address import PROTOCOLS, Address
+from appliance.mirror.address import PROTOCOLS, Address, ca_file
 from appliance.mirror.failures import in_words
+from appliance.mirror.keys import private_file
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -68,7 +69,7 @@ class Git:
         self._timeout = timeout_seconds
         self._address = address
         self._ssh = ssh_command(secrets, name)
-        self._ca = secrets / f"ca-{name}.pem"
+        self._ca = ca_file(secrets, name)
         setpriv = shutil.which("setpriv", path=PATH)
         self._mortal = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
 
@@ -170,8 +171,8 @@ def ssh_command(secrets: Path, name: str) -> str:
     """How git calls ssh: pinned hosts only, this repository's key only, no questions."""
     options = (
         "BatchMode=yes", "StrictHostKeyChecking=yes", f'UserKnownHostsFile="{secrets / "known_hosts"}"',
-        "IdentitiesOnly=yes", f'IdentityFile="{secrets / f"ssh-{name}"}"', "IdentityAgent=none", "ConnectTimeout=15",
-        'GlobalKnownHostsFile="/dev/null"', "UpdateHostKeys=no",
+        "IdentitiesOnly=yes", f'IdentityFile="{private_file(secrets, name)}"', "IdentityAgent=none",
+        'GlobalKnownHostsFile="/dev/null"', "UpdateHostKeys=no", "ConnectTimeout=15",
         "ServerAliveInterval=15", "ServerAliveCountMax=4", "ForwardAgent=no", "PermitLocalCommand=no",
     )  # fmt: skip
     return shlex.join(["ssh", "-F", "/dev/null", *(word for option in options for word in ("-o", option))])

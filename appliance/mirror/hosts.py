@@ -13,7 +13,7 @@ from pathlib import Path
 
 from appliance.errors import Unavailable, UsageError, VerificationFailed
 from appliance.mirror.git import PATH
-from appliance.mirror.keys import write_secret
+from appliance.private import replace_private
 
 SCAN_SECONDS = 10
 HOST = re.compile(r"(?!-)[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
@@ -89,7 +89,7 @@ def pin(secrets: Path, keys: Sequence[HostKey]) -> None:
     file = secrets / "known_hosts"
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     kept = [line for line in lines if line.split(" ")[0] != keys[0].host]
-    write_secret(file, "".join(f"{line}\n" for line in [*kept, *(key.line for key in keys)]).encode())
+    replace_private(file, "".join(f"{line}\n" for line in [*kept, *(key.line for key in keys)]).encode())
 
 
 def _read(name: str, line: str) -> HostKey | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from appliance.errors import NotFound
+from appliance.private import replace_private
 
 
 def private_file(secrets: Path, name: str) -> Path:
@@ -37,8 +37,8 @@ def make(secrets: Path, name: str) -> str:
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode("ascii")
     line = f"{public} appliance-{name}"
-    write_secret(private_file(secrets, name), private)
-    write_secret(_public_file(secrets, name), f"{line}\n".encode("ascii"))
+    replace_private(private_file(secrets, name), private)
+    replace_private(_public_file(secrets, name), f"{line}\n".encode("ascii"))
     return line
 
 
@@ -46,17 +46,6 @@ def remove(secrets: Path, name: str) -> None:
     """Forget a repository's key, if it has one."""
     private_file(secrets, name).unlink(missing_ok=True)
     _public_file(secrets, name).unlink(missing_ok=True)
-
-
-def write_secret(file: Path, content: bytes) -> None:
-    """Write a file for this user alone, whole or not at all."""
-    aside = file.with_name(f".{file.name}.new")
-    aside.unlink(missing_ok=True)  # a killed run's; it might have another mode
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-    aside.replace(file)
 
 
 def _public_file(secrets: Path, name: str) -> Path:

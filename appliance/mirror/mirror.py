@@ -19,10 +19,11 @@ from pathlib import Path
 from appliance.config import Home, MirrorSettings
 from appliance.errors import Conflict, FactoryError, NotFound, Unavailable, UsageError
 from appliance.mirror import keys
-from appliance.mirror.address import Address, checked_branch, checked_commit, redact
+from appliance.mirror.address import Address, ca_file, checked_branch, checked_commit, redact
 from appliance.mirror.export import exactly, export
 from appliance.mirror.git import Git
 from appliance.mirror.workspace import Clone
+from appliance.private import replace_private
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -117,7 +118,7 @@ class Mirror:
             self._sweep()
             if self.folder.exists():
                 self._drop()
-            for secret in (self._login, self._secrets / f"ca-{self.name}.pem"):
+            for secret in (self._login, ca_file(self._secrets, self.name)):
                 secret.unlink(missing_ok=True)
             keys.remove(self._secrets, self.name)
 
@@ -242,7 +243,7 @@ class Mirror:
 
     def _keep_login(self) -> None:
         if self._address.credentials:
-            keys.write_secret(self._login, self._address.credentials.encode())
+            replace_private(self._login, self._address.credentials.encode())
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from appliance.config import Home, MirrorSettings
 from appliance.errors import NotFound, UsageError, VerificationFailed
+from appliance.mirror.address import ca_file
 from appliance.mirror.forges.client import Client
 from appliance.mirror.forges.forgejo import ForgejoForge
 from appliance.mirror.forges.gitea import GiteaForge
@@ -35,7 +36,7 @@ def adapter(home: Home, tracked: TrackedRepository, settings: MirrorSettings) ->
         raise NotFound(f"{tracked.name} has no token for its forge", f"put it into secrets/{file.name}, mode 0600")
     headers = {"Authorization": f"token {_token(file)}"}
     seconds = min(API_SECONDS, settings.timeout_seconds)
-    client = Client(f"{tracked.api.rstrip('/')}/api/v1", headers, home.secrets / f"ca-{tracked.name}.pem", seconds)
+    client = Client(f"{tracked.api.rstrip('/')}/api/v1", headers, ca_file(home.secrets, tracked.name), seconds)
     return made(client, tracked.project)
 
 
