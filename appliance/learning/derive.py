@@ -114,7 +114,7 @@ def verdicts(stage: str, facts: Mapping[str, Any], reason: str) -> list[Row]:
     return [
         {"gate": gate, "verdict": str(inner["verdict"]), "reason": text(inner.get("reason")) or reason}
         for gate, inner in told.items()
-        if inner.get("verdict") in VERDICTS
+        if text(inner.get("verdict")) in VERDICTS
     ]
 
 

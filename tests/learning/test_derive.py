@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from appliance.events import Fact
@@ -53,6 +53,7 @@ anything = st.recursive(
 )
 
 
+@example(kind=Fact.ITEM_OPENED, payload={"stage": "test", "facts": {"verdict": []}})
 @given(kind=st.sampled_from(list(Fact)), payload=st.dictionaries(st.sampled_from(OUTER), anything))
 def test_no_payload_whatever_stops_the_reader(kind: Fact, payload: dict[str, Any]) -> None:
     batch = derive([event(1, str(kind), "W-1", **payload)])
