@@ -197,21 +197,31 @@ LINES = st.lists(
 def test_nothing_outside_the_replaced_lines_changes(
     lines: list[str], data: st.DataObject, new: list[str], end: str
 ) -> None:
-    start = data.draw(st.integers(0, len(lines) - 1))
-    stop = data.draw(st.integers(start + 1, len(lines)))
-    search = "\n".join(lines[start:stop])
+    assume(lines[-1] or end or len(lines) > 1)
+    held = lines if lines[-1] or end else lines[:-1]  # what follows the last line end is no line
+    start = data.draw(st.integers(0, len(held) - 1))
+    stop = data.draw(st.integers(start + 1, len(held)))
+    search = "\n".join(held[start:stop])
     assume(search.strip())
     old = "\n".join(lines) + end
     found = apply([Replace("notes.txt", search, "\n".join(new))], {"notes.txt": old}.get)
     before, after = "".join(split_lines(old)[:start]), "".join(split_lines(old)[stop:])
     if found.problem:
-        same = [n for n in range(len(lines)) if lines[n : n + stop - start] == lines[start:stop]]
+        same = [n for n in range(len(held)) if held[n : n + stop - start] == held[start:stop]]
         assert "as it is" in found.problem or ("several places" in found.problem and len(same) > 1)
         return
     result = found.files["notes.txt"]
     assert result.startswith(before) and result.endswith(after) and len(result) >= len(before) + len(after)
     replaced = result[len(before) : len(result) - len(after)]
     assert replaced.rstrip("\n") == "\n".join(new).rstrip("\n")
+
+
+def test_a_line_end_after_the_last_line_is_no_line_of_its_own() -> None:
+    old = "a = 1\nb = 2\nb = 2\n"
+    assert apply([Replace("notes.txt", "a = 1\nb = 2\nb = 2\n", "c = 3\n")], {"notes.txt": old}.get).files == {
+        "notes.txt": "c = 3\n"
+    }
+    assert "several places" in apply([Replace("notes.txt", "b = 2\n", "c = 3\n")], {"notes.txt": old}.get).problem
 
 
 @given(path=st.text(max_size=30), text=st.text(max_size=60), name=st.sampled_from(["", "f", "C.m"]))
