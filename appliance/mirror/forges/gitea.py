@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Sequence
-from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import quote
 
 from appliance.errors import Conflict, FactoryError, NotFound, PolicyRefused, Unavailable
 from appliance.mirror.forges.client import Client
+from appliance.mirror.forges.words import mark_of, number_of, shown, text_of, when
 from appliance.news import ChangeNews, CommentNews, IssueNews, News, ReviewNews
 from appliance.ports import Checked, Draft, Rights, Workspace
 from appliance.work import Finding, Origin, Proposal, Result
@@ -105,17 +104,17 @@ class GiteaForge:
     def review(self, proposal: Proposal, findings: Sequence[Finding]) -> None:
         """See ports.Forge."""
         place = f"{self._repo}/pulls/{number_of(proposal.number)}/reviews"
-        shown = {
+        there = {
             (comment["path"], comment["body"])
             for review in self._client.pages(place)
             if review["user"] and review["user"]["login"] == self.account
             for comment in self._client.pages(f"{place}/{review['id']}/comments")
         }
-        words = [(f.path, f.line, f"**{f.tool or 'factory'} {f.rule}** ({f.severity}): {f.message}") for f in findings]
+        words = [(finding.path, finding.line, shown(finding)) for finding in findings]
         fresh = [
             {"path": path, "new_position": line, "body": body}
             for path, line, body in dict.fromkeys(words)
-            if (path, body) not in shown
+            if (path, body) not in there
         ]
         if fresh:
             self._client.call("POST", place, {"event": "COMMENT", "commit_id": proposal.commit, "comments": fresh})
@@ -269,24 +268,6 @@ def state_of(pull: dict[str, Any]) -> Literal["open", "merged", "closed"]:
     return "open" if pull["state"] == "open" else "closed"
 
 
-def number_of(text: str) -> str:
-    """A number that may stand in a path. Raises NotFound: whatever else a sender put there names nothing."""
-    if not re.fullmatch(r"[0-9]{1,18}", text):
-        raise NotFound(f"{text!r} is no number of an issue or request", "use the number that the forge shows")
-    return text
-
-
-def mark_of(name: str) -> str:
-    """The line, unseen by readers, by which the box finds what it wrote."""
-    return f"<!-- factory:{name} -->"
-
-
-def text_of(draft: Draft) -> str:
-    """The request's text, with the item's mark and the issue that its merge settles."""
-    closing = f"\n\nCloses #{draft.closes}" if draft.closes else ""
-    return f"{mark_of(draft.item)}\n{draft.text}{closing}"
-
-
 def as_issue(issue: dict[str, Any]) -> IssueNews:
     """An issue as it stands. Who changed it is not told: its author may have been another."""
     return IssueNews(
@@ -305,8 +286,3 @@ def as_comment(comment: dict[str, Any]) -> CommentNews:
         by=comment["user"]["login"], at=when(comment["updated_at"]), id=str(comment["id"]), text=comment["body"],
         origin=Origin(kind=kind, number=url.rstrip("/").rpartition("/")[2], url=url),
     )  # fmt: skip
-
-
-def when(text: str) -> datetime:
-    """A time as the forge writes it."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
