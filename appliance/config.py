@@ -13,8 +13,9 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from appliance.errors import ConfigError
 from appliance.work import Autonomy
@@ -74,6 +75,23 @@ class ConsoleSettings(Section):
     host_names: list[str] = Field(
         default_factory=list, description="names people reach the console by, besides localhost and the host's own name"
     )
+    url: str = Field(
+        "", description="address people and forges reach it at, like https://factory.example; links use it"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None):
+            raise ValueError("an address like https://factory.example is needed")
+        return url.rstrip("/")
+
+    @property
+    def address(self) -> str:
+        """Where links point: `url`, else what the other settings make of it."""
+        name = self.host_names[0] if self.host_names else self.host
+        return self.url or f"http://{name}:{self.port}"
 
 
 class EnginesSettings(Section):

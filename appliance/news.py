@@ -48,6 +48,11 @@ class CommentNews(Said):
     id: str = Field(description="the comment's id there")
     text: str
     branch: str = Field("", description="of the merge request it stands under, where the sender says so")
+    title: str = Field(
+        "", description="of the issue it stands under, where the sender says so; its text and author too"
+    )
+    body: str = ""
+    author: str = ""
 
 
 class ReviewNews(Said):
@@ -124,7 +129,7 @@ class Delivery(Noun):
     """One message from outside as it came, without its raw bytes (the ledger keeps these beside it)."""
 
     number: int = Field(0, description="given by the ledger")
-    source: str = Field(description="gitea, forgejo, gitlab, github, alertmanager, generic, mail, folder, csv")
+    source: str = Field(description="gitea, forgejo, gitlab, github, poll, alertmanager, generic, mail, folder, csv")
     repo: str
     id: str = Field(description="the sender's name for this delivery; a second one of this name is a replay")
     event: str = Field("", description="what the sender calls the event")

@@ -198,11 +198,14 @@ class Workspace(Protocol):
         the tree."""
         ...
 
-    def commit(self, message: str, trailers: Sequence[tuple[str, str]]) -> str:
-        """Commit everything applied; returns the commit id."""
+    def commit(self, message: str, trailers: Sequence[tuple[str, str]], at: datetime | None = None) -> str:
+        """Commit everything applied, as of `at` (None: now); returns the commit id, which is the same for the same
+        change at the same time."""
         ...
 
-    def merge_onto(self, head: str, message: str, trailers: Sequence[tuple[str, str]]) -> str:
+    def merge_onto(
+        self, head: str, message: str, trailers: Sequence[tuple[str, str]], at: datetime | None = None
+    ) -> str:
         """Bring our commit onto a moved head: fast-forward where possible, else a merge commit. Returns the commit to
         push. Raises Conflict when it does not merge cleanly."""
         ...
@@ -211,7 +214,7 @@ class Workspace(Protocol):
         """A one-commit work tree without remotes of a commit of this clone, in the new folder `into`; returns it."""
         ...
 
-    def revert(self, commit: str, message: str, trailers: Sequence[tuple[str, str]]) -> str:
+    def revert(self, commit: str, message: str, trailers: Sequence[tuple[str, str]], at: datetime | None = None) -> str:
         """Commit the inverse of `commit`; returns the new commit id."""
         ...
 

@@ -46,9 +46,7 @@ class State(StrEnum):
     ROLLED_BACK = "rolled_back"
 
 
-ENDED = frozenset(
-    {State.CLOSED, State.DUPLICATE, State.FAILED, State.REJECTED, State.CANCELLED, State.ROLLED_BACK}
-)
+ENDED = frozenset({State.CLOSED, State.DUPLICATE, State.FAILED, State.REJECTED, State.CANCELLED, State.ROLLED_BACK})
 """States nothing leaves by itself. `needs_human` is a pause, not an end."""
 
 
@@ -204,6 +202,9 @@ class Change(Noun):
     deletions: int = 0
     message: str = ""
     author_model: str = Field("", description="name:version for the Assisted-by trailer")
+    at: datetime = Field(
+        default_factory=utcnow, description="date of its commit, which makes the id the same each time"
+    )
 
 
 class Verdict(Noun):
@@ -353,6 +354,9 @@ class WorkItem(Noun):
     duplicate_of: str = ""
     plan: Plan | None = None
     attempts: tuple[Attempt, ...] = ()
+    round: int = Field(
+        1, ge=1, description="how often it set out anew after it had ended; each has a branch of its own"
+    )
     refused_diffs: tuple[str, ...] = Field((), description="SHA-256 of diffs that a later gate turned down")
     change: Change | None = None
     release: Release | None = None

@@ -14,6 +14,7 @@ import math
 import secrets
 import time
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
@@ -60,7 +61,8 @@ class Gate:
     def __init__(self, token: str, session_key: str, settings: ConsoleSettings) -> None:
         self._token = token.encode()
         self._session_key = session_key
-        self._names = own_names(settings.host, settings.host_names)
+        of_url = [urlsplit(settings.url).hostname or ""] if settings.url else []
+        self._names = own_names(settings.host, [*settings.host_names, *of_url])
         self._cookie = f"appliance_console_{settings.port}"  # cookies know no ports: two boxes may share a host
         self._throttle = Throttle(time.monotonic)
         # a session is bound to the token it was opened with: a new token ends it

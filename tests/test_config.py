@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from appliance.config import Home, Settings, documented, load, render
+from appliance.config import ConsoleSettings, Home, Settings, documented, load, render
 from appliance.errors import ConfigError
 
 
@@ -88,3 +89,11 @@ def test_the_home_comes_from_option_environment_or_the_working_folder() -> None:
     assert Home.from_environment("/a", {"APPLIANCE_HOME": "/b"}).root == Path("/a")
     assert Home.from_environment(None, {"APPLIANCE_HOME": "/b"}).root == Path("/b")
     assert Home.from_environment(None, {}).root == Path.cwd() / "var"
+
+
+def test_links_point_to_the_address_that_is_set_or_to_what_the_other_settings_make_of_it() -> None:
+    assert ConsoleSettings(url="https://factory.example/").address == "https://factory.example"
+    assert ConsoleSettings(host_names=["box"], port=99).address == "http://box:99"
+    for wrong in ("factory.example", "javascript:alert(1)", "https://user:word@factory.example"):
+        with pytest.raises(ValidationError):
+            ConsoleSettings(url=wrong)

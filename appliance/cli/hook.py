@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import click
 
@@ -35,9 +36,9 @@ def command(box: Box, name: str, rotate: bool) -> None:
     kept = known.rotated(datetime.now(UTC), box.settings.intake.secret_hours) if known else None
     kept = kept or HookSecrets(current=hook_secrets.new())
     hook_secrets.save(box.home, name, kept)
-    console = box.settings.console
-    host = console.host_names[0] if console.host_names else console.host
-    urls = {source: f"http://{host}:{console.port}/hooks/{source}/{name}" for source in LINES}
-    allow = {source: line.format(host=host, port=console.port) for source, line in LINES.items()}
+    console = urlsplit(box.settings.console.address)
+    host, port = console.hostname or "", console.port or (443 if console.scheme == "https" else 80)
+    urls = {source: f"{console.geturl()}/hooks/{source}/{name}" for source in LINES}
+    allow = {source: line.format(host=host, port=port) for source, line in LINES.items()}
     lines = [f"secret: {kept.current}", *(f"{source}: {urls[source]}\n  {allow[source]}" for source in LINES)]
     box.emit({"secret": kept.current, "urls": urls, "before_until": kept.before_until}, "\n".join(lines))

@@ -69,13 +69,16 @@ def comment(body: Fields) -> tuple[News, ...]:
     if body.some("action") != "created":
         return ()
     said = body.at("comment")
+    news = {"by": by(body), "id": said.number("id"), "text": said.text("body")}
     if "pull_request" in body:
         change = body.at("pull_request")
-        where, branch = origin(change, "change"), change.maybe("head").text("ref")
-    else:
-        told = body.at("issue")
-        where, branch = origin(told, "change" if "pull_request" in told else "issue"), ""
-    return (CommentNews(by=by(body), origin=where, id=said.number("id"), text=said.text("body"), branch=branch),)
+        branch = change.maybe("head").text("ref")
+        return (CommentNews(origin=origin(change, "change"), branch=branch, **news),)
+    told = body.at("issue")
+    if "pull_request" in told:
+        return (CommentNews(origin=origin(told, "change"), **news),)
+    under = {"title": told.text("title"), "body": told.text("body"), "author": told.maybe("user").text("login")}
+    return (CommentNews(origin=origin(told, "issue"), **news, **under),)
 
 
 def change(body: Fields) -> tuple[News, ...]:

@@ -72,15 +72,16 @@ def note(body: Fields) -> tuple[News, ...]:
     if said.true("system") or said.text("action") == "update":
         return ()
     where = said.some("noteable_type")
-    if where == "Issue":
-        origin, branch = Origin(number=body.at("issue").number("iid"), url=said.text("url")), ""
-    elif where == "MergeRequest":
-        told = body.at("merge_request")
-        origin = Origin(kind="change", number=told.number("iid"), url=said.text("url"))
-        branch = told.text("source_branch")
-    else:
+    if where not in ("Issue", "MergeRequest"):
         return ()
-    return (CommentNews(by=_by(body), origin=origin, id=said.number("id"), text=said.text("note"), branch=branch),)
+    news = {"by": _by(body), "id": said.number("id"), "text": said.text("note")}
+    if where == "Issue":
+        issue = body.at("issue")
+        origin = Origin(number=issue.number("iid"), url=said.text("url"))
+        return (CommentNews(origin=origin, title=issue.text("title"), body=issue.text("description"), **news),)
+    told = body.at("merge_request")
+    origin = Origin(kind="change", number=told.number("iid"), url=said.text("url"))
+    return (CommentNews(origin=origin, branch=told.text("source_branch"), **news),)
 
 
 def merge_request(body: Fields) -> tuple[News, ...]:

@@ -88,7 +88,7 @@ def built(
     diff = candidate.diff + tests
     stat = stat_of(diff)
     change = Change(
-        branch=f"factory/{item.id}",
+        branch=f"factory/{item.id}" if item.round == 1 else f"factory/{item.id}-{item.round}",
         base=plan.base,
         diff=diff,
         files=stat.files,

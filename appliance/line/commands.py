@@ -61,7 +61,9 @@ def retry(item: WorkItem, by: str, text: str) -> Outcome:
         return go_on(fresh, item.stage, said, by)
     if item.release is not None and not item.release.reverted_by:
         return go_on(item, "monitor", said, by)
-    fresh = item.with_(plan=None, change=None, release=None, attempts=(), approvals={})
+    fresh = item.with_(
+        plan=None, change=None, release=None, proposal=None, attempts=(), approvals={}, round=item.round + 1
+    )
     return go_on(fresh, "plan", said, by)
 
 

@@ -44,7 +44,9 @@ def attempt(item: WorkItem, parts: Parts, by: str, turn: int) -> Outcome:
         facts: dict[str, object] = {"base": item.change.base, "pushes": turn + 1}
         if head != item.change.base:
             try:
-                commit = workspace.merge_onto(head, f"Merge {item.id}: {item.title}", trailers(item, item.change))
+                commit = workspace.merge_onto(
+                    head, f"Merge {item.id}: {item.title}", trailers(item, item.change), item.change.at
+                )
             except Conflict as clash:
                 return rebuild(item, f"the branch moved to {head[:12]} and the change no longer fits: {clash.message}")
             verdict = retested(item, parts, workspace, commit)
@@ -66,7 +68,7 @@ def attempt(item: WorkItem, parts: Parts, by: str, turn: int) -> Outcome:
 def made(item: WorkItem, change: Change, workspace: Workspace) -> str:
     """The commit of the change on its own base."""
     workspace.apply(change.diff)
-    return workspace.commit(change.message, trailers(item, change))
+    return workspace.commit(change.message, trailers(item, change), change.at)
 
 
 def trailers(item: WorkItem, change: Change) -> Sequence[tuple[str, str]]:

@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from appliance.config import MirrorSettings
@@ -50,13 +51,15 @@ class Clone:
                 f"the change does not fit on {self.base[:12]}: {error.message}", "it is planned again"
             ) from error
 
-    def commit(self, message: str, trailers: Sequence[tuple[str, str]]) -> str:
+    def commit(self, message: str, trailers: Sequence[tuple[str, str]], at: datetime | None = None) -> str:
         """See ports.Workspace."""
         text = _bytes(with_trailers(message, trailers))
-        self._signed("commit", "--quiet", "--no-verify", "--cleanup=verbatim", "-F", "-", stdin=text)
+        self._signed("commit", "--quiet", "--no-verify", "--cleanup=verbatim", "-F", "-", stdin=text, at=at)
         return self._head()
 
-    def merge_onto(self, head: str, message: str, trailers: Sequence[tuple[str, str]]) -> str:
+    def merge_onto(
+        self, head: str, message: str, trailers: Sequence[tuple[str, str]], at: datetime | None = None
+    ) -> str:
         """See ports.Workspace."""
         checked_commit(head)
         ours = self._head()
@@ -65,8 +68,9 @@ class Clone:
         self._run("checkout", "--quiet", "--detach", head, "--")
         text = self._folder / "message"
         text.write_bytes(_bytes(with_trailers(message, trailers)))
+        words = ("--quiet", "--no-verify", "--no-ff", "--cleanup=verbatim", "-F", str(text))
         try:
-            self._signed("merge", "--quiet", "--no-verify", "--no-ff", "--cleanup=verbatim", "-F", str(text), ours)
+            self._signed("merge", *words, ours, at=at)
         except Unavailable:
             raise
         except FactoryError as error:
@@ -74,7 +78,7 @@ class Clone:
             raise Conflict(f"it does not merge onto {head[:12]}: {error.message}", error.hint) from error
         return self._head()
 
-    def revert(self, commit: str, message: str, trailers: Sequence[tuple[str, str]]) -> str:
+    def revert(self, commit: str, message: str, trailers: Sequence[tuple[str, str]], at: datetime | None = None) -> str:
         """See ports.Workspace."""
         parents = self._run("rev-list", "--parents", "-n", "1", checked_commit(commit), "--").split()[1:]
         mainline = ("-m", "1") if len(parents) > 1 else ()
@@ -87,7 +91,7 @@ class Clone:
             raise Conflict(f"{commit[:12]} cannot be reverted cleanly: {error.message}", "revert it by hand") from error
         if self._run("write-tree") == self._run("rev-parse", "HEAD^{tree}"):
             raise Conflict(f"nothing of {commit[:12]} is left to take back", "somebody reverted it already")
-        return self.commit(message, trailers)
+        return self.commit(message, trailers, at)
 
     def export(self, commit: str, into: Path) -> Path:
         """See ports.Workspace."""
@@ -143,10 +147,12 @@ class Clone:
     def _head(self) -> str:
         return self._run("rev-parse", "HEAD")
 
-    def _signed(self, *words: str, stdin: bytes = b"") -> None:
+    def _signed(self, *words: str, stdin: bytes = b"", at: datetime | None = None) -> None:
         name, address = self._settings.author_name, self._settings.author_email
         identity = {f"GIT_{role}_NAME": name for role in ("AUTHOR", "COMMITTER")}
         identity |= {f"GIT_{role}_EMAIL": address for role in ("AUTHOR", "COMMITTER")}
+        if at is not None:
+            identity |= {f"GIT_{role}_DATE": f"@{int(at.timestamp())} +0000" for role in ("AUTHOR", "COMMITTER")}
         self._git(self.tree, *words, stdin=stdin, env={**self._there, **identity})
 
     def _run(self, *words: str, stdin: bytes = b"") -> str:

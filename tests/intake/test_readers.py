@@ -27,7 +27,7 @@ SHARED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("issues", of_github(action="closed", issue={**ISSUE, "state": "closed", "assignees": None, "body": None}),
      {"what": "issue", "action": "closed", "open": False, "assignees": (), "body": ""}),
     ("issue_comment", of_github(action="created", issue=ISSUE, comment=COMMENT),
-     {"what": "comment", "id": "31", "text": "/factory fix", "branch": ""}),
+     {"what": "comment", "id": "31", "text": "/factory fix", "branch": "", "body": "by a cent", "author": "omar"}),
     ("pull_request", of_github(action="closed", pull_request=CHANGE),
      {"what": "change", "state": "merged", "commit": COMMIT, "branch": "factory/W-1"}),
     ("pull_request", of_github(action="closed", pull_request={**CHANGE, "merged": False}),

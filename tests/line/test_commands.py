@@ -54,6 +54,7 @@ def test_a_rejected_item_retried_is_planned_afresh() -> None:
     ended = waiting("ship", approvals={"ship": "ada"}).with_(state=State.REJECTED)
     again = decide(ended, "retry", "ada", "").item
     assert (again.state, again.change, again.approvals) == (State.TRIAGED, None, {})
+    assert again.round == 2, "its request was closed with the first round: this one gets a branch of its own"
 
 
 def test_a_shipped_change_is_never_built_again_by_a_retry() -> None:

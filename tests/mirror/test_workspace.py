@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,17 @@ def test_a_change_that_does_not_fit_or_leaves_the_tree_changes_nothing(clone: Cl
     with pytest.raises(VerificationFailed):
         clone.apply(diff)
     assert git(clone.tree, "status", "--porcelain") == ""
+
+
+def test_the_same_change_gives_the_same_commit_each_time(mirror: Mirror) -> None:
+    at = datetime(2026, 11, 26, 8, 30, tzinfo=UTC)
+    made = set()
+    for _ in range(2):
+        again = mirror.workspace(mirror.head())
+        again.apply(DIFF)
+        made.add(again.commit("Fix: the price", TRAILERS, at))
+    assert len(made) == 1
+    assert git(again.tree, "log", "-1", "--format=%aI %cI") == "2026-11-26T08:30:00+00:00 2026-11-26T08:30:00+00:00"
 
 
 def test_a_change_may_not_write_through_a_link(clone: Clone, tmp_path: Path) -> None:
