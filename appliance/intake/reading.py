@@ -6,11 +6,18 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pydantic import TypeAdapter, ValidationError
+
 from appliance.errors import UsageError, VerificationFailed
 from appliance.intake import alertmanager, forgejo, gitea, github, gitlab
 from appliance.intake.fields import Fields, parse
 from appliance.intake.signatures import Headers
 from appliance.news import Delivery, News
+
+POLLED = "poll"
+"""Source of what the box heard by asking the forge itself: nobody can send it."""
+
+HEARD: TypeAdapter[tuple[News, ...]] = TypeAdapter(tuple[News, ...])
 
 LONGEST_NAME = 200
 """Characters of a delivery's id and of an event's name."""
@@ -59,12 +66,27 @@ def receive(source: str, repo: str, headers: Mapping[str, str], body: bytes, sec
     )  # fmt: skip
 
 
+def polled(repo: str, forge: str, cursor: str, news: Sequence[News]) -> tuple[Delivery, bytes]:
+    """What a forge was heard to say, as a delivery with its bytes. The same news from the same cursor is the same."""
+    raw = HEARD.dump_json(tuple(news))
+    sha256 = hashlib.sha256(raw).hexdigest()
+    id = hashlib.sha256(cursor.encode() + b"\0" + raw).hexdigest()
+    return Delivery(source=POLLED, repo=repo, id=id, event=forge, size=len(raw), sha256=sha256), raw
+
+
 def read(delivery: Delivery, raw: bytes) -> tuple[News, ...]:
     """What a kept message says, as of when it came; nothing for an event nobody acts on.
 
     Raises:
         UsageError: the message makes no sense; its text is the reason to show.
     """
+    if delivery.source == POLLED:
+        try:
+            return HEARD.validate_json(raw)
+        except ValidationError as error:
+            raise UsageError(
+                f"what was polled cannot be read: {error.error_count()} fields", "it is polled again"
+            ) from error
     news = _sender(delivery.source).read(delivery.event, parse(raw))
     return tuple(one.with_(at=delivery.received) for one in news)
 
