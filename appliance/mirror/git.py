@@ -12,7 +12,7 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from appliance.errors import Unavailable
@@ -73,27 +73,50 @@ class Git:
         setpriv = shutil.which("setpriv", path=PATH)
         self._mortal = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
 
-    def __call__(self, folder: Path, *words: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> str:
-        """Run `git WORDS` in a folder; its output without the last newline.
+    def __call__(
+        self, folder: Path, *words: str, stdin: bytes = b"", env: Mapping[str, str] | None = None, seconds: float = 0
+    ) -> str:
+        """Run `git WORDS` in a folder; its output without the last newline. `seconds` is another limit than usual.
 
         Raises:
             FactoryError: as failures.FAILURES says; what is not listed there is a plain FactoryError in git's words.
             Unavailable: it took longer than the limit, or git is not installed.
         """
+        return (
+            self.raw(folder, *words, stdin=stdin, env=env, seconds=seconds).decode(errors="replace").removesuffix("\n")
+        )
+
+    def raw(
+        self, folder: Path, *words: str, stdin: bytes = b"", env: Mapping[str, str] | None = None, seconds: float = 0
+    ) -> bytes:
+        """As a call, with the output as it is."""
+        status, out, err = self._run(folder, words, stdin, env or {}, seconds)
+        if status:
+            raise in_words(words[0], (err + b"\n" + out).decode(errors="replace"))
+        return out
+
+    def trouble(self, folder: Path, *words: str, env: Mapping[str, str] | None = None, seconds: float = 0) -> str:
+        """What git says when it fails; "" when it does not. Raises Unavailable alone."""
+        status, out, err = self._run(folder, words, b"", env or {}, seconds)
+        said = (err + b"\n" + out).decode(errors="replace")
+        return in_words(words[0], said).message if status else ""
+
+    def _run(
+        self, folder: Path, words: Sequence[str], stdin: bytes, env: Mapping[str, str], seconds: float
+    ) -> tuple[int, bytes, bytes]:
         settings = [word for setting in SETTINGS for word in ("-c", setting)]
         command = ["git", "--no-pager", *settings, *words]
         guarded = _guarded if words[0] in SERVER else contextlib.nullcontext
-        with self._started(folder, command, env or {}) as process, guarded(process):
+        limit = seconds or self._timeout
+        with self._started(folder, command, env) as process, guarded(process):
             try:
-                out, err = process.communicate(stdin, self._timeout)
+                out, err = process.communicate(stdin, limit)
             except subprocess.TimeoutExpired as error:
                 raise Unavailable(
-                    f"git {words[0]} took longer than {self._timeout:g} s",
-                    "raise mirror.timeout_seconds if this is normal",
+                    f"git {words[0]} took longer than {limit:g} s",
+                    "raise mirror.timeout_seconds (clones: mirror.clone_seconds) if this is normal",
                 ) from error
-        if process.returncode:
-            raise in_words(words[0], (err + b"\n" + out).decode(errors="replace"))
-        return out.decode(errors="replace").removesuffix("\n")
+        return process.returncode, out, err
 
     def environment(self) -> dict[str, str]:
         """Everything git finds in its environment: nothing comes from ours."""

@@ -12,9 +12,11 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from typing import Any, Self
 
 from appliance.config import Home, MirrorSettings
 from appliance.errors import Conflict, FactoryError, NotFound, Unavailable, UsageError
@@ -22,8 +24,11 @@ from appliance.mirror import keys
 from appliance.mirror.address import Address, ca_file, checked_branch, checked_commit, redact
 from appliance.mirror.export import exactly, export
 from appliance.mirror.git import Git
+from appliance.mirror.record import Record
+from appliance.mirror.soundness import MIRRORED, carry_over, damage, exchange
 from appliance.mirror.workspace import Clone
 from appliance.private import replace_private
+from appliance.work import MirrorHealth, TrackedRepository, utcnow
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -33,6 +38,9 @@ LANDED, REVERTED = "Factory-Item", "Factory-Revert-Of"
 BRANCHES = "+refs/heads/*:refs/heads/*"
 """What is mirrored: branches. A forge's own refs (merge requests, keep-around) can outnumber them a thousand times."""
 TAGS = "+refs/tags/*:refs/tags/*"
+
+LISTING_SECONDS = 30.0
+"""Longest time a server may take to list its branches."""
 
 TIDY = ("gc.auto=2000", "gc.autoPackLimit=50", "gc.autoDetach=false", "gc.pruneExpire=never", "gc.packRefs=true")
 """Pack what has come in, and drop nothing: clones borrow objects, and a plan may stand on a commit that a forced push
@@ -45,7 +53,9 @@ class Mirror:
     `url` is the address without a name and password; these are kept in `secrets/git-NAME`, for this user alone.
     """
 
-    def __init__(self, home: Home, name: str, url: str, branch: str, settings: MirrorSettings) -> None:
+    def __init__(
+        self, home: Home, name: str, url: str, branch: str, settings: MirrorSettings, *, depth: int = 0
+    ) -> None:
         if not NAME.fullmatch(name) or name.endswith(".git") or ".." in name:
             raise UsageError(f"{name!r} cannot be a repository's name", "use a-z, 0-9, '.', '_' and '-', at most 64")
         given = Address.read(url)
@@ -57,13 +67,22 @@ class Mirror:
         self._address = Address(given.url, given.credentials or self._kept_login())
         self._scratch = home.computers
         self._settings = settings
+        self._depth = depth
         self._git = Git(home.secrets, name, settings.timeout_seconds, self._address)
         self._given = checked_branch(branch) if branch else ""
         self.branch = self._given or (self._default() if self.folder.exists() else "")
 
-    def create(self) -> str:
+    @classmethod
+    def of(cls, home: Home, tracked: TrackedRepository, settings: MirrorSettings) -> Self:
+        """The mirror of a repository the box looks after."""
+        return cls(home, tracked.name, tracked.url, tracked.branch, settings, depth=tracked.depth)
+
+    def create(self, allow_empty: bool = False) -> str:
         """Clone it, whole or not at all; returns the branch's commit. A mirror that is there already is fetched, or
         made anew when it is another address's: who may have which name is the ledger's to say.
+
+        With `allow_empty` a repository without any branch is mirrored too, and "" returned: it waits for a first commit
+        on the given branch, or on `main`.
 
         Raises:
             NotFound: nothing is there, it is empty, or the branch is missing.
@@ -72,14 +91,33 @@ class Mirror:
         with self._alone():
             if self.folder.exists() and not self._same_address():
                 self._drop()
-            head = self._refresh()
+            self._refresh(allow_empty)
+            head = "" if allow_empty and self._empty() else self._tip(self.folder)
             self._keep_login()
             return head
 
     def sync(self) -> str:
         """See ports.Repository. A mirror that is gone, or broken beyond fetching, is cloned again."""
         with self._alone():
-            return self._refresh()
+            self._refresh()
+            return self._tip(self.folder)
+
+    def examine(self, before: MirrorHealth) -> MirrorHealth:
+        """Fetch, check now and then whether all can be read, and say how the mirror stands now, given how it stood
+        before. What goes wrong is in it and never raised; `next_fetch` is left as it was."""
+        now = utcnow()
+        try:
+            self._check_when_due()
+            with self._alone():
+                moved = self._refresh(allow_empty=True)
+            record = Record.of(self.folder)
+            return before.with_(
+                tried=now, fetched=now, failures=0, branches=len(self._branches(self.folder)),
+                size_bytes=size(self.folder) if moved or not before.size_bytes else before.size_bytes,
+                **self._standing(record),
+            )  # fmt: skip
+        except FactoryError as error:
+            return before.with_(tried=now, failures=before.failures + 1, error=error.message, hint=error.hint)
 
     def head(self) -> str:
         """See ports.Repository."""
@@ -122,37 +160,106 @@ class Mirror:
                 secret.unlink(missing_ok=True)
             keys.remove(self._secrets, self.name)
 
-    def _refresh(self) -> str:
-        """Fetch, or clone where there is nothing to fetch into. Needs `_alone`."""
-        if not self._whole():
-            return self._clone()
+    def _refresh(self, allow_empty: bool = False) -> bool:
+        """Fetch, or clone where there is nothing to fetch into; did anything move? Needs `_alone`."""
+        if not self.folder.exists():
+            self._clone("", allow_empty)
+            return True
         try:
-            self._fetch(self.folder)
+            before = self._refs(self.folder) if self.branch else None
         except FactoryError as error:
-            if type(error) is not FactoryError:  # the server's fault, as far as is known
+            before, broken = None, error.message
+        else:
+            broken = "" if before is not None else "it has no branch"
+        if before is None or (self._suspect.exists() and (broken := self._damage())):
+            self._clone(broken, allow_empty)
+            return True
+        self._suspect.unlink(missing_ok=True)
+        try:
+            self._fetch(self.folder, self._settings.timeout_seconds)
+        except FactoryError as error:
+            if type(error) is not FactoryError or not (broken := self._damage()):  # not the mirror's fault
                 raise
-            return self._clone()
-        return self._tip(self.folder)
+            self._clone(broken, allow_empty)
+            return True
+        after = self._refs(self.folder)
+        if after != before:
+            self._moved(before, after)
+        return after != before
 
-    def _clone(self) -> str:
-        """Make the mirror in a folder aside and put it in place at once. Needs `_alone`."""
+    def _moved(self, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+        """Note what people should know, and tidy up."""
+        record = Record.of(self.folder)
+        old, new = (refs.get(f"refs/heads/{self.branch}", "") for refs in (before, after))
+        if old and not new:
+            record = record.noting(f"the branch {self.branch!r} is gone from the server; it was at {old[:12]}")
+        elif old and not self._depth and self._run("rev-list", "--max-count=1", old, f"^{new}", "--"):
+            record = record.noting(f"{self.branch!r} was force-pushed: from {old[:12]} to {new[:12]}")
+        default = self._server_default(self.folder)
+        if record.default and default != record.default:
+            record = record.noting(f"the server's default branch is {default!r} now, and was {record.default!r}")
+        record.with_(default=default).keep(self.folder)
+        with contextlib.suppress(FactoryError):  # untidy is not wrong
+            self._run(*(word for setting in TIDY for word in ("-c", setting)), "gc", "--auto", "--quiet")
+
+    def _clone(self, broken: str, allow_empty: bool) -> None:
+        """Make the mirror in a folder aside and put it in place at once; what is whole of the old one, which is
+        `broken` somewhere, goes with it. Needs `_alone`."""
         self._sweep()
         aside = Path(tempfile.mkdtemp(prefix=f".{self.name}.", dir=self.folder.parent))
+        limit = self._settings.clone_seconds
         try:
             bare = aside / "bare"
             self._git(aside, "init", "--quiet", "--bare", "--template=", "--", str(bare))
             exactly(bare)
             self._run("config", "appliance.address", self._fingerprint(), bare=bare)
-            self._fetch(bare)
-            self.branch = self._given or self._server_default(bare)
-            head = self._tip(bare)
+            self._fetch(bare, limit)
+            default = self._server_default(bare)
+            self.branch = self._given or self.branch or default
+            if not allow_empty or self._branches(bare):
+                self._tip(bare)
             self._run("symbolic-ref", "HEAD", f"refs/heads/{self.branch}", bare=bare)
-            if self.folder.exists():
+            record = Record.of(self.folder).with_(default=default, checked=utcnow())
+            (record.noting(f"cloned again: {broken}") if broken else record).keep(bare)
+            if not self.folder.exists():
+                bare.rename(self.folder)
+                return
+            carry_over(self._git, self.folder, bare, limit)
+            if not exchange(bare, self.folder):
                 self._drop()
-            bare.rename(self.folder)
+                bare.rename(self.folder)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        return head
+
+    def _check_when_due(self) -> None:
+        """Look at all that the mirror holds, every `mirror.check_days`. Others may read and fetch meanwhile."""
+        due = Record.of(self.folder).checked + timedelta(days=self._settings.check_days)
+        if not self.folder.exists() or utcnow() < due:
+            return
+        broken = self._damage()
+        with self._alone():
+            if broken:  # it is looked at again when nobody else writes
+                self._suspect.touch()
+            Record.of(self.folder).with_(checked=utcnow()).keep(self.folder)
+
+    def _damage(self) -> str:
+        return damage(self._git, self.folder, self._settings.clone_seconds)
+
+    @property
+    def _suspect(self) -> Path:
+        """There when somebody could not read what should be there; the next fetch looks why."""
+        return self.folder / "appliance.suspect"
+
+    def _standing(self, record: Record) -> dict[str, Any]:
+        """The fields of MirrorHealth that tell of the branch. Raises no NotFound: a branch that is not there is told."""
+        try:
+            head, error, hint = self._tip(self.folder), "", ""
+        except NotFound as lacking:
+            head, error, hint = "", lacking.message, lacking.hint
+        if self._empty():
+            error, hint = "", ""
+        waits = ("it is empty: it waits for a first commit",) if self._empty() else ()
+        return {"head": head, "error": error, "hint": hint, "notes": (*waits, *record.lasting, *record.diary)}
 
     def _newest(self, item: str) -> tuple[str, str]:
         """The newest commit on the server's branch that speaks of the item, and which trailer it does so with."""
@@ -168,23 +275,22 @@ class Mirror:
                     return kind, commit
         return "", ""
 
-    def _fetch(self, bare: Path) -> None:
+    def _fetch(self, bare: Path, seconds: float) -> None:
         """Bring the copy in step. Locks and half-written files that a killed fetch left are removed first: no other
         fetch runs now. Needs `_alone`."""
         for pattern in ("*.lock", "refs/**/*.lock", "info/*.lock", "objects/**/tmp_*", "objects/info/*.lock"):
             for left in bare.glob(pattern):
                 left.unlink(missing_ok=True)
-        options = ("--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-gc")
+        options = ["--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-gc"]
+        options += [f"--depth={self._depth}"] if self._depth else []
         try:
-            self._run("fetch", *options, "--", self.url, BRANCHES, TAGS, bare=bare)
+            self._run("fetch", *options, "--", self.url, BRANCHES, TAGS, bare=bare, seconds=seconds)
         except NotFound as error:
             raise NotFound(f"{redact(self.url)}: {error.message}", error.hint) from error
         except Conflict as error:
             raise Unavailable(
                 f"the mirror of {self.name} could not be written: {error.message}", "try again"
             ) from error
-        with contextlib.suppress(FactoryError):  # untidy is not wrong
-            self._run(*(word for setting in TIDY for word in ("-c", setting)), "gc", "--auto", "--quiet", bare=bare)
 
     def _tip(self, bare: Path) -> str:
         if self.branch:
@@ -196,10 +302,22 @@ class Mirror:
         known = self._branches(bare)
         if not known:
             raise NotFound(f"{redact(self.url)} is empty: it has no branch", "push a first commit, then try again")
-        raise NotFound(f"{self.name} has no branch {self.branch!r} on the server", f"it has: {', '.join(known[:10])}")
+        shown = ", ".join([*known[:10], *(["…"] if len(known) > 10 else [])])
+        raise NotFound(
+            f"{self.name} has no branch {self.branch!r} on the server",
+            f"it has: {shown}; `appliance repo branch {self.name} BRANCH` names the one to follow",
+        )
+
+    def _empty(self) -> bool:
+        return not self._branches(self.folder)
 
     def _branches(self, bare: Path) -> list[str]:
-        return self._run("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads", bare=bare).splitlines()
+        return [name.removeprefix("refs/heads/") for name in self._refs(bare) if name.startswith("refs/heads/")]
+
+    def _refs(self, bare: Path) -> dict[str, str]:
+        """Name → object id. Raises FactoryError when git cannot read the mirror."""
+        shown = self._run("for-each-ref", "--format=%(objectname) %(refname)", *MIRRORED, bare=bare)
+        return {name: found for found, _, name in (line.partition(" ") for line in shown.splitlines())}
 
     def _server_default(self, bare: Path) -> str:
         """What the server calls its default; where that does not exist, the only branch, or a usual name."""
@@ -216,18 +334,9 @@ class Mirror:
         except FactoryError:
             return ""  # broken; `sync` makes it anew and asks the server
 
-    def _whole(self) -> bool:
-        """Is there a mirror that git can read?"""
-        if not self.folder.exists():
-            return False
-        try:
-            return bool(self._run("rev-parse", "--git-dir")) and bool(self.branch)
-        except FactoryError:
-            return False
-
-    def _run(self, *words: str, bare: Path | None = None) -> str:
+    def _run(self, *words: str, bare: Path | None = None, seconds: float = 0) -> str:
         folder = bare or self.folder
-        return self._git(folder, *words, env={"GIT_DIR": str(folder)})
+        return self._git(folder, *words, env={"GIT_DIR": str(folder)}, seconds=seconds)
 
     def _same_address(self) -> bool:
         try:
@@ -275,3 +384,13 @@ class Mirror:
         for left in self.folder.parent.glob(f".{self.name}.*"):
             if re.fullmatch(rf"\.{re.escape(self.name)}\.[a-z0-9_]{{8}}", left.name):
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def size(bare: Path) -> int:
+    """Bytes of the files in a folder, those that vanish meanwhile left out."""
+    total = 0
+    for folder, _, names in os.walk(bare):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(folder, name)).st_size
+    return total
