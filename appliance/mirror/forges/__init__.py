@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Protocol
 
 from appliance.config import Home, MirrorSettings
 from appliance.errors import NotFound, UsageError, VerificationFailed
@@ -11,6 +12,7 @@ from appliance.mirror.address import ca_file
 from appliance.mirror.forges.client import Client
 from appliance.mirror.forges.forgejo import ForgejoForge
 from appliance.mirror.forges.gitea import GiteaForge
+from appliance.mirror.forges.github import GithubForge
 from appliance.mirror.forges.plain import PlainForge
 from appliance.ports import Forge
 from appliance.work import TrackedRepository
@@ -18,7 +20,24 @@ from appliance.work import TrackedRepository
 API_SECONDS = 30.0
 """Longest wait for one answer of a forge's API."""
 
-GITEA_LIKE = {"gitea": GiteaForge, "forgejo": ForgejoForge}
+
+class ApiForge(Forge, Protocol):
+    """A forge with an API."""
+
+    def __init__(self, client: Client, project: str) -> None: ...
+
+    @staticmethod
+    def base_of(api: str) -> str:
+        """Where the API begins, from the forge's address."""
+        ...
+
+    @staticmethod
+    def headers_of(token: str) -> dict[str, str]:
+        """How a token is shown."""
+        ...
+
+
+ADAPTERS: dict[str, type[ApiForge]] = {"gitea": GiteaForge, "forgejo": ForgejoForge, "github": GithubForge}
 
 
 def adapter(home: Home, tracked: TrackedRepository, settings: MirrorSettings) -> Forge:
@@ -28,15 +47,15 @@ def adapter(home: Home, tracked: TrackedRepository, settings: MirrorSettings) ->
     """
     if tracked.forge == "plain":
         return PlainForge()
-    made = GITEA_LIKE.get(tracked.forge)
+    made = ADAPTERS.get(tracked.forge)
     if made is None:
-        raise UsageError(f"there is no adapter for {tracked.forge!r}", f"use plain, {', '.join(GITEA_LIKE)}")
+        raise UsageError(f"there is no adapter for {tracked.forge!r}", f"use plain, {', '.join(ADAPTERS)}")
     file = home.secrets / f"forge-{tracked.name}.token"
     if not file.exists():
         raise NotFound(f"{tracked.name} has no token for its forge", f"put it into secrets/{file.name}, mode 0600")
-    headers = {"Authorization": f"token {_token(file)}"}
     seconds = min(API_SECONDS, settings.timeout_seconds)
-    client = Client(f"{tracked.api.rstrip('/')}/api/v1", headers, ca_file(home.secrets, tracked.name), seconds)
+    base = made.base_of(tracked.api.rstrip("/"))
+    client = Client(base, made.headers_of(_token(file)), ca_file(home.secrets, tracked.name), seconds)
     return made(client, tracked.project)
 
 

@@ -68,7 +68,7 @@ class Client:
         Raises:
             Unavailable: no answer, a failure of the forge, or a wish to wait (the hint says how long).
             PolicyRefused: the token may not (401, 403), or the forge does not allow it (405, 423).
-            NotFound: 404. Conflict: 409, 412. FactoryError: any other refusal, in the forge's words.
+            NotFound: 404, 410. Conflict: 409, 412. FactoryError: any other refusal, in the forge's words.
         """
         return self._json(self._send(verb, path, params or {}, body))
 
@@ -115,15 +115,18 @@ def refusal(answer: httpx.Response, verb: str, host: str) -> FactoryError:
     """What the forge turned down, as an error with a remedy."""
     code, said = answer.status_code, _said(answer)
     words = f"{host} answered {code} to {verb} {answer.request.url.path}: {said}"
-    if code == 429 or (code in (403, 503) and _spent(answer)):
+    if code == 429 or (code in (403, 503) and _spent(answer, said)):
         return Unavailable(f"{host} asks to wait: {said}", f"try again in {_wait(answer)} s")
     if code < 400:
-        return Unavailable(f"{host} sends the box elsewhere ({code})", "give the forge's final address with --api")
+        return Unavailable(
+            f"{host} sends the box elsewhere ({code})",
+            "give its final address with --api, and the project's name of today",
+        )
     if code == 401:
         return PolicyRefused(f"{host} does not accept the box's token: {said}", "make a new token and store it anew")
     if code in (403, 405, 423):
         return PolicyRefused(words, "let the box's account do this, or do it by hand; `repo check` tells what is owed")
-    if code == 404:
+    if code in (404, 410):
         return NotFound(words, "check the project's path, and that the box's account may see it")
     if code in (409, 412):
         return Conflict(words, "it is tried again from how things stand now")
@@ -138,11 +141,18 @@ def _said(answer: httpx.Response) -> str:
     except ValueError:
         return answer.reason_phrase or "no reason given"
     words = told.get("message") or told.get("error") if isinstance(told, dict) else told
+    further = told.get("errors") if isinstance(told, dict) else None
+    if isinstance(further, list):  # GitHub says what is wrong here, and that something is wrong in the message
+        words = ", ".join(
+            [str(words), *(str(one.get("message", one) if isinstance(one, dict) else one) for one in further)]
+        )
     return re.sub(r"[\x00-\x1f\x7f]+", " ", str(words))[:300] or "no reason given"
 
 
-def _spent(answer: httpx.Response) -> bool:
-    return answer.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in answer.headers
+def _spent(answer: httpx.Response, said: str) -> bool:
+    """Were there too many calls? A forge need not send a header for its finer limits."""
+    headers = answer.headers
+    return headers.get("x-ratelimit-remaining") == "0" or "retry-after" in headers or "rate limit" in said.lower()
 
 
 def _wait(answer: httpx.Response) -> int:

@@ -37,6 +37,16 @@ class GiteaForge:
         self._client = client
         self._repo = f"/repos/{quote(project)}"
 
+    @staticmethod
+    def base_of(api: str) -> str:
+        """Where the API begins, from the forge's address."""
+        return f"{api}/api/v1"
+
+    @staticmethod
+    def headers_of(token: str) -> dict[str, str]:
+        """How a token is shown."""
+        return {"Authorization": f"token {token}"}
+
     @cached_property
     def account(self) -> str:
         """See ports.Forge."""
