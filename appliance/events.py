@@ -34,6 +34,7 @@ class Fact(StrEnum):
     COMMAND_GIVEN = "CommandGiven"
     COMMAND_APPLIED = "CommandApplied"
     REPOSITORY_ADDED = "RepositoryAdded"
+    REPOSITORY_CHANGED = "RepositoryChanged"
     REPOSITORY_REMOVED = "RepositoryRemoved"
     REPOSITORY_SYNCED = "RepositorySynced"
     BOX_STARTED = "BoxStarted"

@@ -117,6 +117,9 @@ class TrackedRepository(Noun):
     every_issue: bool = Field(False, description="every new issue is taken, not only those labelled or assigned")
     autonomy: Autonomy = Autonomy.LOW
     test: str = Field("", description="command that runs its tests; empty means pytest")
+    mapping: Mapping[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="field of a report → where any JSON has it; see appliance.intake.generic"
+    )
 
 
 class Signal(Noun):

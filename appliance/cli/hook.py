@@ -19,6 +19,7 @@ LINES = {
     "gitlab": "Admin, Settings, Network, Outbound requests: allow {host}:{port}; secret token as above",
     "github": "content type application/json, secret as above",
     "alertmanager": "webhook_configs: url as above, http_config: authorization: credentials: the secret",
+    "generic": "X-Signature-256: sha256= and the body's HMAC-SHA256 in hex, or Authorization: Bearer with the secret",
 }
 
 

@@ -10,6 +10,7 @@ import click
 from appliance.cli import repo_trust
 from appliance.cli.context import Box, pass_box, table
 from appliance.cli.hook import command as hook
+from appliance.cli.mapping import command as mapping
 from appliance.errors import Conflict, FactoryError
 from appliance.ledger import open_ledger
 from appliance.mirror.mirror import Mirror
@@ -25,6 +26,7 @@ def command() -> None:
 
 
 command.add_command(hook, "hook")
+command.add_command(mapping, "mapping")
 
 
 @command.command()

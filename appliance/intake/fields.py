@@ -26,6 +26,11 @@ class Fields:
         self._content = content
         self._place = place
 
+    @property
+    def content(self) -> dict[str, Any]:
+        """The object itself."""
+        return self._content
+
     def __contains__(self, name: str) -> bool:
         return self._content.get(name) is not None
 
@@ -56,7 +61,7 @@ class Fields:
             return ""
         if not isinstance(found, str):
             raise self._wrong(name, "a text")
-        return found[:LONGEST_TEXT]
+        return found[:LONGEST_TEXT].replace("\x00", "\N{REPLACEMENT CHARACTER}")  # which no terminal and no file likes
 
     def some(self, name: str) -> str:
         """A text that has to be there."""
@@ -102,8 +107,8 @@ class Fields:
         )
 
 
-def parse(raw: bytes) -> Fields:
-    """A message's JSON object. Raises UsageError for anything else, and for one nested too deep."""
+def loaded(raw: bytes) -> Any:
+    """The JSON in a message. Raises UsageError for anything else, and for what is nested too deep."""
     try:
         content = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -118,6 +123,12 @@ def parse(raw: bytes) -> Fields:
             break
     else:
         raise UsageError(f"the message is nested deeper than {DEEPEST} levels", "no forge sends such a message")
+    return content
+
+
+def parse(raw: bytes) -> Fields:
+    """A message's JSON object. Raises UsageError for anything else, and for one nested too deep."""
+    content = loaded(raw)
     if not isinstance(content, dict):
         raise UsageError("the message is JSON, but no object", "see the raw message; its sender made it")
     return Fields(content)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
 from appliance.errors import UsageError, VerificationFailed
-from appliance.intake import alertmanager, forgejo, gitea, github, gitlab
+from appliance.intake import alertmanager, forgejo, generic, gitea, github, gitlab
 from appliance.intake.fields import Fields, parse
+from appliance.intake.generic import Places
 from appliance.intake.signatures import Headers
 from appliance.news import Delivery, News
 
@@ -20,7 +22,16 @@ POLLED = "poll"
 HEARD: TypeAdapter[tuple[News, ...]] = TypeAdapter(tuple[News, ...])
 
 LONGEST_NAME = 200
-"""Characters of a delivery's id and of an event's name."""
+"""Characters of a delivery's id, of an event's name and of a header that is kept."""
+
+MOST_NEWS = 500
+"""Things one message may tell."""
+
+KEPT_HEADERS = re.compile(
+    r"content-type|user-agent|date|idempotency-key|x-(event|delivery|request-id)|webhook-(id|timestamp)"
+    r"|x-(github|gitea|gogs|forgejo|gitlab)-(event|event-type|event-uuid|delivery|hook-id|webhook-uuid|instance)"
+)
+"""Headers kept with a message: those that say what it is. None that could hold a secret or a signature."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,7 @@ SENDERS: Mapping[str, Sender] = {
     "gitlab": Sender(gitlab.recognise, gitlab.verify, gitlab.read),
     "github": Sender(github.recognise, github.verify, github.read),
     "alertmanager": Sender(alertmanager.recognise, alertmanager.verify, alertmanager.read),
+    "generic": Sender(generic.recognise, generic.verify, lambda _event, body: generic.read(body, {})),
 }
 """By source, in the order in which they are looked for: Forgejo also sends the headers of Gitea, and both GitHub's."""
 
@@ -45,7 +57,7 @@ SENDERS: Mapping[str, Sender] = {
 def receive(source: str, repo: str, headers: Mapping[str, str], body: bytes, secrets: Sequence[str]) -> Delivery:
     """The delivery that a message is, once its sender is known to hold the repository's secret.
 
-    A sender that does not name its delivery gets the body's SHA-256 for a name. No header is kept.
+    A sender that does not name its delivery gets the body's SHA-256 for a name.
 
     Raises:
         UsageError: there is no such source, or the message is from another kind of sender.
@@ -62,8 +74,17 @@ def receive(source: str, repo: str, headers: Mapping[str, str], body: bytes, sec
     sha256 = hashlib.sha256(body).hexdigest()
     return Delivery(
         source=source, repo=repo, id=(id or sha256)[:LONGEST_NAME], event=event[:LONGEST_NAME], size=len(body),
-        sha256=sha256,
+        sha256=sha256, headers=kept_headers(small),
     )  # fmt: skip
+
+
+def kept_headers(headers: Headers) -> dict[str, str]:
+    """Those worth keeping, each as one short line."""
+    return {
+        name: " ".join(value.split())[:LONGEST_NAME]
+        for name, value in sorted(headers.items())
+        if KEPT_HEADERS.fullmatch(name)
+    }
 
 
 def polled(repo: str, forge: str, cursor: str, news: Sequence[News]) -> tuple[Delivery, bytes]:
@@ -74,8 +95,9 @@ def polled(repo: str, forge: str, cursor: str, news: Sequence[News]) -> tuple[De
     return Delivery(source=POLLED, repo=repo, id=id, event=forge, size=len(raw), sha256=sha256), raw
 
 
-def read(delivery: Delivery, raw: bytes) -> tuple[News, ...]:
-    """What a kept message says, as of when it came; nothing for an event nobody acts on.
+def read(delivery: Delivery, raw: bytes, mapping: Places | None = None) -> tuple[News, ...]:
+    """What a kept message says, as of when it came; nothing for an event nobody acts on. `mapping` is the repository's,
+    for any JSON.
 
     Raises:
         UsageError: the message makes no sense; its text is the reason to show.
@@ -87,8 +109,16 @@ def read(delivery: Delivery, raw: bytes) -> tuple[News, ...]:
             raise UsageError(
                 f"what was polled cannot be read: {error.error_count()} fields", "it is polled again"
             ) from error
-    news = _sender(delivery.source).read(delivery.event, parse(raw))
+    news = _told(delivery, raw, mapping or {})
+    if len(news) > MOST_NEWS:
+        raise UsageError(f"the message tells {len(news)} things", f"send at most {MOST_NEWS} in one message")
     return tuple(one.with_(at=delivery.received) for one in news)
+
+
+def _told(delivery: Delivery, raw: bytes, mapping: Places) -> tuple[News, ...]:
+    if delivery.source == "generic":
+        return generic.read(parse(raw), mapping)
+    return _sender(delivery.source).read(delivery.event, parse(raw))
 
 
 def _sender(source: str) -> Sender:
@@ -98,5 +128,9 @@ def _sender(source: str) -> Sender:
 
 
 def _seems(headers: Headers) -> str:
-    named = [name for name, sender in SENDERS.items() if name != "alertmanager" and sender.recognise(headers)]
+    named = [
+        name
+        for name, sender in SENDERS.items()
+        if name not in ("alertmanager", "generic") and sender.recognise(headers)
+    ]
     return named[0] if named else "nobody the box knows"

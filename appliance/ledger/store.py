@@ -260,6 +260,22 @@ class Ledger:
             payload = repository.model_dump(mode="json")
             self.append_in(connection, Event(kind=Fact.REPOSITORY_ADDED, subject=repository.name, payload=payload))
 
+    def change_repository(self, name: str, **changes: Any) -> TrackedRepository:
+        """Change some fields of a repository; returns it as it is now. Raises NotFound."""
+        with self.database.writing() as connection:
+            body = connection.scalar(select(schema.repositories.c.body).filter_by(name=name))
+            if body is None:
+                raise NotFound(f"there is no repository {name!r}", self._known_repositories(connection))
+            changed = TrackedRepository.model_validate_json(body).with_(**changes)
+            connection.execute(
+                update(schema.repositories)
+                .where(schema.repositories.c.name == name)
+                .values(body=changed.model_dump_json())
+            )
+            payload = changed.model_dump(mode="json", include=set(changes))
+            self.append_in(connection, Event(kind=Fact.REPOSITORY_CHANGED, subject=name, payload=payload))
+            return changed
+
     def remove_repository(self, name: str) -> None:
         """Raises NotFound, or Conflict while items of it are open."""
         self.repository(name)

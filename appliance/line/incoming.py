@@ -38,7 +38,7 @@ class Incoming:
         deliveries = self._ledger.deliveries
         try:
             tracked = self._ledger.repository(delivery.repo)
-            told = read(delivery, deliveries.raw(delivery.number))
+            told = read(delivery, deliveries.raw(delivery.number), tracked.mapping)
         except (UsageError, NotFound) as error:
             deliveries.settle(delivery.number, DeliveryState.REFUSED, error.message)
             log.warning("delivery %d of %s: refused, %s", delivery.number, delivery.repo, error.message)

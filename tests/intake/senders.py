@@ -55,7 +55,14 @@ def alertmanager(_event: str, _body: bytes, secret: str = SECRET) -> dict[str, s
     return {"Authorization": f"Bearer {secret}"}
 
 
-SENDERS = {"github": github, "gitea": gitea, "forgejo": forgejo, "gitlab": gitlab, "alertmanager": alertmanager}
+def generic(_event: str, body: bytes, secret: str = SECRET) -> dict[str, str]:
+    return {"X-Signature-256": f"sha256={hexadecimal(body, secret)}"}
+
+
+SENDERS = {
+    "github": github, "gitea": gitea, "forgejo": forgejo, "gitlab": gitlab, "alertmanager": alertmanager,
+    "generic": generic,
+}  # fmt: skip
 
 ISSUE = {
     "number": 7, "title": "Totals  are\noff", "body": "by a cent", "state": "open", "html_url": "https://git.example/i/7",

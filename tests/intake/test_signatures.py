@@ -26,7 +26,16 @@ def taken(source: str, headers: dict[str, str], body: bytes = BODY, secrets: tup
 )
 def test_a_message_is_known_by_the_name_its_sender_gave_it(source: str, id: str) -> None:
     delivery = taken(source, SENDERS[source]("push", BODY))
-    assert (delivery.id, delivery.event, delivery.size, delivery.headers) == (id, "push", len(BODY), {})
+    assert (delivery.id, delivery.event, delivery.size) == (id, "push", len(BODY))
+
+
+@pytest.mark.parametrize("source", sorted(SENDERS))
+def test_headers_that_say_what_a_message_is_are_kept_and_none_with_a_secret_or_a_signature(source: str) -> None:
+    sent = {**SENDERS[source]("push", BODY), "User-Agent": "Go \n  http", "Cookie": "a=b", "X-Api-Key": "k" * 9}
+    kept = taken(source, sent).headers
+    assert kept["user-agent"] == "Go http" and ("push" in kept.values() or source in ("alertmanager", "generic"))
+    assert not {"cookie", "x-api-key", "authorization"} & set(kept) and not any("sign" in name for name in kept)
+    assert SECRET not in str(kept)
 
 
 def test_a_message_without_a_name_is_known_by_its_content() -> None:
