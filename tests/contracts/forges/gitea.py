@@ -1,154 +1,210 @@
-"""Gitea's API as its published document has it, before a real bare repository: people, rights, reviews, protected
-branches, merge styles done by git, small pages, rate limits. People act through methods; the box through HTTP."""
+"""Gitea's API and webhooks as its published document and releases have them; Forgejo is the same with more headers."""
 
 from __future__ import annotations
 
-import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
+import hashlib
+import hmac
+from collections.abc import Iterable
 from typing import Any
 
-from flask import Flask, Response, abort, jsonify, request
-from werkzeug.serving import make_server
+from flask import Flask, Response, jsonify, request
 
-PAGE = 2
-"""Rows of one page: small, so that whoever reads one page alone is found out."""
-HOOK = (
-    "#!/bin/sh\n[ -e protected ] && [ \"$1\" = refs/heads/main ] && { echo 'protected branch' >&2; exit 1; }\nexit 0\n"
+from tests.contracts.forges.nouns import (
+    ZERO,
+    Change,
+    Comment,
+    Happened,
+    Issue,
+    Push,
+    Review,
+    Status,
 )
-
-
-class Gitea:
-    """One project `team/shop` on one forge."""
-
-    def __init__(self, bare: Path) -> None:
-        self.bare = bare
-        self.people = {"factory": "write", "ann": "write", "owner": "owner", "guest": "read"}
-        self.tokens = {"t0ken": "factory"}
-        self.issues: dict[int, dict[str, Any]] = {}
-        self.pulls: dict[int, dict[str, Any]] = {}
-        self.comments: list[dict[str, Any]] = []
-        self.reviews: dict[int, list[dict[str, Any]]] = {}
-        self.statuses: list[dict[str, Any]] = []
-        self.hooks: list[dict[str, Any]] = []
-        self.styles = {"allow_merge_commits": True, "allow_squash_merge": True, "default_merge_style": "merge"}
-        self.required = 0
-        self.limited = False
-        self.calls: list[str] = []
-        self.url = ""
-        (bare / "hooks" / "update").write_text(HOOK)
-        (bare / "hooks" / "update").chmod(0o755)
-
-    def protect(self, approvals: int) -> None:
-        self.required = approvals
-        (self.bare / "protected").touch()
-
-    def open_issue(self, by: str, title: str, labels: tuple[str, ...] = ()) -> int:
-        number = len(self.issues) + len(self.pulls) + 1
-        self.issues[number] = {
-            "number": number, "title": title, "body": "", "state": "open", "user": {"login": by},
-            "labels": [{"name": label} for label in labels], "assignees": None, "updated_at": now(),
-            "html_url": f"{self.url}/team/shop/issues/{number}", "pull_request": None,
-        }  # fmt: skip
-        return number
-
-    def comment(self, by: str, number: int, text: str) -> None:
-        place = "pulls" if number in self.pulls else "issues"
-        url = f"{self.url}/team/shop/{place}/{number}"
-        self.comments.append({
-            "id": len(self.comments) + 1, "number": number, "user": {"login": by}, "body": text, "updated_at": now(),
-            "issue_url": "" if number in self.pulls else url, "pull_request_url": url if number in self.pulls else "",
-        })  # fmt: skip
-
-    def review(self, by: str, number: int, state: str, comments: list[dict[str, Any]] | None = None) -> None:
-        rows = self.reviews.setdefault(number, [])
-        rows.append({
-            "id": len(rows) + 1, "user": {"login": by}, "state": state, "body": "", "dismissed": False,
-            "commit_id": self.head(self.pulls[number]["branch"]), "official": self.people[by] != "read",
-            "submitted_at": now(), "comments": comments or [],
-        })  # fmt: skip
-        self.pulls[number]["updated_at"] = now()
-
-    def head(self, branch: str) -> str:
-        return self.git("rev-parse", f"refs/heads/{branch}")
-
-    def git(self, *words: str) -> str:
-        identity = ("-c", "user.name=Gitea", "-c", "user.email=gitea@localhost")
-        done = subprocess.run(["git", *identity, *words], cwd=self.bare, check=True, capture_output=True, text=True)
-        return done.stdout.strip()
-
-    def as_pull(self, pull: dict[str, Any]) -> dict[str, Any]:
-        head = pull["merged_head"] or (self.head(pull["branch"]) if pull["state"] == "open" else "")
-        return {
-            **pull, "head": {"ref": pull["branch"], "sha": head}, "base": {"ref": "main"}, "mergeable": True,
-            "html_url": f"{self.url}/team/shop/pulls/{pull['number']}",
-        }  # fmt: skip
-
-    def merge(self, number: int, style: str, head: str = "", title: str = "", text: str = "", by: str = "ann") -> None:
-        pull = self.pulls[number]
-        tip, target = self.head(pull["branch"]), self.head("main")
-        settings = {"merge": "allow_merge_commits", "squash": "allow_squash_merge"}
-        if not self.styles.get(settings.get(style, "")):
-            refuse(405, f"{style} is not an allowed merge style for this repository")
-        if head and head != tip:
-            refuse(409, "head out of date")
-        approvals = {row["user"]["login"] for row in self.reviews.get(number, []) if row["state"] == "APPROVED"}
-        if len(approvals) < self.required:
-            refuse(405, "Does not have enough approvals")
-        tree = self.git("merge-tree", "--write-tree", target, tip)
-        parents = ["-p", target] + (["-p", tip] if style == "merge" else [])
-        made = self.git("commit-tree", tree, *parents, "-m", f"{title or 'Merge'}\n\n{text}")
-        self.git("update-ref", "refs/heads/main", made)
-        pull.update(state="closed", merged=True, merged_head=tip, merge_commit_sha=made, merged_by={"login": by},
-                    updated_at=now())  # fmt: skip
-
-
-def now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def refuse(code: int, message: str) -> None:
-    answer = jsonify({"message": message})
-    answer.status_code = code
-    abort(answer)
-
-
-def paged(rows: list[dict[str, Any]]) -> Response:
-    page = int(request.args.get("page", 1))
-    answer = jsonify(rows[(page - 1) * PAGE : page * PAGE])
-    if page * PAGE < len(rows):
-        others = "&".join(f"{key}={value}" for key, value in request.args.items() if key != "page")
-        answer.headers["Link"] = f'<{request.base_url}?{others}&page={page + 1}>; rel="next"'
-    answer.headers["X-Total-Count"] = str(len(rows))
-    return answer
-
-
-def app_of(forge: Gitea) -> Flask:
-    app = Flask("gitea")
-
-    @app.before_request
-    def admitted() -> None:
-        forge.calls.append(f"{request.method} {request.path}")
-        login = forge.tokens.get(request.headers.get("Authorization", "").removeprefix("token "))
-        if not login:
-            refuse(401, "token is required")
-        if forge.limited:
-            answer = jsonify({"message": "slow down"})
-            answer.status_code, answer.headers["Retry-After"] = 429, "17"
-            abort(answer)
-        if request.method != "GET" and forge.people[str(login)] == "read":
-            refuse(403, "user should have a permission to write to a repo")
-        request.environ["login"] = login
-
-    for add in (add_project, add_pulls, add_reviews, add_issues):
-        add(app, forge)
-    return app
-
+from tests.contracts.forges.server import Delivery, Server
 
 API, REPO = "/api/v1", "/api/v1/repos/team/shop"
+STATES = {"approved": "APPROVED", "changes": "REQUEST_CHANGES", "commented": "COMMENT"}
+STYLES = {
+    "merge": ("merge", "allow_merge_commits"), "squash": ("squash", "allow_squash_merge"),
+    "rebase": ("rebase", "allow_rebase"), "rebase-merge": ("rebase-merge", "allow_rebase_explicit"),
+    "fast-forward": ("fast-forward-only", "allow_fast_forward_only_merge"),
+}  # fmt: skip
+"""Our name → its name, and the setting that allows it."""
+
+EVENTS = {
+    "issue_assign": "issues", "issue_label": "issues", "pull_request_assign": "pull_request",
+    "pull_request_label": "pull_request", "pull_request_sync": "pull_request", "pull_request_comment": "issue_comment",
+    "pull_request_review_approved": "pull_request_approved", "pull_request_review_rejected": "pull_request_rejected",
+    "pull_request_review_comment": "pull_request_comment", "status": "",
+}  # fmt: skip
+"""What its finer types are called in the older header."""
+
+REVIEWED = {"approved": "approved", "changes": "rejected", "commented": "comment"}
+
+
+class Gitea(Server):
+    kind = "gitea"
+    api = API
+    scopes = frozenset({"write:repository", "write:issue", "read:user"})
+    resent_anew = True
+    refusals = {  # noqa: RUF012
+        "style": (405, "is not an allowed merge style for this repository"), "head": (409, "head out of date"),
+        "approvals": (405, "Does not have enough approvals"), "changes": (405, "There are requested changes"),
+        "conflict": (409, "merge conflict"), "behind": (409, "MergeDivergingFastForwardOnly"),
+        "closed": (405, "the pull request is closed"), "draft": (405, "Work in progress PRs cannot be merged"),
+        "exists": (409, "pull request already exists for these targets"), "none": (404, "not found"),
+    }  # fmt: skip
+
+    def routes(self, app: Flask) -> None:
+        for add in (add_project, add_pulls, add_reviews, add_issues):
+            add(app, self)
+
+    def caller(self) -> str:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        return token if scheme.lower() in ("token", "bearer") else ""
+
+    def need_scope(self, category: str) -> None:
+        wanted = {f"write:{category}"} | ({f"read:{category}"} if request.method == "GET" else set())
+        if not wanted & request.environ["scopes"]:
+            self.refuse(403, f"token does not have at least one of required scope(s): {sorted(wanted)}")
+
+    # -- as its API shows them ----------------------------------------------------------------------------------------
+
+    def as_user(self, login: str) -> dict[str, Any]:
+        ids = {name: place for place, name in enumerate(self.people, 1)}
+        return {"id": ids.get(login, 99), "login": login, "username": login, "full_name": "", "email": f"{login}@x"}
+
+    def as_thread(self, one: Issue | Change, place: str) -> dict[str, Any]:
+        return {
+            "id": one.number + 1000, "number": one.number, "title": one.title, "body": one.body,
+            "state": "open" if one.open else "closed", "user": self.as_user(one.by),
+            "labels": [{"id": id, "name": name, "color": "00aabb"} for id, name in enumerate(one.labels, 1)],
+            "assignees": [self.as_user(login) for login in one.assignees] or None,
+            "assignee": self.as_user(one.assignees[0]) if one.assignees else None,
+            "created_at": seconds(one.created), "updated_at": seconds(one.updated),
+            "html_url": f"{self.url}/{self.path}/{place}/{one.number}",
+        }  # fmt: skip
+
+    def as_issue(self, one: Issue | Change) -> dict[str, Any]:
+        if isinstance(one, Change):
+            merged = {"merged": bool(one.merged), "merged_at": seconds(one.updated) if one.merged else None}
+            return {**self.as_thread(one, "pulls"), "pull_request": merged}
+        return {**self.as_thread(one, "issues"), "pull_request": None}
+
+    def as_pull(self, one: Change) -> dict[str, Any]:
+        def place(branch: str, commit: str) -> dict[str, Any]:
+            return {"label": branch, "ref": branch, "sha": commit, "repo_id": 1, "repo": self.as_repository()}
+
+        return {
+            **self.as_thread(one, "pulls"), "head": place(one.branch, self.tip(one)), "draft": one.draft,
+            "base": place(one.target, one.base or self.head(one.target)), "merged": bool(one.merged),
+            "mergeable": one.open and not one.draft and self.mergeable(one), "merge_commit_sha": one.merged or None,
+            "merged_by": self.as_user(one.merged_by) if one.merged else None,
+        }  # fmt: skip
+
+    def as_comment(self, one: Comment) -> dict[str, Any]:
+        url = f"{self.url}/{self.path}/{'pulls' if one.kind == 'change' else 'issues'}/{one.number}"
+        return {
+            "id": one.id, "user": self.as_user(one.by), "body": one.text, "html_url": f"{url}#issuecomment-{one.id}",
+            "issue_url": url if one.kind == "issue" else "", "pull_request_url": url if one.kind == "change" else "",
+            "created_at": seconds(one.created), "updated_at": seconds(one.updated),
+        }  # fmt: skip
+
+    def as_review(self, one: Review) -> dict[str, Any]:
+        return {
+            "id": one.id, "user": self.as_user(one.by), "state": STATES[one.verdict], "body": one.text,
+            "commit_id": one.commit, "official": one.official, "dismissed": one.dismissed,
+            "stale": one.commit != self.tip(self.changes[one.number]), "submitted_at": seconds(one.at),
+            "comments_count": len(one.lines),
+        }  # fmt: skip
+
+    def as_repository(self, login: str = "factory") -> dict[str, Any]:
+        owner, _, name = self.path.partition("/")
+        allowed = {setting: ours in self.styles for ours, (_, setting) in STYLES.items()}
+        rights = {"admin": self.may(login, "admin"), "push": self.may(login, "write"), "pull": self.may(login, "read")}
+        return {
+            "id": 1, "owner": {"login": owner}, "name": name, "full_name": self.path, "default_branch": "main",
+            "permissions": rights, **allowed, "default_merge_style": STYLES[self.styles[0]][0],
+            "html_url": f"{self.url}/{self.path}", "clone_url": f"{self.url}/{self.path}.git",
+        }  # fmt: skip
+
+    # -- webhooks -----------------------------------------------------------------------------------------------------
+
+    def packets(self, happened: Happened) -> Iterable[tuple[str, dict[str, Any]]]:
+        about = happened.about
+        common = {"repository": self.as_repository(), "sender": self.as_user(happened.by)}
+        if isinstance(about, Issue):
+            told = {"action": action(happened), "number": about.number, "issue": self.as_issue(about), "commit_id": ""}
+            yield finer("issues", "issue", happened), {**told, **common}
+        elif isinstance(about, Change):
+            told = {"action": action(happened), "number": about.number, "pull_request": self.as_pull(about)}
+            more = {"requested_reviewer": None, "commit_id": "", "review": None}
+            yield finer("pull_request", "pull_request", happened), {**told, **more, **common}
+        elif isinstance(about, Comment):
+            thread, is_pull = self.thread(about.kind, about.number), about.kind == "change"
+            told = {"action": happened.action, "issue": self.as_issue(thread), "comment": self.as_comment(about)}
+            pull = self.as_pull(thread) if isinstance(thread, Change) else None
+            event = "pull_request_comment" if is_pull else "issue_comment"
+            yield event, {**told, "pull_request": pull, "is_pull": is_pull, **common}
+        elif isinstance(about, Review) and happened.action == "submitted":  # it tells nobody of a dismissal
+            kind = f"pull_request_review_{REVIEWED[about.verdict]}"
+            told = {"action": "reviewed", "number": about.number, "commit_id": about.commit}
+            pull, said = self.as_pull(self.changes[about.number]), {"type": kind, "content": about.text}
+            yield kind, {**told, "pull_request": pull, "requested_reviewer": None, "review": said, **common}
+        elif isinstance(about, Push):
+            yield from pushed(about, common)
+        elif isinstance(about, Status):
+            told = {"sha": about.commit, "context": about.gate, "state": about.state, "description": about.text}
+            yield "status", {**told, "target_url": about.url, "id": len(self.statuses), **common}
+
+    def signed(self, delivery: Delivery) -> dict[str, str]:
+        event = EVENTS.get(delivery.event, delivery.event)
+        code = hmac.new(delivery.hook.secret.encode(), delivery.body, hashlib.sha256).hexdigest()
+        headers = {"X-Hub-Signature-256": f"sha256={code}"}
+        for name in self.names():
+            headers |= {f"X-{name}-Delivery": delivery.id, f"X-{name}-Event": event}
+            headers |= {f"X-{name}-Event-Type": delivery.event}
+            headers |= {} if name == "GitHub" else {f"X-{name}-Signature": code}
+        return headers
+
+    def names(self) -> tuple[str, ...]:
+        """Under which names its headers come."""
+        return ("Gitea", "Gogs", "GitHub")
+
+
+class Forgejo(Gitea):
+    kind = "forgejo"
+
+    def names(self) -> tuple[str, ...]:
+        return ("Forgejo", *super().names())
+
+
+def seconds(at: str) -> str:
+    """It shows whole seconds."""
+    return f"{at[:19]}Z"
+
+
+def action(happened: Happened) -> str:
+    words = {"labelled": "label_updated", "unlabelled": "label_updated", "merged": "closed", "pushed": "synchronized"}
+    return words.get(happened.action, happened.action)
+
+
+def finer(plain: str, stem: str, happened: Happened) -> str:
+    if happened.action in ("labelled", "unlabelled"):
+        return f"{stem}_label"
+    if happened.action in ("assigned", "unassigned"):
+        return f"{stem}_assign"
+    return f"{stem}_sync" if happened.action == "pushed" else plain
+
+
+def pushed(push: Push, common: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
+    named = {"ref": push.branch, "ref_type": "branch"}
+    if push.after == ZERO:
+        yield "delete", {**named, "pusher_type": "user", **common}
+        return
+    if push.before == ZERO:
+        yield "create", {**named, "sha": push.after, **common}
+    told = {"ref": f"refs/heads/{push.branch}", "before": push.before, "after": push.after, "compare_url": ""}
+    yield "push", {**told, "commits": [], "total_commits": 0, "head_commit": None, "pusher": common["sender"], **common}
 
 
 def add_project(app: Flask, forge: Gitea) -> None:
@@ -158,142 +214,175 @@ def add_project(app: Flask, forge: Gitea) -> None:
 
     @app.get(f"{API}/user")
     def user() -> Any:
-        return {"login": request.environ["login"]}
+        forge.need_scope("user")
+        return forge.as_user(forge.login)
 
     @app.get(REPO)
     def project() -> Any:
-        writes = forge.people[request.environ["login"]] != "read"
-        return {"full_name": "team/shop", "permissions": {"push": writes}, **forge.styles}
+        forge.need_scope("repository")
+        return forge.as_repository(forge.login)
 
-    @app.get(f"{REPO}/branches/<name>")
+    @app.get(f"{REPO}/branches/<path:name>")
     def branch(name: str) -> Any:
-        free = not (forge.bare / "protected").exists()
-        return {"name": name, "required_approvals": forge.required, "user_can_push": free, "user_can_merge": True}
+        if not forge.head(name):
+            forge.refuse(404, "branch does not exist")
+        held = forge.protected and name == "main"
+        return {
+            "name": name, "protected": held, "required_approvals": forge.required if held else 0,
+            "user_can_push": not held and forge.may(forge.login, "write"),
+            "user_can_merge": forge.may(forge.login, "write"), "commit": {"id": forge.head(name)},
+        }  # fmt: skip
 
-    @app.get(f"{REPO}/compare/<basehead>")
+    @app.get(f"{REPO}/compare/<path:basehead>")
     def compare(basehead: str) -> Any:
         base, _, head = basehead.partition("...")
         return {"total_commits": int(forge.git("rev-list", "--count", f"{base}..{head}"))}
 
     @app.get(f"{REPO}/git/commits/<sha>")
     def commit(sha: str) -> Any:
-        return {"commit": {"message": forge.git("log", "-1", "--format=%B", sha)}}
+        parents = forge.git("log", "-1", "--format=%P", sha).split()
+        message = forge.git("log", "-1", "--format=%B", sha)
+        return {"sha": sha, "commit": {"message": message}, "parents": [{"sha": parent} for parent in parents]}
 
     @app.get(f"{REPO}/collaborators/<login>/permission")
     def permission(login: str) -> Any:
         if login not in forge.people:
-            refuse(404, "user does not exist")
-        return {"permission": forge.people[login]}
+            forge.refuse(404, "user does not exist")
+        right = forge.people[login]
+        return {"permission": "owner" if right == "admin" else right, "user": forge.as_user(login)}
 
     @app.get(f"{REPO}/hooks")
     def hooks() -> Any:
-        if forge.people[request.environ["login"]] != "owner":
-            refuse(403, "user should be an owner or a collaborator with admin write of a repository")
-        return paged(forge.hooks)
+        forge.need("admin", message="user should be an owner or a collaborator with admin write of a repository")
+        return paged(forge, [
+            {"id": hook.id, "active": hook.active, "type": forge.kind, "config": {"url": hook.url}}
+            for hook in forge.hooks
+        ])  # fmt: skip
 
     @app.post(f"{REPO}/statuses/<sha>")
     def status(sha: str) -> Any:
-        forge.statuses.append({"sha": sha, **request.get_json()})
-        return {}, 201
+        forge.need_scope("repository")
+        forge.need("write", message="user should have a permission to write to a repo")
+        asked = request.get_json()
+        if asked["state"] not in ("pending", "success", "error", "failure", "warning"):
+            forge.refuse(422, "invalid state")
+        forge.status(forge.login, sha, asked["context"], asked["state"], asked["description"], asked["target_url"])
+        return asked, 201
 
 
 def add_pulls(app: Flask, forge: Gitea) -> None:
     @app.get(f"{REPO}/pulls")
     def pulls() -> Any:
-        return paged([forge.as_pull(pull) for pull in forge.pulls.values()])
+        state, base = request.args.get("state", "open"), request.args.get("base_branch")
+        rows = [one for one in forge.changes.values() if state in ("all", "open" if one.open else "closed")]
+        return paged(forge, [forge.as_pull(one) for one in rows if base in (None, one.target)])
 
     @app.post(f"{REPO}/pulls")
     def open_pull() -> Any:
-        new, number = request.get_json(), len(forge.issues) + len(forge.pulls) + 1
-        if any(pull["state"] == "open" and pull["branch"] == new["head"] for pull in forge.pulls.values()):
-            refuse(409, "pull request already exists for these targets")
-        forge.pulls[number] = {
-            "number": number, "title": new["title"], "body": new["body"], "branch": new["head"], "state": "open",
-            "merged": False, "merged_head": "", "merge_commit_sha": None, "updated_at": now(),
-            "user": {"login": request.environ["login"]}, "merged_by": None,
-        }  # fmt: skip
-        return forge.as_pull(forge.pulls[number]), 201
+        forge.need_scope("repository")
+        new = request.get_json()
+        made = forge.open_change(forge.login, new["head"], new["base"], new["title"], new["body"])
+        return forge.as_pull(made), 201
 
     @app.get(f"{REPO}/pulls/<int:number>")
     def pull(number: int) -> Any:
-        return forge.as_pull(forge.pulls[number]) if number in forge.pulls else refuse(404, "not found")
+        return forge.as_pull(forge.changes[number]) if number in forge.changes else forge.refuse(404, "not found")
+
+    # the oldest one of these branches, whether it is open or not
+    @app.get(f"{REPO}/pulls/<base>/<path:head>")
+    def pull_of(base: str, head: str) -> Any:
+        found = [one for one in forge.changes.values() if (one.target, one.branch) == (base, head)]
+        return forge.as_pull(found[0]) if found else forge.refuse(404, "not found")
 
     @app.patch(f"{REPO}/pulls/<int:number>")
     def edit_pull(number: int) -> Any:
-        forge.pulls[number].update(request.get_json(), updated_at=now())
-        return forge.as_pull(forge.pulls[number]), 201
+        forge.need_scope("repository")
+        edit(forge, "change", number)
+        return forge.as_pull(forge.changes[number]), 201
 
     @app.post(f"{REPO}/pulls/<int:number>/merge")
     def merge(number: int) -> Any:
+        forge.need("write", 405, "User not allowed to merge PR")
         asked = request.get_json()
-        words = (asked.get("MergeTitleField", ""), asked.get("MergeMessageField", ""))
-        forge.merge(number, asked["Do"], asked.get("head_commit_id", ""), *words, by=request.environ["login"])
+        style = next((ours for ours, (theirs, _) in STYLES.items() if theirs == asked["Do"]), "")
+        words = f"{asked.get('MergeTitleField', '')}\n\n{asked.get('MergeMessageField', '')}".strip()
+        forge.merge(number, style, by=forge.login, head=asked.get("head_commit_id", ""), message=words)
         return "", 200
 
 
 def add_reviews(app: Flask, forge: Gitea) -> None:
     @app.get(f"{REPO}/pulls/<int:number>/reviews")
     def reviews(number: int) -> Any:
-        return paged([{k: v for k, v in row.items() if k != "comments"} for row in forge.reviews.get(number, [])])
+        return paged(forge, [forge.as_review(one) for one in forge.reviews if one.number == number])
 
     @app.post(f"{REPO}/pulls/<int:number>/reviews")
     def write_review(number: int) -> Any:
+        forge.need_scope("repository")
         asked = request.get_json()
-        forge.review(request.environ["login"], number, asked["event"], asked["comments"])
-        return {}, 200
+        verdict: Any = next(ours for ours, theirs in STATES.items() if theirs == asked["event"])
+        if verdict != "commented" and forge.changes[number].by == forge.login:
+            forge.refuse(422, "approve your own pull is not allowed")
+        lines = tuple((one["path"], one["new_position"], one["body"]) for one in asked["comments"])
+        return forge.as_review(forge.review(forge.login, number, verdict, asked.get("body", ""), lines)), 200
 
     @app.get(f"{REPO}/pulls/<int:number>/reviews/<int:review>/comments")
     def review_comments(number: int, review: int) -> Any:
-        return jsonify(forge.reviews[number][review - 1]["comments"])
+        found = next(one for one in forge.reviews if one.id == review)
+        return jsonify([
+            {"id": line.id, "path": line.path, "position": line.line, "body": line.text, "commit_id": line.commit,
+             "user": forge.as_user(line.by)}
+            for line in found.lines
+        ])  # fmt: skip
 
 
 def add_issues(app: Flask, forge: Gitea) -> None:
-    def fresh(rows: list[dict[str, Any]]) -> Response:
-        return paged([row for row in rows if row["updated_at"] >= request.args.get("since", "")])
+    def since(rows: Iterable[Any]) -> list[Any]:
+        return [one for one in rows if seconds(one.updated) >= request.args.get("since", "")]
 
     @app.get(f"{REPO}/issues")
     def issues() -> Any:
-        asked = {"pull_request": {"merged": False}, "labels": [], "assignees": None}
-        return fresh([*forge.issues.values(), *({**forge.as_pull(pull), **asked} for pull in forge.pulls.values())])
+        forge.need_scope("issue")
+        state = request.args.get("state", "open")
+        rows = since([*forge.issues.values(), *forge.changes.values()])
+        return paged(forge, [forge.as_issue(one) for one in rows if state in ("all", "open" if one.open else "closed")])
 
     @app.patch(f"{REPO}/issues/<int:number>")
     def edit_issue(number: int) -> Any:
-        if number not in forge.issues:
-            refuse(404, "issue does not exist")
-        forge.issues[number].update(request.get_json())
-        return forge.issues[number], 201
+        forge.need_scope("issue")
+        edit(forge, "issue", number)
+        return forge.as_issue(forge.issues[number]), 201
 
     @app.get(f"{REPO}/issues/comments")
     def all_comments() -> Any:
-        return fresh(forge.comments)
+        return paged(forge, [forge.as_comment(one) for one in since(forge.comments)])
 
-    # unlike other lists, Gitea gives all comments of one issue at once
+    # unlike other lists, all comments of one issue come at once
     @app.get(f"{REPO}/issues/<int:number>/comments")
     def issue_comments(number: int) -> Any:
-        return jsonify([row for row in forge.comments if row["number"] == number])
+        return jsonify([forge.as_comment(one) for one in forge.comments if one.number == number])
 
     @app.post(f"{REPO}/issues/<int:number>/comments")
     def write_comment(number: int) -> Any:
-        forge.comment(request.environ["login"], number, request.get_json()["body"])
-        return forge.comments[-1], 201
+        forge.need_scope("issue")
+        kind: Any = "change" if number in forge.changes else "issue"
+        return forge.as_comment(forge.comment(forge.login, number, request.get_json()["body"], kind)), 201
 
     @app.patch(f"{REPO}/issues/comments/<int:id>")
     def rewrite(id: int) -> Any:
-        forge.comments[id - 1].update(request.get_json())
-        return forge.comments[id - 1]
+        forge.need_scope("issue")
+        return forge.as_comment(forge.rewrite(forge.login, id, request.get_json()["body"]))
 
 
-@contextmanager
-def serving(bare: Path) -> Iterator[Gitea]:
-    """A running forge on a free port."""
-    forge = Gitea(bare)
-    server = make_server("127.0.0.1", 0, app_of(forge), threaded=True)
-    forge.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield forge
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def edit(forge: Gitea, kind: Any, number: int) -> None:
+    forge.need("write", message="user should have a permission to write to a repo")
+    asked = request.get_json()
+    fields = {name: asked[name] for name in ("title", "body") if name in asked}
+    if "state" in asked:
+        fields["open"] = asked["state"] == "open"
+    forge.edit(forge.login, kind, number, **fields)
+
+
+def paged(forge: Gitea, rows: list[Any]) -> Response:
+    answer = forge.linked(rows)
+    answer.headers["X-Total-Count"] = str(len(rows))
+    return answer

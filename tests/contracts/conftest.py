@@ -1,0 +1,51 @@
+"""One project on a faithful server of each kind of forge, and the box's adapter to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance.config import Home, MirrorSettings
+from appliance.mirror.forges import adapter
+from appliance.mirror.mirror import Mirror
+from appliance.mirror.workspace import Clone
+from appliance.ports import Forge
+from appliance.work import TrackedRepository
+from tests.contracts.forges.gitea import Forgejo, Gitea
+from tests.contracts.forges.server import Server, serving
+from tests.e2e.world import remote
+
+SERVERS: tuple[type[Server], ...] = (Gitea, Forgejo)
+SETTINGS = MirrorSettings(timeout_seconds=30)
+DIFF = "--- a/shop.py\n+++ b/shop.py\n@@ -1 +1 @@\n-PRICE = 1\n+PRICE = 2\n"
+
+
+@pytest.fixture(params=SERVERS, ids=[server.kind for server in SERVERS])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    with serving(request.param(remote(tmp_path, "shop", {"shop.py": "PRICE = 1\n"}))) as running:
+        yield running
+
+
+@pytest.fixture
+def tracked(home: Home, server: Server) -> TrackedRepository:
+    (home.secrets / "forge-shop.token").write_text("t0ken\n")
+    return TrackedRepository(
+        name="shop", url=server.git_url(), branch="main", forge=server.kind, api=server.url, project=server.path
+    )
+
+
+@pytest.fixture
+def forge(home: Home, tracked: TrackedRepository) -> Forge:
+    return adapter(home, tracked, SETTINGS)
+
+
+@pytest.fixture
+def clone(home: Home, tracked: TrackedRepository) -> Iterator[Clone]:
+    """A clone of the project in which the price is 2."""
+    mirror = Mirror(home, "shop", tracked.url, "", SETTINGS)
+    made = mirror.workspace(mirror.create())
+    made.apply(DIFF)
+    yield made
+    made.close()
