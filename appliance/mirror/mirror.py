@@ -24,8 +24,9 @@ from appliance.mirror import keys
 from appliance.mirror.address import Address, ca_file, checked_branch, checked_commit, redact
 from appliance.mirror.export import exactly, export
 from appliance.mirror.git import Git
+from appliance.mirror.listing import MIRRORED, behind, size
 from appliance.mirror.record import Record
-from appliance.mirror.soundness import MIRRORED, carry_over, damage, exchange
+from appliance.mirror.soundness import carry_over, damage, exchange
 from appliance.mirror.workspace import Clone
 from appliance.private import replace_private
 from appliance.work import MirrorHealth, TrackedRepository, utcnow
@@ -38,9 +39,6 @@ LANDED, REVERTED = "Factory-Item", "Factory-Revert-Of"
 BRANCHES = "+refs/heads/*:refs/heads/*"
 """What is mirrored: branches. A forge's own refs (merge requests, keep-around) can outnumber them a thousand times."""
 TAGS = "+refs/tags/*:refs/tags/*"
-
-LISTING_SECONDS = 30.0
-"""Longest time a server may take to list its branches."""
 
 TIDY = ("gc.auto=2000", "gc.autoPackLimit=50", "gc.autoDetach=false", "gc.pruneExpire=never", "gc.packRefs=true")
 """Pack what has come in, and drop nothing: clones borrow objects, and a plan may stand on a commit that a forced push
@@ -118,6 +116,10 @@ class Mirror:
             )  # fmt: skip
         except FactoryError as error:
             return before.with_(tried=now, failures=before.failures + 1, error=error.message, hint=error.hint)
+
+    def behind(self) -> bool:
+        """Is anything on the server otherwise than here? Raises as `sync`."""
+        return behind(self._git, self.folder, self.url)
 
     def head(self) -> str:
         """See ports.Repository."""
@@ -384,13 +386,3 @@ class Mirror:
         for left in self.folder.parent.glob(f".{self.name}.*"):
             if re.fullmatch(rf"\.{re.escape(self.name)}\.[a-z0-9_]{{8}}", left.name):
                 shutil.rmtree(left, ignore_errors=True)
-
-
-def size(bare: Path) -> int:
-    """Bytes of the files in a folder, those that vanish meanwhile left out."""
-    total = 0
-    for folder, _, names in os.walk(bare):
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):
-                total += os.lstat(os.path.join(folder, name)).st_size
-    return total

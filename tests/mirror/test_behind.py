@@ -6,10 +6,10 @@ import pytest
 
 from appliance.config import Home, MirrorSettings
 from appliance.errors import NotFound, Unavailable
-from appliance.mirror import mirror as rooms
+from appliance.mirror import listing
 from appliance.mirror.mirror import Mirror
 from tests.e2e.world import git
-from tests.mirror.conftest import FILES, Server
+from tests.mirror.conftest import Server
 from tests.mirror.http_server import serving
 
 
@@ -48,7 +48,7 @@ def test_a_mirror_that_is_gone_or_broken_is_behind(mirror: Mirror, home: Home, s
 def test_a_server_that_lists_nothing_in_time_is_away_long_before_a_fetch_would_be(
     home: Home, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rooms, "LISTING_SECONDS", 0.5)
+    monkeypatch.setattr(listing, "LISTING_SECONDS", 0.5)
     with serving(server.bare.parent) as http:
         mirror = Mirror(home, "shop", http.url("shop.git"), "", MirrorSettings(timeout_seconds=60))
         mirror.create()
@@ -61,8 +61,3 @@ def test_a_repository_that_is_no_longer_there_is_named(mirror: Mirror, server: S
     server.bare.rename(server.bare.with_name("gone"))
     with pytest.raises(NotFound):
         mirror.behind()
-
-
-def test_branches_and_bytes_are_measured(mirror: Mirror) -> None:
-    branches, size = mirror.measured()
-    assert branches == 1 and size >= sum(len(text) for text in FILES.values())

@@ -1,0 +1,44 @@
+"""What a mirror knows of itself: a small file in its own folder, lost with it and missed by nobody."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field
+
+from appliance.work import Noun, utcnow
+
+FILE = "appliance.json"
+KEPT = 10
+"""Newest entries of the diary that are kept."""
+
+
+class Record(Noun):
+    """`diary` is what happened to the mirror, each line with its day; the rest is what is looked up only now and then."""
+
+    default: str = Field("", description="the server's own default branch, as it was last asked")
+    checked: datetime = Field(default_factory=utcnow, description="when every object was last looked at")
+    diary: tuple[str, ...] = ()
+    lasting: tuple[str, ...] = Field((), description="what holds for the branch's commit: submodules, LFS pointers")
+
+    @classmethod
+    def of(cls, bare: Path) -> Self:
+        """The record of a mirror; an empty one where there is none that can be read."""
+        try:
+            return cls.model_validate_json((bare / FILE).read_bytes())
+        except (OSError, ValueError):
+            return cls()
+
+    def noting(self, what: str) -> Self:
+        """With one more entry of today."""
+        return self.with_(diary=(*self.diary, f"{utcnow():%Y-%m-%d %H:%M} {what}")[-KEPT:])
+
+    def keep(self, bare: Path) -> None:
+        """Write it, for readers whole or not at all. A mirror that is gone meanwhile has none."""
+        draft = bare / f"{FILE}.new"
+        with contextlib.suppress(FileNotFoundError):
+            draft.write_text(self.model_dump_json(), encoding="utf-8")
+            draft.replace(bare / FILE)
