@@ -14,17 +14,18 @@ from appliance.mirror.workspace import Clone
 from appliance.ports import Forge
 from appliance.work import TrackedRepository
 from tests.contracts.forges.gitea import Forgejo, Gitea
+from tests.contracts.forges.github import Github
 from tests.contracts.forges.server import Server, serving
 from tests.e2e.world import remote
 
-SERVERS: tuple[type[Server], ...] = (Gitea, Forgejo)
+SERVERS: tuple[type[Server], ...] = (Gitea, Forgejo, Github)
 SETTINGS = MirrorSettings(timeout_seconds=30)
-DIFF = "--- a/shop.py\n+++ b/shop.py\n@@ -1 +1 @@\n-PRICE = 1\n+PRICE = 2\n"
+DIFF = "--- a/shop.py\n+++ b/shop.py\n@@ -1,2 +1,2 @@\n-PRICE = 1\n+PRICE = 2\n TAX = 1\n"
 
 
 @pytest.fixture(params=SERVERS, ids=[server.kind for server in SERVERS])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    with serving(request.param(remote(tmp_path, "shop", {"shop.py": "PRICE = 1\n"}))) as running:
+    with serving(request.param(remote(tmp_path, "shop", {"shop.py": "PRICE = 1\nTAX = 1\n"}))) as running:
         yield running
 
 

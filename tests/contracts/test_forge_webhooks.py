@@ -98,7 +98,7 @@ def test_a_webhook_of_another_secret_is_turned_away(server: Server, receiver: Re
     server.hook(receiver.url, "another")
     server.open_issue("ann", "The sum is wrong")
     server.settled()
-    assert [one.code for one in server.deliveries] == [401] and receiver.taken == {}
+    assert {one.code for one in server.deliveries} == {401} and receiver.taken == {}
 
 
 def test_a_webhook_sent_again_is_known_by_its_delivery(server: Server, receiver: Receiver) -> None:

@@ -183,9 +183,12 @@ class GithubForge:
 
     def check(self, branch: str, hook_url: str) -> tuple[Checked, ...]:
         """See ports.Forge."""
+        account = "the box's account"
         try:
             account = self.account
             project = self._client.get(self._repo)
+        except NotFound as error:  # also what a token without the scope is told
+            return (Checked(what="reach", result="fail", found=error.message, fix=TO_WRITE.format(account=account)),)
         except FactoryError as error:
             return (Checked(what="reach", result="fail", found=error.message, fix=error.hint),)
         writes = project.get("permissions", {}).get("push", False)
@@ -247,11 +250,11 @@ class GithubForge:
             if "try the merge again" in error.message:
                 raise Conflict(error.message, "the box tries again from a fresh base") from error
             pull = self._whole(number)
-            if pull["mergeable"] is None:
-                raise Unavailable(f"the forge still works out whether {number} merges", "try again in 5 s") from error
-            owed = self._as_proposal(pull).blockers
+            owed = self._as_proposal(pull, rules.told_by(error.message)).blockers
             if owed:
                 raise PolicyRefused("; ".join(owed), f"review and approve request {number} on the forge") from error
+            if pull["mergeable"] is None:
+                raise Unavailable(f"the forge still works out whether {number} merges", "try again in 5 s") from error
             raise
 
     def _takes(self, verb: str, path: str, body: dict[str, Any]) -> bool:
@@ -299,7 +302,7 @@ class GithubForge:
         ours = [p for p in ours if said.login(p) == self.account and not said.from_fork(p)]
         return max(ours, key=lambda p: (p["state"] == "open", p["number"]), default=None)
 
-    def _as_proposal(self, pull: dict[str, Any]) -> Proposal:
+    def _as_proposal(self, pull: dict[str, Any], rules: Rules | None = None) -> Proposal:
         number, state, head = str(pull["number"]), said.state_of(pull), pull["head"]["sha"]
         last = said.last_words(self._list(f"{self._repo}/pulls/{number}/reviews"), head)
         counted = {who for who in last if self.rights(who) in (Rights.WRITE, Rights.ADMIN)}
@@ -307,7 +310,7 @@ class GithubForge:
         against = tuple(sorted(who for who in counted if last[who] == "CHANGES_REQUESTED"))
         blockers: tuple[str, ...] = ()
         if state == "open":
-            rules = self._rules(pull["base"]["ref"])
+            rules = rules or self._rules(pull["base"]["ref"])
             blockers = rules.blockers(pull, approved, against, self._not_passed(head, rules.checks))
         return Proposal(
             number=number, url=pull["html_url"], branch=pull["head"]["ref"], state=state,

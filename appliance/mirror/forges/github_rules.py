@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from appliance.errors import PolicyRefused
@@ -36,6 +37,11 @@ class Rules:
         if not allowed:
             raise PolicyRefused("the project allows no merges", "Settings → Pull Requests: allow a merge method")
         return allowed[0]
+
+    def told_by(self, refusal: str) -> Rules:
+        """The rules with what the forge says when it refuses a merge: more than it tells a token that asks."""
+        found = re.search(r"At least (\d+) approving review", refusal)
+        return replace(self, approvals=int(found[1])) if found and self.approvals is None else self
 
     def in_words(self) -> str:
         """How changes come onto the branch."""
