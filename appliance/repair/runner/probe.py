@@ -28,6 +28,9 @@ CALL_SECONDS = 0.1
 
 CHUNK = 20
 
+Code = tuple[str, types.CodeType]
+"""A code object and its file: code of the same text at the same line of another file is equal to it."""
+
 
 class TooLong(BaseException):
     """A call used up its time."""
@@ -38,14 +41,14 @@ class Recorder:
 
     def __init__(self, root: str, code_files: set[str], targets: set[tuple[str, int]]) -> None:
         self.root, self.code_files, self.targets = root, code_files, targets
-        self.calls: dict[types.CodeType, list[inputs.Arguments]] = {}
+        self.calls: dict[Code, list[inputs.Arguments]] = {}
 
     def trace(self, frame: types.FrameType, event: str, arg: Any) -> None:
         """A global trace function: sees calls only."""
         code = frame.f_code
         if code.co_filename not in self.code_files or code.co_name.startswith("<"):
             return
-        kept = self.calls.setdefault(code, [])
+        kept = self.calls.setdefault((code.co_filename, code), [])
         if len(kept) >= SAMPLES or not self._asked_for(frame):
             return
         names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + _stars(code)]
@@ -96,14 +99,14 @@ def _functions(recorder: Recorder) -> list[tuple[str, types.FunctionType, list[i
     import gc
 
     gc.unfreeze()
-    live: dict[types.CodeType, list[types.FunctionType]] = {}
+    live: dict[Code, list[types.FunctionType]] = {}
     for thing in gc.get_objects():
-        if isinstance(thing, types.FunctionType) and thing.__code__ in recorder.calls:
-            live.setdefault(thing.__code__, []).append(thing)
+        if isinstance(thing, types.FunctionType) and thing.__code__.co_filename in recorder.code_files:
+            live.setdefault((thing.__code__.co_filename, thing.__code__), []).append(thing)
     found = [
-        (code.co_qualname, live[code][0], seen)
-        for code, seen in recorder.calls.items()
-        if seen and len(live.get(code, ())) == 1
+        (key[1].co_qualname, live[key][0], seen)
+        for key, seen in recorder.calls.items()
+        if seen and len(live.get(key, ())) == 1
     ]
     return sorted(found, key=lambda entry: (entry[1].__module__ or "", entry[0]))
 
