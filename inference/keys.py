@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import hmac
 import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
+from appliance import keys
 from appliance.errors import Conflict, NotFound, UsageError, VerificationFailed
+from appliance.keys import READ, SCOPES, KeyRing
 from appliance.private import replace_private
 from appliance.work import Noun, utcnow
 from inference.limits import Limits, Priority
 
 PREFIX = "apl_"
-SCOPES = ("infer", "route")
-"""What a key may open: `infer` lists and calls models, `route` asks the router for its decision alone."""
+ALL_SCOPES = (*SCOPES, READ)
 
 
 class Terms(Noun):
@@ -40,45 +40,18 @@ class Terms(Noun):
     limits: Limits = Limits()
 
 
-class Key(Noun):
-    """One key, without its token."""
+class Key(keys.Key):
+    """One key, without its token, with its terms."""
 
-    id: str
-    name: str
-    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the token")
-    scopes: tuple[str, ...] = SCOPES
-    created: datetime = Field(default_factory=utcnow)
-    expires: datetime | None = None
-    revoked: datetime | None = None
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     terms: Terms = Terms()
-
-    def dead(self, now: datetime) -> str:
-        """Why the key opens nothing any more; empty while it does."""
-        if self.revoked:
-            return f"key {self.name!r} was revoked"
-        return f"key {self.name!r} has expired" if self.expires and now >= self.expires else ""
 
 
 class KeyFile(Noun):
     """The file's whole content."""
 
     keys: tuple[Key, ...] = ()
-
-
-class KeyRing:
-    """Keys as they were read once; answers without touching the disk."""
-
-    def __init__(self, keys: tuple[Key, ...]) -> None:
-        self._keys = tuple((bytes.fromhex(key.sha256), key) for key in keys)
-
-    def find(self, token: str) -> Key | None:
-        """The key this token belongs to, dead or alive. Takes as long for every token."""
-        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
-        found = None
-        for known, key in self._keys:
-            if hmac.compare_digest(known, digest):
-                found = key
-        return found
 
 
 class KeyStore:
@@ -106,6 +79,7 @@ class KeyStore:
         expires_days: float | None = None,
         scopes: tuple[str, ...] = SCOPES,
         terms: Terms | None = None,
+        repositories: tuple[str, ...] = (),
     ) -> tuple[Key, str]:
         """Make a key; returns it with its token, which nobody can show again.
 
@@ -114,7 +88,8 @@ class KeyStore:
             Conflict: a living key has this name.
         """
         token = PREFIX + secrets.token_urlsafe(32)
-        return self._add(name, token, expires_days, scopes, terms or Terms()), token
+        made = _made(name, token, expires_days, scopes, terms or Terms()).with_(repositories=repositories)
+        return self._add(made, expires_days), token
 
     def find(self, name_or_id: str) -> Key:
         """The key that is not revoked with this name or id. Raises NotFound."""
@@ -149,20 +124,19 @@ class KeyStore:
             self._write((*(_retired(key, name) for key in keys), _made(name, token, None, SCOPES, terms)))
             return token
 
-    def _add(self, name: str, token: str, expires_days: float | None, scopes: tuple[str, ...], terms: Terms) -> Key:
-        if not name.strip():
+    def _add(self, made: Key, expires_days: float | None) -> Key:
+        if not made.name.strip():
             raise UsageError("a key needs a name", "`appliance key create NAME`")
-        unknown = [scope for scope in scopes if scope not in SCOPES]
-        if unknown or not scopes:
-            raise UsageError(f"unknown scope {', '.join(unknown) or '(none)'}", f"scopes are {', '.join(SCOPES)}")
+        unknown = [scope for scope in made.scopes if scope not in ALL_SCOPES]
+        if unknown or not made.scopes:
+            raise UsageError(f"unknown scope {', '.join(unknown) or '(none)'}", f"scopes are {', '.join(ALL_SCOPES)}")
         if expires_days is not None and expires_days <= 0:
             raise UsageError("a key must expire in the future", "give --expires a number of days above zero")
-        made = _made(name, token, expires_days, scopes, terms)
         with self._locked():
-            keys = self.list()
-            if any(key.name == name and not key.dead(utcnow()) for key in keys):
-                raise Conflict(f"a key named {name!r} exists", "revoke it first, or choose another name")
-            self._write((*keys, made))
+            known = self.list()
+            if any(key.name == made.name and not key.dead(utcnow()) for key in known):
+                raise Conflict(f"a key named {made.name!r} exists", "revoke it first, or choose another name")
+            self._write((*known, made))
         return made
 
     def _write(self, keys: tuple[Key, ...]) -> None:

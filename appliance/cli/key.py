@@ -12,10 +12,11 @@ from pydantic import ValidationError
 
 from appliance.cli.context import Box, pass_box, table
 from appliance.errors import UsageError
+from appliance.keys import READ, SCOPES
 from appliance.work import utcnow
 from inference.counts import Counts
 from inference.journal import read_counts
-from inference.keys import SCOPES, Key, KeyStore, Terms
+from inference.keys import ALL_SCOPES, Key, KeyStore, Terms
 from inference.limits import UNITS, Limits, Priority, paused, usage
 
 NONE = "none"
@@ -53,23 +54,34 @@ def with_terms(decorated: Command) -> Command:
     return decorated
 
 
+def with_repositories(decorated: Command) -> Command:
+    """The option that says which mirrors a key with the scope git reads."""
+    text = "Repositories it may read, with the scope git (default: every one)."
+    return click.option("--repo", "repositories", multiple=True, metavar="PATTERN", help=text)(decorated)
+
+
 @command.command("create")
 @click.argument("name", required=False)
 @click.option("--name", "named", metavar="NAME", help="The same as NAME.")
 @click.option("--expires", metavar="DAYS|DATE", help="Days until it expires, or a date (default: never).")
-@click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="What it opens (default: all).")
+@click.option(
+    "--scope", "scopes", multiple=True, type=click.Choice(ALL_SCOPES), help="What it opens (default: infer, route)."
+)
+@with_repositories
 @with_terms
 @pass_box
 def create(
-    box: Box, /, name: str | None, named: str | None, expires: str | None, scopes: tuple[str, ...], **said: Any
-) -> None:
+    box: Box, /, name: str | None, named: str | None, expires: str | None, scopes: tuple[str, ...],
+    repositories: tuple[str, ...], **said: Any,
+) -> None:  # fmt: skip
     """Make a key called NAME. Its token is shown now and never again."""
     box.require_home()
     if name and named and name != named:
         raise UsageError("a key has one name", "give NAME or --name")
     end = _end(expires)
     days = (end - utcnow()) / timedelta(days=1) if end else None
-    key, token = _store(box).create(name or named or "", days, scopes or SCOPES, _terms(Terms(), said))
+    scopes, terms = scopes or SCOPES, _terms(Terms(), said)
+    key, token = _store(box).create(name or named or "", days, scopes, terms, _readable(repositories, scopes))
     if not box.as_json:
         box.say(f"key {key.name} ({key.id}); keep the token, nobody can show it again:")
     box.emit({**as_json(key), "token": token}, token)
@@ -114,6 +126,7 @@ def show(box: Box, name: str) -> None:
             f"team      {terms.team or 'none'}",
             f"opens     {', '.join(key.scopes)}",
             *(f"{word:9} {', '.join(getattr(terms, word)) or 'all'}" for word in LISTS.values()),
+            *([f"reads     {', '.join(key.repositories) or 'all'}"] if READ in key.scopes else []),
             f"expires   {key.expires.isoformat(timespec='minutes') if key.expires else 'never'}",
             "",
             *(_line(row["used"], row["limit"], UNITS[name]) for name, row in used.items()),
@@ -129,15 +142,22 @@ def show(box: Box, name: str) -> None:
 @command.command("set")
 @click.argument("name")
 @click.option("--expires", metavar="DAYS|DATE", help="Days from now, a date, or none.")
-@click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="What it opens, instead of before.")
+@click.option(
+    "--scope", "scopes", multiple=True, type=click.Choice(ALL_SCOPES), help="What it opens, instead of before."
+)
+@with_repositories
 @with_terms
 @pass_box
-def change(box: Box, /, name: str, expires: str | None, scopes: tuple[str, ...], **said: Any) -> None:
+def change(
+    box: Box, /, name: str, expires: str | None, scopes: tuple[str, ...], repositories: tuple[str, ...], **said: Any
+) -> None:
     """Change what the key NAME (or its id) may do; what is not named stays. It holds from the next call on."""
     box.require_home()
 
     def new(key: Key) -> Key:
         changed = key.with_(terms=_terms(key.terms, said), scopes=scopes or key.scopes)
+        if repositories:
+            changed = changed.with_(repositories=_readable(repositories, changed.scopes))
         return changed.with_(expires=_end(expires)) if expires else changed
 
     key = _store(box).change(name, new)
@@ -179,6 +199,13 @@ def _terms(old: Terms, said: dict[str, Any]) -> Terms:
         raise UsageError(
             f"--{name} {problem['input']}: {problem['msg']}", "give a number above zero, or none"
         ) from error
+
+
+def _readable(patterns: tuple[str, ...], scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """The patterns of repositories. Raises UsageError for a key that reads none."""
+    if patterns and READ not in scopes:
+        raise UsageError("a key without the scope git reads no repositories", f"give --scope {READ} too")
+    return () if patterns == (NONE,) else patterns
 
 
 def _end(text: str | None) -> datetime | None:

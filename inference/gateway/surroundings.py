@@ -17,10 +17,11 @@ from typing import Any, Generic, TypeVar
 
 from appliance.config import Home, ModelSettings, Settings
 from appliance.errors import ConfigError, FactoryError, Unavailable
+from appliance.keys import KeyRing
 from inference import rules as rules_file
 from inference.catalogue import Catalogue, Entry
 from inference.engines.placement import context_of
-from inference.keys import KeyRing, KeyStore
+from inference.keys import Key, KeyStore
 from inference.policy import Learned, Standing, now, read_policy
 from inference.rules import Rules
 from models.card import Card
@@ -125,7 +126,7 @@ class Surroundings:
         self._rows = Fresh(lambda: mark_of(self._engines_file), self._read_rows)
 
     @property
-    def keys(self) -> KeyRing:
+    def keys(self) -> KeyRing[Key]:
         """Raises VerificationFailed when the file is damaged."""
         return self._keys.get()
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Conflict, NotFound, UsageError, VerificationFailed
+from appliance.keys import KeyRing, ring
 from appliance.work import utcnow
-from inference.keys import KeyRing, KeyStore
+from inference.keys import KeyStore
 
 
 def test_only_the_hash_of_a_token_is_kept(tmp_path: Path) -> None:
@@ -102,3 +103,18 @@ def test_writers_in_many_processes_lose_nothing(tmp_path: Path) -> None:
     assert len(KeyStore(tmp_path / "keys.json").list()) == 15
     assert len(json.loads((tmp_path / "keys.json").read_text())["keys"]) == 15
     assert not list(tmp_path.glob(".keys.json.*"))
+
+
+def test_a_door_reads_of_a_key_what_it_knows_and_opens_the_repositories_it_names(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path / "keys.json")
+    assert ring(store.file).find("x") is None
+    _, models = store.create("models")
+    _, every = store.create("every", scopes=("git",))
+    _, some = store.create("some", scopes=("git",), repositories=("shop", "team-*"))
+    known = [ring(store.file).find(token) for token in (models, every, some)]
+    assert [[key.reads(name) for name in ("shop", "team-a", "till")] for key in known if key] == [
+        [False, False, False], [True, True, True], [True, True, False],
+    ]  # fmt: skip
+    store.file.write_text("{")
+    with pytest.raises(VerificationFailed):
+        ring(store.file)
