@@ -7,6 +7,7 @@ Clock           SystemClock (here)                       tests: SteppedClock
 Model           appliance.gateway_client.GatewayModel    tests: ScriptedModel
 Sandbox         appliance.computers (tiers A and B)      none: the real one runs everywhere
 Repository      appliance.mirror.Mirror                  none: real git everywhere
+Readable        appliance.mirror.serving                 none: real git everywhere
 Forge           appliance.mirror.forges, one file each   tests: a faithful server for each forge's API
 Scanner         appliance.line.scanners                  none
 ==============  =======================================  ==================================
@@ -15,11 +16,11 @@ Scanner         appliance.line.scanners                  none
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import IO, Literal, Protocol
 
 from pydantic import Field
 
@@ -223,12 +224,13 @@ class Workspace(Protocol):
         PolicyRefused when a hook or protection refuses."""
         ...
 
-    def publish(self, commit: str, branch: str) -> None:
-        """Put a branch that is the box's own at a commit, wherever it was before."""
+    def publish(self, commit: str, branch: str, over: str | None = None) -> None:
+        """Put a branch that is the box's own at a commit. `over` is where the box left it, "" for nowhere: raises
+        Conflict when somebody else has put it elsewhere meanwhile. With None it does not matter where it was."""
         ...
 
-    def delete(self, branch: str) -> None:
-        """Delete a branch on the server, if it is there."""
+    def delete(self, branch: str, over: str | None = None) -> None:
+        """Delete a branch on the server, if it is there; Conflict as for `publish`."""
         ...
 
     def close(self) -> None:
@@ -272,6 +274,32 @@ class Repository(Protocol):
         ...
 
 
+class Stream(Protocol):
+    """Bytes in pieces, as they come. To be closed in any case, read to its end or not; safe to close twice."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Raises FactoryError when what sends them fails."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Readable(Protocol):
+    """The mirrors as an unmodified git reads them over smart HTTP; nothing can be written this way.
+
+    `protocol` is what the client's `Git-Protocol` header says. Raises NotFound for a repository without a mirror,
+    Unavailable when git does not start.
+    """
+
+    def refs(self, name: str, protocol: str) -> Stream:
+        """Branches and tags, or what the server can do."""
+        ...
+
+    def pack(self, name: str, protocol: str, asked: IO[bytes]) -> Stream:
+        """The answer to one request for refs or objects, which lies in a file."""
+        ...
+
+
 class Draft(Noun):
     """A merge request as the box wants it to be."""
 
@@ -281,6 +309,10 @@ class Draft(Noun):
     title: str
     text: str = Field(description="the item's story in Markdown")
     closes: str = Field("", description="number of the issue that its merge settles; empty for none")
+    over: str | None = Field(
+        None, description="where the box left the branch, '' for nowhere: elsewhere it holds somebody's work (Conflict)"
+    )
+    onto: str = Field("", description="the target's head that the change was tested on; it may land on that alone")
 
 
 class Rights(StrEnum):
@@ -317,7 +349,8 @@ class Forge(Protocol):
         ...
 
     def propose(self, workspace: Workspace, commit: str, draft: Draft) -> Proposal:
-        """Publish the commit on the draft's branch, and open or update its merge request. Idempotent by branch."""
+        """Publish the commit on the draft's branch, and open or update its merge request. Idempotent by branch.
+        Raises Conflict when somebody else pushed to the branch (`draft.over`)."""
         ...
 
     def proposal(self, draft: Draft) -> Proposal | None:
@@ -328,6 +361,8 @@ class Forge(Protocol):
         """Bring `commit` onto the draft's target: by the forge where it rules, by a push where it does not. Returns the
         commit that is on the target now, which a forge may have made itself (squash, rebase, merge).
 
+        An open request whose head is `commit` is merged as it stands, with its approvals, even when the target moved:
+        `draft.onto` says which head of the target was tested with it, and Conflict is raised when it moved on.
         Raises as Workspace.push does; PolicyRefused also for a review that is still owed, in words.
         """
         ...

@@ -99,21 +99,25 @@ class Clone:
 
     def push(self, commit: str, branch: str) -> None:
         """See ports.Workspace."""
-        self._push(f"{checked_commit(commit)}:refs/heads/{checked_branch(branch)}")
+        self._run_push(f"{checked_commit(commit)}:refs/heads/{checked_branch(branch)}")
 
-    def publish(self, commit: str, branch: str) -> None:
+    def publish(self, commit: str, branch: str, over: str | None = None) -> None:
         """See ports.Workspace."""
+        name = f"refs/heads/{checked_branch(branch)}"
         try:
-            self._push(f"+{checked_commit(commit)}:refs/heads/{checked_branch(branch)}")
-        except (Conflict, PolicyRefused):  # a server that takes no forced pushes may still take a new branch
-            self.delete(branch)
+            self._push(f"{checked_commit(commit)}:{name}", over)
+        except (Conflict, PolicyRefused):
+            there = self._run("ls-remote", "--", self._url, name).partition("\t")[0]
+            if over is not None and there not in ("", over):
+                raise
+            self.delete(branch, over)  # a server that takes no forced pushes may still take a new branch
             self.push(commit, branch)
 
-    def delete(self, branch: str) -> None:
+    def delete(self, branch: str, over: str | None = None) -> None:
         """See ports.Workspace."""
         name = f"refs/heads/{checked_branch(branch)}"
         if self._run("ls-remote", "--", self._url, name):
-            self._push(f":{name}")
+            self._push(f":{name}", over)
 
     def close(self) -> None:
         """See ports.Workspace."""
@@ -138,9 +142,16 @@ class Clone:
                 f"the change makes a link or a submodule ({found.group().strip()})", "it is refused whole"
             )
 
-    def _push(self, refspec: str) -> None:
+    def _push(self, refspec: str, over: str | None) -> None:
+        """Push by force, but over `over` alone where it is given (a `+` would undo that)."""
+        if over is None:
+            self._run_push(f"+{refspec}")
+        else:
+            self._run_push(refspec, f"--force-with-lease={refspec.partition(':')[2]}:{over and checked_commit(over)}")
+
+    def _run_push(self, refspec: str, *options: str) -> None:
         try:
-            self._run("push", "--quiet", "--no-verify", "--", self._url, refspec)
+            self._run("push", "--quiet", "--no-verify", *options, "--", self._url, refspec)
         except NotFound as error:  # the repository was there when it was mirrored
             raise Unavailable(error.message, error.hint) from error
 

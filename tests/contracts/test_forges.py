@@ -98,6 +98,31 @@ def test_nothing_lands_on_a_target_that_moved_since_the_tests(forge: Forge, serv
     assert server.head("main") == other
 
 
+def test_an_approved_request_lands_as_it_stands_on_the_head_of_the_target_it_was_tested_on(
+    forge: Forge, server: Server, clone: Clone
+) -> None:
+    server.protect(approvals=1)
+    commit = committed(clone)
+    number = int(forge.propose(clone, commit, DRAFT).number)
+    server.review("ann", number, "approved")
+    tested_on = server.commit("ann", "main", "other", {"other.py": "X = 1\n"})
+    landed = forge.land(clone, commit, DRAFT.with_(onto=tested_on))
+    assert landed == server.head("main")
+    assert {"shop.py", "other.py"} <= set(server.git("ls-tree", "--name-only", "main").split())
+    assert (server.changes[number].open, len(server.changes)) == (False, 1)
+
+
+def test_a_push_of_somebody_else_to_the_box_s_branch_stops_it(forge: Forge, server: Server, clone: Clone) -> None:
+    commit = committed(clone)
+    forge.propose(clone, commit, DRAFT.with_(over=""))
+    theirs = server.commit("ann", DRAFT.branch, "by a person")
+    for over in ("", commit):
+        with pytest.raises(Conflict):
+            forge.propose(clone, commit, DRAFT.with_(over=over))
+    forge.withdraw(clone, DRAFT.with_(over=commit), "it has landed")
+    assert server.head(DRAFT.branch) == theirs
+
+
 def test_an_approval_of_an_older_head_does_not_count(forge: Forge, server: Server, clone: Clone) -> None:
     number = int(forge.propose(clone, committed(clone), DRAFT).number)
     server.review("ann", number, "approved")

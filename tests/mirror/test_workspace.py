@@ -159,6 +159,26 @@ def test_a_proposal_is_a_branch_that_can_be_repeated_and_withdrawn(
     assert "factory/W-1" not in git(server.bare, "branch")
 
 
+def test_somebody_s_push_to_the_box_s_branch_is_neither_overwritten_nor_deleted(clone: Clone, server: Server) -> None:
+    clone.apply(DIFF)
+    first = clone.commit("Fix: one", TRAILERS)
+    for _ in range(2):
+        clone.publish(first, DRAFT.branch, "")
+    theirs = git(server.bare, "commit-tree", f"{first}^{{tree}}", "-p", first, "-m", "a person's")
+    git(server.bare, "update-ref", f"refs/heads/{DRAFT.branch}", theirs)
+    second = clone.base
+    for over in ("", first):
+        with pytest.raises(Conflict):
+            clone.publish(second, DRAFT.branch, over)
+        with pytest.raises(Conflict):
+            clone.delete(DRAFT.branch, over)
+    PlainForge().withdraw(clone, DRAFT.with_(over=first), "over")
+    assert git(server.bare, "rev-parse", DRAFT.branch) == theirs
+    clone.publish(second, DRAFT.branch, theirs)
+    clone.delete(DRAFT.branch, second)
+    assert DRAFT.branch not in git(server.bare, "branch")
+
+
 def test_a_hostile_branch_name_never_reaches_git(clone: Clone) -> None:
     for name in ("--force", "a b", "x:y", "refs/../x"):
         with pytest.raises(UsageError):

@@ -70,7 +70,7 @@ class GithubForge:
 
     def propose(self, workspace: Workspace, commit: str, draft: Draft) -> Proposal:
         """See ports.Forge."""
-        workspace.publish(commit, draft.branch)
+        workspace.publish(commit, draft.branch, draft.over)
         words = {"title": draft.title[:256], "body": text_of(draft)[:LONGEST]}
         known = self._pull(draft)
         if known is None or known["state"] != "open":
@@ -99,7 +99,8 @@ class GithubForge:
             number = str(pull["number"])
         else:
             number = self.propose(workspace, commit, draft).number
-        ahead = self._client.get(f"{self._repo}/compare/{commit}...{quote(draft.target)}")["ahead_by"]
+        tested = draft.onto or commit
+        ahead = self._client.get(f"{self._repo}/compare/{tested}...{quote(draft.target)}")["ahead_by"]
         if ahead:
             raise Conflict(f"{draft.target} moved on the server", "the box tries again from a fresh base")
         return self._merge(number, commit, rules)
@@ -111,7 +112,7 @@ class GithubForge:
             self.say(Origin(kind="change", number=str(pull["number"])), f"{draft.item}:withdrawn", why)
             self._client.call("PATCH", f"{self._repo}/pulls/{pull['number']}", {"state": "closed"})
         with contextlib.suppress(FactoryError):
-            workspace.delete(draft.branch)
+            workspace.delete(draft.branch, draft.over)
 
     def status(self, commit: str, gate: str, verdict: Result | None, text: str, url: str) -> None:
         """See ports.Forge."""

@@ -20,7 +20,7 @@ class PlainForge:
 
     def propose(self, workspace: Workspace, commit: str, draft: Draft) -> Proposal:
         """Push the change's own branch. It is the box's alone, so a repeated run may replace what it left there."""
-        workspace.publish(commit, draft.branch)
+        workspace.publish(commit, draft.branch, draft.over)
         return Proposal(number="", branch=draft.branch, commit=commit)
 
     def proposal(self, draft: Draft) -> Proposal | None:
@@ -34,7 +34,7 @@ class PlainForge:
     def withdraw(self, workspace: Workspace, draft: Draft, why: str) -> None:
         """Delete the change's own branch. One that the server keeps is untidy, and no reason to stop."""
         with contextlib.suppress(FactoryError):
-            workspace.delete(draft.branch)
+            workspace.delete(draft.branch, draft.over)
 
     def status(self, commit: str, gate: str, verdict: Result | None, text: str, url: str) -> None:
         """Nobody to tell."""
