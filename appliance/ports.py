@@ -38,7 +38,6 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds since the machine started, suspension included (CLOCK_BOOTTIME)."""
-        ...
 
     def sleep(self, seconds: float) -> None: ...
 
@@ -81,7 +80,6 @@ class Model(Protocol):
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """One vector per text, each of unit length, all of one dimension."""
-        ...
 
     def chat(
         self,
@@ -135,15 +133,12 @@ class Session(Protocol):
 
     def send(self, line: bytes) -> None:
         """Write one line (the newline is added). Raises Unavailable when the process is gone."""
-        ...
 
     def receive(self, timeout: float) -> bytes | None:
         """The next line without its newline; None after `timeout` seconds. Raises Unavailable at its end."""
-        ...
 
     def close(self) -> None:
         """Kill everything inside and free it. Safe to call twice."""
-        ...
 
 
 class Sandbox(Protocol):
@@ -154,7 +149,6 @@ class Sandbox(Protocol):
 
     def describe(self, limits: Limits) -> str:
         """Tier and limits in one line, recorded with every run."""
-        ...
 
     def run(
         self,
@@ -175,7 +169,6 @@ class Sandbox(Protocol):
         `tools` are host folders to be seen read-only at the same path. `fetch` names files, relative to the working
         folder, that come back in `Completed.files` (each at most 8 MiB). The host's `tree` never changes.
         """
-        ...
 
     def open(
         self,
@@ -197,45 +190,36 @@ class Workspace(Protocol):
     def apply(self, diff: str) -> None:
         """Apply a unified diff. Raises VerificationFailed, with nothing changed, when it does not fit or leaves
         the tree."""
-        ...
 
     def commit(self, message: str, trailers: Sequence[tuple[str, str]], at: datetime | None = None) -> str:
         """Commit everything applied, as of `at` (None: now); returns the commit id, which is the same for the same
         change at the same time."""
-        ...
 
     def merge_onto(
         self, head: str, message: str, trailers: Sequence[tuple[str, str]], at: datetime | None = None
     ) -> str:
         """Bring our commit onto a moved head: fast-forward where possible, else a merge commit. Returns the commit to
         push. Raises Conflict when it does not merge cleanly."""
-        ...
 
     def export(self, commit: str, into: Path) -> Path:
         """A one-commit work tree without remotes of a commit of this clone, in the new folder `into`; returns it."""
-        ...
 
     def revert(self, commit: str, message: str, trailers: Sequence[tuple[str, str]], at: datetime | None = None) -> str:
         """Commit the inverse of `commit`; returns the new commit id."""
-        ...
 
     def push(self, commit: str, branch: str) -> None:
         """Push without force. Raises Conflict when the branch has moved, Unavailable when the server is away,
         PolicyRefused when a hook or protection refuses."""
-        ...
 
     def publish(self, commit: str, branch: str, over: str | None = None) -> None:
         """Put a branch that is the box's own at a commit. `over` is where the box left it, "" for nowhere: raises
         Conflict when somebody else has put it elsewhere meanwhile. With None it does not matter where it was."""
-        ...
 
     def delete(self, branch: str, over: str | None = None) -> None:
         """Delete a branch on the server, if it is there; Conflict as for `publish`."""
-        ...
 
     def close(self) -> None:
         """Remove the clone. Safe to call twice."""
-        ...
 
 
 class Repository(Protocol):
@@ -247,31 +231,24 @@ class Repository(Protocol):
     def sync(self) -> str:
         """Fetch; returns the default branch's commit on the server. Raises Unavailable (server away, refused) or
         NotFound (empty, or no such branch)."""
-        ...
 
     def head(self) -> str:
         """The branch's commit as of the last sync."""
-        ...
 
     def checkout(self, commit: str, into: Path) -> Path:
         """A one-commit work tree without remotes in the new folder `into`; returns it."""
-        ...
 
     def workspace(self, commit: str) -> Workspace:
         """A fresh clone standing at `commit`, able to push."""
-        ...
 
     def landed(self, item: str) -> str:
         """The commit on the server's branch whose trailer `Factory-Item` names this item, or "". Asks the server."""
-        ...
 
     def reverted(self, item: str) -> str:
         """The commit whose trailer `Factory-Revert-Of` names this item, or "". Asks the server."""
-        ...
 
     def changed_between(self, old: str, new: str) -> tuple[str, ...]:
         """Paths that differ between two commits."""
-        ...
 
 
 class Stream(Protocol):
@@ -279,7 +256,6 @@ class Stream(Protocol):
 
     def __iter__(self) -> Iterator[bytes]:
         """Raises FactoryError when what sends them fails."""
-        ...
 
     def close(self) -> None: ...
 
@@ -293,11 +269,9 @@ class Readable(Protocol):
 
     def refs(self, name: str, protocol: str) -> Stream:
         """Branches and tags, or what the server can do."""
-        ...
 
     def pack(self, name: str, protocol: str, asked: IO[bytes]) -> Stream:
         """The answer to one request for refs or objects, which lies in a file."""
-        ...
 
 
 class Draft(Noun):
@@ -346,16 +320,13 @@ class Forge(Protocol):
     @property
     def account(self) -> str:
         """The box's own login there, by which it knows its own deeds; "" on a plain server."""
-        ...
 
     def propose(self, workspace: Workspace, commit: str, draft: Draft) -> Proposal:
         """Publish the commit on the draft's branch, and open or update its merge request. Idempotent by branch.
         Raises Conflict when somebody else pushed to the branch (`draft.over`)."""
-        ...
 
     def proposal(self, draft: Draft) -> Proposal | None:
         """The merge request of the draft's branch as it stands; None when there never was one."""
-        ...
 
     def land(self, workspace: Workspace, commit: str, draft: Draft) -> str:
         """Bring `commit` onto the draft's target: by the forge where it rules, by a push where it does not. Returns the
@@ -365,40 +336,31 @@ class Forge(Protocol):
         `draft.onto` says which head of the target was tested with it, and Conflict is raised when it moved on.
         Raises as Workspace.push does; PolicyRefused also for a review that is still owed, in words.
         """
-        ...
 
     def withdraw(self, workspace: Workspace, draft: Draft, why: str) -> None:
         """Close what is still open of the change and remove its branch."""
-        ...
 
     def status(self, commit: str, gate: str, verdict: Result | None, text: str, url: str) -> None:
         """Set a commit status, one for each gate; None means under way."""
-        ...
 
     def say(self, origin: Origin, mark: str, text: str) -> None:
         """Write a comment, or rewrite the box's own one of this mark."""
-        ...
 
     def review(self, proposal: Proposal, findings: Sequence[Finding]) -> None:
         """Show findings as comments on their lines, each once."""
-        ...
 
     def close(self, origin: Origin) -> None:
         """Close an issue."""
-        ...
 
     def rights(self, login: str) -> Rights:
         """What a person may do to the project."""
-        ...
 
     def news(self, cursor: str) -> tuple[tuple[News, ...], str]:
         """What happened since the cursor ("" for: from now on), oldest first, and the next cursor. For where no webhook
         comes through."""
-        ...
 
     def check(self, branch: str, hook_url: str) -> tuple[Checked, ...]:
         """Reach, the token's rights, the branch's protection and the webhook, with the exact lines to add."""
-        ...
 
 
 class Scanner(Protocol):
@@ -409,4 +371,3 @@ class Scanner(Protocol):
 
     def scan(self, tree: Path, files: Sequence[str]) -> tuple[Finding, ...]:
         """Findings in these files. Raises Unavailable when the tool did not run to its end: no result is not a pass."""
-        ...
