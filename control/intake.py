@@ -1,4 +1,4 @@
-"""What a person or program may send as a signal, checked the same for the form and the API. Pure."""
+"""What people and programs may send, and how messages from outside are shown; the same for pages and API."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from appliance.errors import UsageError
+from appliance.intake.shown import Shown, shown
+from appliance.ledger import Ledger
+from appliance.news import Delivery, DeliveryState
 from appliance.work import Kind, Signal
 
 LONGEST_TITLE = 300
@@ -54,3 +58,16 @@ def problems_of(sent: Mapping[str, str]) -> dict[str, str]:
         fields = [str(problem["loc"][0]) if problem["loc"] else "title" for problem in error.errors()]
         return {field: SAY.get(field, "Mend this field.") for field in fields}
     return {}
+
+
+def delivery_state(word: str) -> DeliveryState | None:
+    """The state that a filter names; None for "". Raises UsageError."""
+    if word and word not in set(DeliveryState):
+        raise UsageError(f"there is no state {word!r}", f"one of: {', '.join(DeliveryState)}")
+    return DeliveryState(word) if word else None
+
+
+def delivery_shown(ledger: Ledger, number: int) -> tuple[Delivery, Shown]:
+    """A message from outside as it may be shown. Raises NotFound."""
+    delivery = ledger.deliveries.get(number)
+    return delivery, shown(delivery, ledger.deliveries.raw(number), ledger.deliveries.mapping(delivery))

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 TONES: Mapping[str, str] = {
     "closed": "good", "shipped": "good", "monitored": "good", "PASS": "good", "ready": "good",
+    "done": "good", "refused": "bad", "ignored": "quiet",
     "needs_human": "wait", "INCONCLUSIVE": "wait", "starting": "wait", "draining": "wait", "ambiguous": "wait",
     "failed": "bad", "rejected": "bad", "rolled_back": "bad", "FAIL": "bad", "lost": "bad", "error": "bad",
     "cancelled": "quiet", "duplicate": "quiet", "stopped": "quiet", "none": "quiet",

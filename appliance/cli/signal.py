@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
+from appliance.cli import delivery
 from appliance.cli.context import Box, pass_box, table
 from appliance.errors import Conflict, UsageError
 from appliance.ledger import open_ledger
-from appliance.news import DeliveryState
 from appliance.work import Kind, Signal
 
 LONGEST_BODY = 1_000_000
@@ -90,19 +90,9 @@ def show(box: Box, id: str) -> None:
     box.emit({**signal.model_dump(mode="json"), "item": item}, text)
 
 
-@command.command()
-@click.option("--repo", default="", help="Only those for this repository.")
-@click.option("--state", type=click.Choice([str(state) for state in DeliveryState]), help="Only those in this state.")
-@pass_box
-def deliveries(box: Box, repo: str, state: str | None) -> None:
-    """List messages from outside, newest first, and what came of each."""
-    box.require_home()
-    rows = open_ledger(box.home).deliveries.list(repo, DeliveryState(state) if state else None)
-    box.emit(
-        [row.model_dump(mode="json") for row in rows],
-        table("number", "source", "event", "repo", "state", "why",
-              rows=[(one.number, one.source, one.event, one.repo, one.state, one.why) for one in rows]),
-    )  # fmt: skip
+command.add_command(delivery.deliveries)
+command.add_command(delivery.show, "delivery")
+command.add_command(delivery.replay)
 
 
 @command.command()

@@ -1,0 +1,33 @@
+"""Messages from outside for programs."""
+
+from __future__ import annotations
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from appliance.intake.shown import as_data
+from control.api.request import limit
+from control.desk import desk
+from control.intake import delivery_shown, delivery_state
+
+blueprint = Blueprint("api_deliveries", __name__, url_prefix="/api/v1/deliveries")
+
+
+@blueprint.get("")
+def index() -> ResponseReturnValue:
+    """Messages from outside, newest first; `repo`, `state` and `limit` narrow the list."""
+    state = delivery_state(request.args.get("state", ""))
+    found = desk().ledger.deliveries.list(request.args.get("repo", ""), state, limit())
+    return jsonify({"deliveries": [one.model_dump(mode="json") for one in found]})
+
+
+@blueprint.get("/<int:number>")
+def show(number: int) -> ResponseReturnValue:
+    """One message: what came of it, what it is read as (`told`), and what was sent (`raw`, without secrets)."""
+    return jsonify(as_data(*delivery_shown(desk().ledger, number)))
+
+
+@blueprint.post("/<int:number>/replay")
+def replay(number: int) -> ResponseReturnValue:
+    """Let the line work on a message once more. Answers 202 with the message."""
+    return jsonify(desk().ledger.deliveries.again(number).model_dump(mode="json")), 202

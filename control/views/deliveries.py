@@ -1,0 +1,41 @@
+"""Deliveries: every message from outside, what came of it and why."""
+
+from __future__ import annotations
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from appliance.news import DeliveryState
+from control.desk import desk
+from control.intake import delivery_shown, delivery_state
+
+blueprint = Blueprint("deliveries", __name__, url_prefix="/deliveries")
+
+PAGE = 200
+
+
+@blueprint.get("")
+def index() -> ResponseReturnValue:
+    """All messages from outside, newest first; `?state=` and `?repo=` narrow the list."""
+    ledger = desk().ledger
+    state, repo = request.args.get("state", ""), request.args.get("repo", "")
+    found = ledger.deliveries.list(repo, delivery_state(state), PAGE)
+    return render_template(
+        "deliveries.html", deliveries=found, state=state, repo=repo, states=list(DeliveryState), page=PAGE,
+        repositories=ledger.repositories(),
+    )  # fmt: skip
+
+
+@blueprint.get("/<int:number>")
+def show(number: int) -> ResponseReturnValue:
+    """One message: what came of it and why, what it is read as, and what was sent."""
+    delivery, seen = delivery_shown(desk().ledger, number)
+    return render_template("delivery.html", delivery=delivery, seen=seen)
+
+
+@blueprint.post("/<int:number>/replay")
+def replay(number: int) -> ResponseReturnValue:
+    """Let the line work on a message once more."""
+    desk().ledger.deliveries.again(number)
+    flash(f"Delivery {number} waits for the line again.")
+    return redirect(url_for("deliveries.show", number=number), 303)
