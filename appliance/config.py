@@ -136,7 +136,12 @@ class LineSettings(Section):
     stage_retries: int = Field(5, ge=0, description="tries again when something a stage needs is away for a while")
     attempts: int = Field(3, ge=1, description="builds before an item needs a person")
     poll_seconds: float = Field(0.5, gt=0, description="pause between looks for new work, in seconds")
-    sync_seconds: float = Field(60.0, gt=0, description="pause between fetches of each mirror, in seconds")
+    sync_seconds: float = Field(60.0, gt=0, description="pause between polls of a mirror and its forge, in seconds")
+    hooked_seconds: float = Field(900.0, gt=0, description="the same while its forge's webhooks arrive, in seconds")
+    away_seconds: float = Field(
+        3600.0, gt=0, description="longest pause between polls of a server that does not answer, in seconds"
+    )
+    fetches: int = Field(8, ge=1, le=64, description="mirrors polled at once")
 
 
 class AutonomySettings(Section):
@@ -197,7 +202,9 @@ class ComputersSettings(Section):
 class MirrorSettings(Section):
     """Git."""
 
-    timeout_seconds: float = Field(300.0, gt=0, description="longest time of one fetch, clone or push, in seconds")
+    timeout_seconds: float = Field(300.0, gt=0, description="longest time of one fetch or push, in seconds")
+    clone_seconds: float = Field(3600.0, gt=0, description="longest time of one clone or check of a mirror, in seconds")
+    check_days: float = Field(7.0, gt=0, description="how often all that a mirror holds is checked, in days")
     author_name: str = Field("Appliance", description="name on the box's commits")
     author_email: str = Field("appliance@localhost", description="address on the box's commits")
     push_retries: int = Field(5, ge=0, description="tries again, each from a fresh base, when a push is rejected")

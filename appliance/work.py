@@ -104,6 +104,10 @@ class Proposal(Noun):
     blockers: tuple[str, ...] = Field((), description="why the forge would not merge it now, in words")
 
 
+FORGES = ("plain", "gitea", "forgejo", "gitlab", "github")
+"""What may serve a repository; each has an adapter in appliance/mirror/forges."""
+
+
 class TrackedRepository(Noun):
     """A repository the box looks after, as `repo add` named it."""
 
@@ -117,6 +121,8 @@ class TrackedRepository(Noun):
     every_issue: bool = Field(False, description="every new issue is taken, not only those labelled or assigned")
     autonomy: Autonomy = Autonomy.LOW
     test: str = Field("", description="command that runs its tests; empty means pytest")
+    depth: int = Field(0, description="commits of each branch that are mirrored; 0: all there are")
+    lfs: bool = Field(False, description="fetch the files that Git LFS keeps beside the repository")
     mapping: Mapping[str, tuple[str, ...]] = Field(
         default_factory=dict, description="field of a report → where any JSON has it; see appliance.intake.generic"
     )
@@ -259,6 +265,7 @@ class MirrorHealth(Noun):
     fetched: datetime | None = Field(None, description="last fetch that worked")
     tried: datetime | None = Field(None, description="last fetch at all")
     next_fetch: datetime | None = Field(None, description="when it is polled again")
+    changed: datetime | None = Field(None, description="last fetch that found something new")
     failures: int = Field(0, description="fetches in a row that did not work")
     error: str = Field("", description="why the last one did not, in words")
     hint: str = Field("", description="what to do about it")
@@ -266,6 +273,10 @@ class MirrorHealth(Noun):
     branches: int = 0
     size_bytes: int = 0
     notes: tuple[str, ...] = Field((), description="what was noticed: force-pushed, renamed, re-cloned, submodules …")
+    heard: datetime | None = Field(None, description="last time the forge's API told the news")
+    api_failures: int = Field(0, description="times in a row that it did not")
+    api_error: str = Field("", description="why the last time it did not, in words")
+    api_hint: str = ""
 
 
 class Lesson(Noun):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
+from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from appliance.ledger import schema
@@ -25,6 +26,22 @@ class Forges:
         with self._ledger.database.reading() as connection:
             body = connection.scalar(select(schema.mirrors.c.health).filter_by(repo=repo))
         return MirrorHealth.model_validate_json(body or "{}")
+
+    def all_health(self) -> dict[str, MirrorHealth]:
+        """How all mirrors stand, by repository; those that were never looked at are left out."""
+        with self._ledger.database.reading() as connection:
+            rows = connection.execute(select(schema.mirrors.c.repo, schema.mirrors.c.health))
+            return {row.repo: MirrorHealth.model_validate_json(row.health) for row in rows}
+
+    def note_turn(self, repo: str, health: MirrorHealth, cursor: str | None) -> bool:
+        """Note how a mirror stands and, unless None, how far its forge was polled. False, and nothing noted, when the
+        repository is there no longer."""
+        moved = {} if cursor is None else {"cursor": cursor}
+        with self._ledger.database.writing() as connection:
+            if connection.scalar(select(schema.repositories.c.name).filter_by(name=repo)) is None:
+                return False
+            connection.execute(_upserted(repo, health=health.model_dump_json(), **moved))
+        return True
 
     def note_health(self, repo: str, health: MirrorHealth) -> None:
         """Note how a mirror stands."""
@@ -54,6 +71,9 @@ class Forges:
             )
 
     def _note(self, repo: str, **values: str) -> None:
-        statement = upsert(schema.mirrors).values(repo=repo, **values)
         with self._ledger.database.writing() as connection:
-            connection.execute(statement.on_conflict_do_update(index_elements=["repo"], set_=values))
+            connection.execute(_upserted(repo, **values))
+
+
+def _upserted(repo: str, **values: str) -> Insert:
+    return upsert(schema.mirrors).values(repo=repo, **values).on_conflict_do_update(["repo"], set_=values)

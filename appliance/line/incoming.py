@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from appliance.errors import FactoryError, NotFound, UsageError
+from appliance.errors import NotFound, UsageError
 from appliance.intake.reading import read
 from appliance.ledger import Ledger
 from appliance.news import Delivery, DeliveryState, IssueNews, News, PushNews, ReportNews
@@ -17,15 +17,16 @@ from appliance.work import Signal, TrackedRepository
 
 log = logging.getLogger("appliance.line")
 
-Sync = Callable[[TrackedRepository], object]
+Fetch = Callable[[TrackedRepository], object]
+"""Asks for a repository to be fetched, and returns at once."""
 
 
 class Incoming:
     """Works off one ledger's messages. Safe to repeat: a signal is filed once for each key."""
 
-    def __init__(self, ledger: Ledger, sync: Sync) -> None:
+    def __init__(self, ledger: Ledger, fetch: Fetch) -> None:
         self._ledger = ledger
-        self._sync = sync
+        self._fetch = fetch
 
     def work_off(self) -> int:
         """Settle every message that waits; how many."""
@@ -51,18 +52,12 @@ class Incoming:
                 signal = self._ledger.receive(wanted).id
                 done.append(f"filed as {signal}")
             elif isinstance(news, PushNews):
-                done.append(self._fetched(tracked))
+                self._fetch(tracked)
+                done.append("a push; it is fetched at once")
         if done:
             deliveries.settle(delivery.number, DeliveryState.DONE, "; ".join(done), signal)
         else:
             deliveries.settle(delivery.number, DeliveryState.IGNORED, why_ignored(told, tracked))
-
-    def _fetched(self, tracked: TrackedRepository) -> str:
-        try:
-            self._sync(tracked)
-        except FactoryError as error:  # the next turn of the clock fetches again
-            return f"a push; the fetch did not work: {error.message}"
-        return "a push; fetched"
 
 
 def signal_of(news: News, tracked: TrackedRepository, source: str) -> Signal | None:

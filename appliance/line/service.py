@@ -27,11 +27,12 @@ from appliance.ledger.audit import write_anchor
 from appliance.line import scanners
 from appliance.line.incoming import Incoming
 from appliance.line.parts import Parts
+from appliance.line.polling import Poller
 from appliance.line.runner import Board, Runner
 from appliance.line.strategies import Droid, Searching, limits_of
 from appliance.mirror.forges import adapter
 from appliance.mirror.mirror import Mirror
-from appliance.ports import Progress, SystemClock
+from appliance.ports import Forge, Progress, SystemClock
 from appliance.work import ENDED, State, TestReport, TrackedRepository, WorkItem
 
 log = logging.getLogger("appliance.line")
@@ -47,6 +48,7 @@ class Line:
         self.settings = settings
         self.ledger: Ledger = open_ledger(home)
         self.board = Board()
+        self.poller = Poller(self.ledger, self.mirror_of, self.forge_of, settings.line)
         self.clock = SystemClock()
         self.model = GatewayModel(
             f"http://{settings.gateway.host}:{settings.gateway.port}",
@@ -80,8 +82,8 @@ class Line:
         return Parts(
             settings=settings,
             tracked=tracked,
-            repository=Mirror(self.home, tracked.name, tracked.url, tracked.branch, settings.mirror),
-            forge=adapter(self.home, tracked, settings.mirror),
+            repository=self.mirror_of(tracked),
+            forge=self.forge_of(tracked),
             suite=suite,
             localise=searching.localise,
             search=searching,
@@ -100,24 +102,20 @@ class Line:
         key = (self.home.secrets / "audit.key").read_bytes()
         write_anchor(self.home.secrets / "ledger.anchor", *self.ledger.tip(), key)
 
-    def sync_mirrors(self) -> None:
-        """Fetch every repository; what is away is logged and tried again at the next turn."""
-        for tracked in self.ledger.repositories():
-            try:
-                self.sync_mirror(tracked)
-            except FactoryError as error:
-                log.warning("mirror %s: %s (%s)", tracked.name, error.message, error.hint)
-
     def work_off(self) -> None:
         """Settle the messages from outside that wait."""
         try:
-            Incoming(self.ledger, self.sync_mirror).work_off()
+            Incoming(self.ledger, self.poller.wake).work_off()
         except FactoryError as error:  # the ledger itself: they wait on
             log.error("messages from outside wait: %s (%s)", error.message, error.hint)
 
-    def sync_mirror(self, tracked: TrackedRepository) -> str:
-        """Fetch one repository."""
-        return Mirror(self.home, tracked.name, tracked.url, tracked.branch, self.settings.mirror).sync()
+    def mirror_of(self, tracked: TrackedRepository) -> Mirror:
+        """A repository's mirror."""
+        return Mirror.of(self.home, tracked, self.settings.mirror)
+
+    def forge_of(self, tracked: TrackedRepository) -> Forge:
+        """A repository's forge. Raises as `adapter` does."""
+        return adapter(self.home, tracked, self.settings.mirror)
 
     def publish(self) -> None:
         """Write `run/line.json`: what each worker does now, for `status`, the console and `item watch`."""
@@ -145,10 +143,10 @@ def serve(home: Home, settings: Settings) -> int:
     _stop_on_signals(stop)
     logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it would log every look for messages
     scheduler = BackgroundScheduler(timezone="UTC")
-    scheduler.add_job(line.sync_mirrors, "interval", seconds=settings.line.sync_seconds, max_instances=1, coalesce=True)
     scheduler.add_job(line.work_off, "interval", seconds=settings.line.poll_seconds, max_instances=1, coalesce=True)
     scheduler.start()
     runner = Runner(line.ledger, line.parts_for, settings.line, line.board, line.anchor)
+    line.poller.start(stop)
     workers = [_worker(runner, slot, stop) for slot in range(settings.line.workers)]
     log.info(
         "the line works with %d workers, sandbox tier %s", len(workers), line.sandbox.tier if line.sandbox else "C"

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from appliance.errors import Unavailable
 from appliance.intake.reading import receive
 from appliance.ledger import Ledger, open_ledger
 from appliance.line.incoming import Incoming
@@ -71,20 +70,11 @@ def test_an_issue_nobody_handed_over_is_left_alone_in_words(ledger: Ledger, inco
     }
 
 
-def test_a_push_is_fetched_and_a_server_that_is_away_settles_it_too(
-    ledger: Ledger, incoming: Incoming, fetched: list[str]
-) -> None:
+def test_a_push_is_fetched_at_once(ledger: Ledger, incoming: Incoming, fetched: list[str]) -> None:
     push = {"ref": "refs/heads/main", "before": "1" * 40, "after": "2" * 40, "pusher": {"login": "mira"}}
     kept = sent(ledger, "push", push)
     incoming.work_off()
-    assert fetched == ["shop"] and ledger.deliveries.get(kept.number).why == "a push; fetched"
-
-    def away(_tracked: TrackedRepository) -> None:
-        raise Unavailable("nobody answers", "look")
-
-    again = sent(ledger, "push", push, id="gt-2")
-    Incoming(ledger, away).work_off()
-    assert "nobody answers" in ledger.deliveries.get(again.number).why
+    assert fetched == ["shop"] and ledger.deliveries.get(kept.number).why == "a push; it is fetched at once"
 
 
 def test_what_cannot_be_read_is_refused_with_the_reason_and_kept(ledger: Ledger, incoming: Incoming) -> None:
