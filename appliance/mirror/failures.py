@@ -48,6 +48,14 @@ FAILURES: tuple[tuple[str, type[FactoryError], str, str], ...] = (
 """What git says (pattern) → which error, what failed and what to do; the first that matches counts."""
 
 
+UNREADABLE = re.compile(
+    r"corrupt|inflate|hash mismatch|bad (object|tree)|missing (blob|tree|commit)|unable to (read|unpack)|is empty"
+    r"|could not read|not a valid|early EOF|packfile|No such file",
+    re.IGNORECASE,
+)
+"""What git says of a repository in which something cannot be read; other things make it say so, too."""
+
+
 def in_words(verb: str, said: str) -> FactoryError:
     """Git's failure as an error with a remedy; addresses are shown without their credentials."""
     clean = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]", " ", redact(said.replace("\r", "\n")))

@@ -6,27 +6,24 @@ A mirror is a cache: whatever a killed process leaves of one is mended or made a
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from appliance.config import Home, MirrorSettings
 from appliance.errors import Conflict, FactoryError, NotFound, Unavailable, UsageError
 from appliance.mirror import keys
 from appliance.mirror.address import Address, ca_file, checked_branch, checked_commit, redact
 from appliance.mirror.export import exactly, export
+from appliance.mirror.failures import UNREADABLE
 from appliance.mirror.git import Git
 from appliance.mirror.listing import MIRRORED, behind, size
+from appliance.mirror.place import Place
 from appliance.mirror.record import Record
-from appliance.mirror.soundness import carry_over, damage, exchange
+from appliance.mirror.soundness import carry_over, damage
 from appliance.mirror.workspace import Clone
 from appliance.private import replace_private
 from appliance.work import MirrorHealth, TrackedRepository, utcnow
@@ -60,6 +57,7 @@ class Mirror:
         self.name = name
         self.url = given.url
         self.folder = home.mirrors / f"{name}.git"
+        self._place = Place(self.folder)
         self._secrets = home.secrets
         self._login = home.secrets / f"git-{name}"
         self._address = Address(given.url, given.credentials or self._kept_login())
@@ -86,19 +84,20 @@ class Mirror:
             NotFound: nothing is there, it is empty, or the branch is missing.
             Unavailable: the server does not answer or does not let the box in.
         """
-        with self._alone():
+        with self._place.alone():
             if self.folder.exists() and not self._same_address():
-                self._drop()
+                self._place.drop()
             self._refresh(allow_empty)
-            head = "" if allow_empty and self._empty() else self._tip(self.folder)
+            refs = self._refs(self.folder)
+            head = "" if allow_empty and not branches_of(refs) else self._tip(refs)
             self._keep_login()
             return head
 
     def sync(self) -> str:
         """See ports.Repository. A mirror that is gone, or broken beyond fetching, is cloned again."""
-        with self._alone():
+        with self._place.alone():
             self._refresh()
-            return self._tip(self.folder)
+            return self._tip(self._refs(self.folder))
 
     def examine(self, before: MirrorHealth) -> MirrorHealth:
         """Fetch, check now and then whether all can be read, and say how the mirror stands now, given how it stood
@@ -106,16 +105,25 @@ class Mirror:
         now = utcnow()
         try:
             self._check_when_due()
-            with self._alone():
+            with self._place.alone():
                 moved = self._refresh(allow_empty=True)
-            record = Record.of(self.folder)
-            return before.with_(
-                tried=now, fetched=now, failures=0, branches=len(self._branches(self.folder)),
-                size_bytes=size(self.folder) if moved or not before.size_bytes else before.size_bytes,
-                **self._standing(record),
-            )  # fmt: skip
-        except FactoryError as error:
-            return before.with_(tried=now, failures=before.failures + 1, error=error.message, hint=error.hint)
+                self._note_default()
+                refs = self._refs(self.folder)
+        except FactoryError as failed:
+            return before.with_(tried=now, failures=before.failures + 1, error=failed.message, hint=failed.hint)
+        head, error, hint, notes = "", "", "", Record.of(self.folder).notes()
+        try:
+            head = self._tip(refs)
+        except NotFound as lacking:
+            if branches_of(refs):
+                error, hint = lacking.message, lacking.hint
+            else:
+                notes = (f"it is empty: it waits for a first commit on {self.branch!r}", *notes)
+        return before.with_(
+            tried=now, fetched=now, failures=0, error=error, hint=hint, head=head, notes=notes,
+            branches=len(branches_of(refs)),
+            size_bytes=size(self.folder) if moved or not before.size_bytes else before.size_bytes,
+        )  # fmt: skip
 
     def behind(self) -> bool:
         """Is anything on the server otherwise than here? Raises as `sync`."""
@@ -125,16 +133,18 @@ class Mirror:
         """See ports.Repository."""
         if not self.folder.exists():
             raise NotFound(f"{self.name} is not mirrored yet", f"`appliance repo sync {self.name}`")
-        return self._tip(self.folder)
+        return self._tip(self._refs(self.folder))
 
     def checkout(self, commit: str, into: Path) -> Path:
         """See ports.Repository."""
-        return export(self._git, self.folder, commit, into)
+        with self._reading():
+            return export(self._git, self.folder, commit, into)
 
     def workspace(self, commit: str) -> Clone:
         """See ports.Repository."""
         self._scratch.mkdir(exist_ok=True)
-        return Clone(self._git, self._settings, self.folder, self._address, commit, self._scratch)
+        with self._reading():
+            return Clone(self._git, self._settings, self.folder, self._address, commit, self._scratch)
 
     def landed(self, item: str) -> str:
         """See ports.Repository. A commit that was taken back since does not count."""
@@ -154,26 +164,21 @@ class Mirror:
 
     def remove(self) -> None:
         """Delete the mirror, its login, key and CA; the server's repository stays."""
-        with self._alone():
-            self._sweep()
-            if self.folder.exists():
-                self._drop()
+        with self._place.alone():
+            self._place.sweep()
+            self._place.drop()
             for secret in (self._login, ca_file(self._secrets, self.name)):
                 secret.unlink(missing_ok=True)
             keys.remove(self._secrets, self.name)
 
     def _refresh(self, allow_empty: bool = False) -> bool:
-        """Fetch, or clone where there is nothing to fetch into; did anything move? Needs `_alone`."""
+        """Fetch, or clone where there is nothing to fetch into; did anything move? Needs `Place.alone`."""
         if not self.folder.exists():
             self._clone("", allow_empty)
             return True
-        try:
-            before = self._refs(self.folder) if self.branch else None
-        except FactoryError as error:
-            before, broken = None, error.message
-        else:
-            broken = "" if before is not None else "it has no branch"
-        if before is None or (self._suspect.exists() and (broken := self._damage())):
+        before = self._readable()
+        broken = (self._damage() if self._suspect.exists() else "") if before is not None else "git could not read it"
+        if broken:
             self._clone(broken, allow_empty)
             return True
         self._suspect.unlink(missing_ok=True)
@@ -186,60 +191,67 @@ class Mirror:
             return True
         after = self._refs(self.folder)
         if after != before:
-            self._moved(before, after)
+            self._moved(before or {}, after)
         return after != before
+
+    def _readable(self) -> dict[str, str] | None:
+        """The mirror's references; None when git cannot work with it at all, as after a crash while it was made."""
+        try:
+            refs = self._refs(self.folder)
+            config = (self.folder / "config").read_text(encoding="utf-8", errors="replace")
+        except (FactoryError, OSError):
+            return None
+        return refs if self.branch and "bare = true" in config else None
 
     def _moved(self, before: Mapping[str, str], after: Mapping[str, str]) -> None:
         """Note what people should know, and tidy up."""
-        record = Record.of(self.folder)
         old, new = (refs.get(f"refs/heads/{self.branch}", "") for refs in (before, after))
+        what = ""
         if old and not new:
-            record = record.noting(f"the branch {self.branch!r} is gone from the server; it was at {old[:12]}")
+            what = f"the branch {self.branch!r} is gone from the server; it was at {old[:12]}"
         elif old and not self._depth and self._run("rev-list", "--max-count=1", old, f"^{new}", "--"):
-            record = record.noting(f"{self.branch!r} was force-pushed: from {old[:12]} to {new[:12]}")
-        default = self._server_default(self.folder)
-        if record.default and default != record.default:
-            record = record.noting(f"the server's default branch is {default!r} now, and was {record.default!r}")
-        record.with_(default=default).keep(self.folder)
+            what = f"{self.branch!r} was force-pushed: from {old[:12]} to {new[:12]}"
+        if what:
+            Record.of(self.folder).noting(what).keep(self.folder)
         with contextlib.suppress(FactoryError):  # untidy is not wrong
             self._run(*(word for setting in TIDY for word in ("-c", setting)), "gc", "--auto", "--quiet")
 
+    def _note_default(self) -> None:
+        """Ask which branch is the server's own default, and note when that is another one than before."""
+        record, default = Record.of(self.folder), self._server_default(self.folder)
+        if record.default and default != record.default:
+            record = record.noting(f"the server's default branch is {default!r} now, and was {record.default!r}")
+        if default != record.default:
+            record.with_(default=default).keep(self.folder)
+
     def _clone(self, broken: str, allow_empty: bool) -> None:
         """Make the mirror in a folder aside and put it in place at once; what is whole of the old one, which is
-        `broken` somewhere, goes with it. Needs `_alone`."""
-        self._sweep()
-        aside = Path(tempfile.mkdtemp(prefix=f".{self.name}.", dir=self.folder.parent))
+        `broken` somewhere, goes with it. Needs `Place.alone`."""
         limit = self._settings.clone_seconds
-        try:
+        with self._place.aside() as aside:
             bare = aside / "bare"
             self._git(aside, "init", "--quiet", "--bare", "--template=", "--", str(bare))
             exactly(bare)
             self._run("config", "appliance.address", self._fingerprint(), bare=bare)
             self._fetch(bare, limit)
-            default = self._server_default(bare)
-            self.branch = self._given or self.branch or default
-            if not allow_empty or self._branches(bare):
-                self._tip(bare)
+            refs, default = self._refs(bare), self._server_default(bare)
+            self.branch = self._given or default
+            if not allow_empty or branches_of(refs):
+                self._tip(refs)
             self._run("symbolic-ref", "HEAD", f"refs/heads/{self.branch}", bare=bare)
             record = Record.of(self.folder).with_(default=default, checked=utcnow())
             (record.noting(f"cloned again: {broken}") if broken else record).keep(bare)
-            if not self.folder.exists():
-                bare.rename(self.folder)
-                return
-            carry_over(self._git, self.folder, bare, limit)
-            if not exchange(bare, self.folder):
-                self._drop()
-                bare.rename(self.folder)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            if self.folder.exists():
+                carry_over(self._git, self.folder, bare, limit)
+            self._place.take(bare)
 
     def _check_when_due(self) -> None:
         """Look at all that the mirror holds, every `mirror.check_days`. Others may read and fetch meanwhile."""
         due = Record.of(self.folder).checked + timedelta(days=self._settings.check_days)
-        if not self.folder.exists() or utcnow() < due:
+        if utcnow() < due:
             return
         broken = self._damage()
-        with self._alone():
+        with self._place.alone():
             if broken:  # it is looked at again when nobody else writes
                 self._suspect.touch()
             Record.of(self.folder).with_(checked=utcnow()).keep(self.folder)
@@ -247,21 +259,20 @@ class Mirror:
     def _damage(self) -> str:
         return damage(self._git, self.folder, self._settings.clone_seconds)
 
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """When what should be there cannot be read, the next fetch looks why."""
+        try:
+            yield
+        except FactoryError as error:
+            if UNREADABLE.search(error.message) and self.folder.exists():
+                self._suspect.touch()
+            raise
+
     @property
     def _suspect(self) -> Path:
-        """There when somebody could not read what should be there; the next fetch looks why."""
+        """There when the mirror may be damaged; see `_refresh`."""
         return self.folder / "appliance.suspect"
-
-    def _standing(self, record: Record) -> dict[str, Any]:
-        """The fields of MirrorHealth that tell of the branch. Raises no NotFound: a branch that is not there is told."""
-        try:
-            head, error, hint = self._tip(self.folder), "", ""
-        except NotFound as lacking:
-            head, error, hint = "", lacking.message, lacking.hint
-        if self._empty():
-            error, hint = "", ""
-        waits = ("it is empty: it waits for a first commit",) if self._empty() else ()
-        return {"head": head, "error": error, "hint": hint, "notes": (*waits, *record.lasting, *record.diary)}
 
     def _newest(self, item: str) -> tuple[str, str]:
         """The newest commit on the server's branch that speaks of the item, and which trailer it does so with."""
@@ -278,11 +289,8 @@ class Mirror:
         return "", ""
 
     def _fetch(self, bare: Path, seconds: float) -> None:
-        """Bring the copy in step. Locks and half-written files that a killed fetch left are removed first: no other
-        fetch runs now. Needs `_alone`."""
-        for pattern in ("*.lock", "refs/**/*.lock", "info/*.lock", "objects/**/tmp_*", "objects/info/*.lock"):
-            for left in bare.glob(pattern):
-                left.unlink(missing_ok=True)
+        """Bring the copy in step. Needs `Place.alone`."""
+        self._place.clear_locks(bare)
         options = ["--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-gc"]
         options += [f"--depth={self._depth}"] if self._depth else []
         try:
@@ -294,14 +302,11 @@ class Mirror:
                 f"the mirror of {self.name} could not be written: {error.message}", "try again"
             ) from error
 
-    def _tip(self, bare: Path) -> str:
-        if self.branch:
-            here = f"refs/heads/{self.branch}"
-            found = self._run("for-each-ref", "--format=%(refname) %(objectname)", here, bare=bare).splitlines()
-            for line in found:
-                if line.startswith(f"{here} "):
-                    return line.rpartition(" ")[2]
-        known = self._branches(bare)
+    def _tip(self, refs: Mapping[str, str]) -> str:
+        found = refs.get(f"refs/heads/{self.branch}", "")
+        if found:
+            return found
+        known = branches_of(refs)
         if not known:
             raise NotFound(f"{redact(self.url)} is empty: it has no branch", "push a first commit, then try again")
         shown = ", ".join([*known[:10], *(["…"] if len(known) > 10 else [])])
@@ -309,12 +314,6 @@ class Mirror:
             f"{self.name} has no branch {self.branch!r} on the server",
             f"it has: {shown}; `appliance repo branch {self.name} BRANCH` names the one to follow",
         )
-
-    def _empty(self) -> bool:
-        return not self._branches(self.folder)
-
-    def _branches(self, bare: Path) -> list[str]:
-        return [name.removeprefix("refs/heads/") for name in self._refs(bare) if name.startswith("refs/heads/")]
 
     def _refs(self, bare: Path) -> dict[str, str]:
         """Name → object id. Raises FactoryError when git cannot read the mirror."""
@@ -325,7 +324,7 @@ class Mirror:
         """What the server calls its default; where that does not exist, the only branch, or a usual name."""
         said = self._run("ls-remote", "--symref", "--", self.url, "HEAD", bare=bare)
         found = re.search(r"^ref: refs/heads/(\S+)\tHEAD$", said, re.MULTILINE)
-        known = self._branches(bare)
+        known = branches_of(self._refs(bare))
         usual = [name for name in ("main", "master", "trunk") if name in known]
         name = found.group(1) if found else known[0] if len(known) == 1 else next(iter(usual), "main")
         return checked_branch(name)
@@ -356,33 +355,7 @@ class Mirror:
         if self._address.credentials:
             replace_private(self._login, self._address.credentials.encode())
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One process and thread at a time may write a mirror."""
-        file = self.folder.with_suffix(".lock")
-        while True:
-            with file.open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                try:
-                    ours = os.fstat(lock.fileno()).st_ino == file.stat().st_ino
-                except FileNotFoundError:
-                    ours = False
-                if not ours:  # whoever held it found no mirror to keep and removed the lock: queue at the new one
-                    continue
-                try:
-                    yield
-                finally:
-                    if not self.folder.exists():
-                        file.unlink()
-                return
 
-    def _drop(self) -> None:
-        gone = Path(tempfile.mkdtemp(prefix=f".{self.name}.", dir=self.folder.parent))
-        self.folder.rename(gone / "bare")
-        shutil.rmtree(gone, ignore_errors=True)
-
-    def _sweep(self) -> None:
-        """Remove what a killed `create` or `remove` left. Needs `_alone`."""
-        for left in self.folder.parent.glob(f".{self.name}.*"):
-            if re.fullmatch(rf"\.{re.escape(self.name)}\.[a-z0-9_]{{8}}", left.name):
-                shutil.rmtree(left, ignore_errors=True)
+def branches_of(refs: Mapping[str, str]) -> list[str]:
+    """The names of the branches among references."""
+    return [name.removeprefix("refs/heads/") for name in refs if name.startswith("refs/heads/")]

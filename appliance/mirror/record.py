@@ -17,7 +17,7 @@ KEPT = 10
 
 
 class Record(Noun):
-    """`diary` is what happened to the mirror, each line with its day; the rest is what is looked up only now and then."""
+    """`diary` is what happened to the mirror, each line with its day; the rest is looked up only now and then."""
 
     default: str = Field("", description="the server's own default branch, as it was last asked")
     checked: datetime = Field(default_factory=utcnow, description="when every object was last looked at")
@@ -31,6 +31,10 @@ class Record(Noun):
             return cls.model_validate_json((bare / FILE).read_bytes())
         except (OSError, ValueError):
             return cls()
+
+    def notes(self) -> tuple[str, ...]:
+        """All of it that people should know: what holds now, then what happened, the newest first."""
+        return (*self.lasting, *reversed(self.diary))
 
     def noting(self, what: str) -> Self:
         """With one more entry of today."""

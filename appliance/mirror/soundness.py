@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import os
 import re
@@ -53,15 +52,6 @@ def carry_over(git: Git, old: Path, new: Path, seconds: float) -> None:
                 git.trouble(new, "update-ref", "--", name, commit, env={"GIT_DIR": str(new)})
     if packs:  # most of it is in the new pack too
         git.trouble(new, "repack", "-a", "-d", "-k", "-q", env={"GIT_DIR": str(new)}, seconds=seconds)
-
-
-def exchange(one: Path, other: Path) -> bool:
-    """Let two folders change places at once; False where the file system cannot."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(libc, "renameat2"):
-        return False
-    here, both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
-    return int(libc.renameat2(here, os.fsencode(one), here, os.fsencode(other), both)) == 0
 
 
 def _packs(bare: Path) -> list[Path]:

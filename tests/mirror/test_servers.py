@@ -103,7 +103,7 @@ def test_a_password_is_on_no_command_line(home: Home, http: GitServer) -> None:
 def test_a_server_that_hangs_is_given_up_and_leaves_no_process(home: Home, http: GitServer) -> None:
     http.hang.set()
     with pytest.raises(Unavailable, match=r"longer than 0\.5 s"):
-        Mirror(home, "shop", http.url("shop.git"), "", SETTINGS.model_copy(update={"timeout_seconds": 0.5})).create()
+        Mirror(home, "shop", http.url("shop.git"), "", SETTINGS.model_copy(update={"clone_seconds": 0.5})).create()
     assert list(home.mirrors.iterdir()) == []
     until(lambda: not gits(http.server_port), "every git has ended", 20)
 
