@@ -129,6 +129,10 @@ class Mirror:
         """Is anything on the server otherwise than here? Raises as `sync`."""
         return behind(self._git, self.folder, self.url)
 
+    def rehearse_push(self) -> None:
+        """Ask the server whether it lets the box push a branch; none is made. Raises as a push does."""
+        self._run("push", "--dry-run", "--quiet", "--", self.url, f"{self.head()}:refs/heads/factory/rehearsal")
+
     def head(self) -> str:
         """See ports.Repository."""
         if not self.folder.exists():
@@ -312,7 +316,7 @@ class Mirror:
         shown = ", ".join([*known[:10], *(["…"] if len(known) > 10 else [])])
         raise NotFound(
             f"{self.name} has no branch {self.branch!r} on the server",
-            f"it has: {shown}; `appliance repo branch {self.name} BRANCH` names the one to follow",
+            f"it has: {shown}; `appliance repo set {self.name} --branch BRANCH` names the one to follow",
         )
 
     def _refs(self, bare: Path) -> dict[str, str]:

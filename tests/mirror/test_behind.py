@@ -61,3 +61,12 @@ def test_a_repository_that_is_no_longer_there_is_named(mirror: Mirror, server: S
     server.bare.rename(server.bare.with_name("gone"))
     with pytest.raises(NotFound):
         mirror.behind()
+
+
+def test_a_push_is_rehearsed_without_leaving_anything_there(mirror: Mirror, server: Server) -> None:
+    before = git(server.bare, "for-each-ref")
+    mirror.rehearse_push()
+    assert git(server.bare, "for-each-ref") == before
+    server.bare.rename(server.bare.with_name("gone"))
+    with pytest.raises(NotFound):
+        mirror.rehearse_push()

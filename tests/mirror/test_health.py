@@ -68,7 +68,7 @@ def test_a_renamed_default_branch_is_told_with_the_way_to_follow_it(mirror: Mirr
     git(server.bare, "symbolic-ref", "HEAD", "refs/heads/trunk")
     health = mirror.examine(before)
     assert "no branch 'main'" in health.error and "trunk" in health.hint
-    assert "`appliance repo branch shop BRANCH`" in health.hint
+    assert "`appliance repo set shop --branch BRANCH`" in health.hint
     assert health.failures == 0 and health.fetched, "the server answered"
     assert any("is gone from the server" in note and before.head[:12] in note for note in health.notes)
     assert any("default branch is 'trunk' now, and was 'main'" in note for note in health.notes)

@@ -50,13 +50,20 @@ def adapter(home: Home, tracked: TrackedRepository, settings: MirrorSettings) ->
     made = ADAPTERS.get(tracked.forge)
     if made is None:
         raise UsageError(f"there is no adapter for {tracked.forge!r}", f"use plain, {', '.join(ADAPTERS)}")
-    file = home.secrets / f"forge-{tracked.name}.token"
+    file = token_file(home.secrets, tracked.name)
     if not file.exists():
-        raise NotFound(f"{tracked.name} has no token for its forge", f"put it into secrets/{file.name}, mode 0600")
+        raise NotFound(
+            f"{tracked.name} has no token for its forge", f"`appliance repo set {tracked.name} --api-token-file FILE`"
+        )
     seconds = min(API_SECONDS, settings.timeout_seconds)
     base = made.base_of(tracked.api.rstrip("/"))
     client = Client(base, made.headers_of(_token(file)), ca_file(home.secrets, tracked.name), seconds)
     return made(client, tracked.project)
+
+
+def token_file(secrets: Path, name: str) -> Path:
+    """Where the token for the API of a repository's forge lies, if it has one."""
+    return secrets / f"forge-{name}.token"
 
 
 def _token(file: Path) -> str:
