@@ -72,6 +72,7 @@ class ConsoleSettings(Section):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8081, ge=1, le=65535, description="TCP port")
     threads: int = Field(16, ge=2, description="requests answered at once, live streams included")
+    clones: int = Field(4, ge=0, description="clones and fetches of mirrors served at once; 0 serves none")
     host_names: list[str] = Field(
         default_factory=list, description="names people reach the console by, besides localhost and the host's own name"
     )

@@ -9,6 +9,7 @@ from flask import current_app
 
 from appliance.config import Home, Settings
 from appliance.ledger import Ledger
+from appliance.ports import Readable
 
 EXTENSION = "appliance.desk"
 
@@ -19,11 +20,12 @@ def _never() -> bool:
 
 @dataclass
 class Desk:
-    """The home, its settings, and the ledger as opened in this process."""
+    """The home, its settings, the ledger as opened in this process, and the mirrors as git reads them."""
 
     home: Home
     settings: Settings
     ledger: Ledger
+    mirrors: Readable
     stopping: Callable[[], bool] = field(default=_never)
     """True once the server was asked to end; open streams watch it."""
 

@@ -26,8 +26,10 @@ from control.throttle import Throttle
 
 log = logging.getLogger("console")
 
-OPEN_ENDPOINTS = frozenset({"static", "door.sign_in", "health.healthz", "hooks.take"})
-"""All that a stranger may ask for; a hook is let in by its signature."""
+OPEN_ENDPOINTS = frozenset(
+    {"static", "door.sign_in", "health.healthz", "hooks.take", "git.refs", "git.pack", "git.write"}
+)
+"""All that a stranger may ask for; a hook is let in by its signature, git by a key."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SESSION_HOURS = 12

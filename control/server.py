@@ -13,6 +13,7 @@ from flask import Flask
 from appliance.config import Home, Settings
 from appliance.door import Service, listen
 from appliance.ledger import open_ledger
+from appliance.mirror.serving import Served
 from control import access
 from control.app import create_app
 from control.desk import EXTENSION, Desk
@@ -34,7 +35,7 @@ def serve(home: Home, settings: Settings) -> int:
     open_ledger(home).close()  # says in words what is wrong with it; closed again before the fork
 
     def load() -> Flask:
-        return create_app(Desk(home, settings, open_ledger(home)), token, session_key)
+        return create_app(Desk(home, settings, open_ledger(home), Served(home.mirrors)), token, session_key)
 
     options = {
         "worker_class": "gthread",

@@ -15,7 +15,10 @@ from control.gate import OPEN_ENDPOINTS
 from control.verbs import VERBS
 from tests.control.world import Console, Site
 
-OPEN_PATHS = {"/sign-in", "/healthz", "/static/{filename}", "/hooks/{source}/{repo}"}
+OPEN_PATHS = {
+    "/sign-in", "/healthz", "/static/{filename}", "/hooks/{source}/{repo}", "/git/{name}.git/info/refs",
+    "/git/{name}.git/git-upload-pack", "/git/{name}.git/git-receive-pack",
+}  # fmt: skip
 
 
 def routes(app: Flask) -> Iterator[tuple[str, str]]:

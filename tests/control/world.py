@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 from appliance.config import Home, Settings
 from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.lease import Worker
+from appliance.mirror.serving import Served
 from appliance.work import (
     Attempt,
     Candidate,
@@ -95,7 +96,9 @@ class Console:
         self.home = home
         self.ledger: Ledger = open_ledger(home)
         self.token = ensure_token(home)
-        self.app: Flask = create_app(Desk(home, Settings(), self.ledger), self.token, ensure_session_key(home))
+        self.app: Flask = create_app(
+            Desk(home, Settings(), self.ledger, Served(home.mirrors)), self.token, ensure_session_key(home)
+        )
 
     def stranger(self) -> FlaskClient:
         return self.app.test_client()
