@@ -214,8 +214,26 @@ class MirrorSettings(Section):
 class IntakeSettings(Section):
     """Messages from outside."""
 
-    max_mb: int = Field(5, ge=1, le=100, description="largest webhook, in MiB")
+    max_mb: int = Field(5, ge=1, le=100, description="largest webhook, mail or file, in MiB")
     secret_hours: float = Field(24.0, ge=0, description="how long a hook's old secret counts after a new one, in hours")
+    raw_days: float = Field(30.0, gt=0, description="how long the bytes of settled messages are kept, in days")
+    raw_mb: int = Field(
+        1024, ge=1, description="room for these bytes, in MiB: older ones go first, at twice as many nothing is taken"
+    )
+    known_days: float = Field(
+        365.0, gt=0, description="how long it is known that a message came, which makes its replay useless, in days"
+    )
+    mail_folder: str = Field("", description="maildir, or folder of .eml files, that is read; empty: spool/mail")
+    mail_senders: list[str] = Field(
+        default_factory=list, description="patterns of addresses that may report by mail, like *@site.example"
+    )
+    drop_folder: str = Field(
+        "", description="folder with one for each repository, whose files are read; empty: spool/drop"
+    )
+    look_seconds: float = Field(5.0, gt=0, description="pause between looks into these folders, in seconds")
+    quiet_seconds: float = Field(
+        2.0, ge=0, description="how long nobody may have written to a file before it is taken, in seconds"
+    )
 
 
 class LearningSettings(Section):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from appliance.errors import UsageError, VerificationFailed
-from appliance.intake import alertmanager, forgejo, generic, gitea, github, gitlab
+from appliance.intake import alertmanager, files, forgejo, generic, gitea, github, gitlab, mail
 from appliance.intake.fields import Fields, parse
 from appliance.intake.generic import Places
 from appliance.intake.signatures import Headers
@@ -118,6 +118,10 @@ def read(delivery: Delivery, raw: bytes, mapping: Places | None = None) -> tuple
 def _told(delivery: Delivery, raw: bytes, mapping: Places) -> tuple[News, ...]:
     if delivery.source == "generic":
         return generic.read(parse(raw), mapping)
+    if delivery.source == "mail":
+        return mail.read(delivery, raw)
+    if delivery.source == "folder":
+        return files.read(delivery, raw, mapping)
     return _sender(delivery.source).read(delivery.event, parse(raw))
 
 

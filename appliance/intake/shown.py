@@ -64,6 +64,6 @@ def _safe(value: Any) -> Any:
 def as_data(delivery: Delivery, seen: Shown) -> dict[str, Any]:
     """A message for programs."""
     return {
-        **delivery.model_dump(mode="json"), "told": [dict(one) for one in seen.told], "problem": seen.problem, "raw": seen.text,
-        "raw_kept": seen.kept, "raw_cut": seen.cut,
+        **delivery.model_dump(mode="json"), "told": [dict(one) for one in seen.told], "problem": seen.problem,
+        "raw": seen.text, "raw_kept": seen.kept, "raw_cut": seen.cut,
     }  # fmt: skip

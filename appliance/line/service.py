@@ -24,7 +24,7 @@ from appliance.errors import Conflict, FactoryError, NoSandbox
 from appliance.gateway_client import GatewayModel
 from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.audit import write_anchor
-from appliance.line import scanners
+from appliance.line import drops, scanners
 from appliance.line.incoming import Incoming
 from appliance.line.parts import Parts
 from appliance.line.polling import Poller
@@ -49,6 +49,7 @@ class Line:
         self.ledger: Ledger = open_ledger(home)
         self.board = Board()
         self.poller = Poller(self.ledger, self.mirror_of, self.forge_of, settings.line)
+        self.drops = drops.watched(home, self.ledger, settings.intake)
         self.clock = SystemClock()
         self.model = GatewayModel(
             f"http://{settings.gateway.host}:{settings.gateway.port}",
@@ -109,6 +110,20 @@ class Line:
         except FactoryError as error:  # the ledger itself: they wait on
             log.error("messages from outside wait: %s (%s)", error.message, error.hint)
 
+    def look(self) -> None:
+        """Take the mails and files that were dropped."""
+        try:
+            self.drops.look()
+        except FactoryError as error:  # the ledger itself: they wait on
+            log.error("dropped mails and files wait: %s (%s)", error.message, error.hint)
+
+    def let_go(self) -> None:
+        """Let go of old messages from outside."""
+        try:
+            drops.forget_old(self.ledger, self.settings.intake, self.clock.now())
+        except FactoryError as error:
+            log.error("old messages stay: %s (%s)", error.message, error.hint)
+
     def mirror_of(self, tracked: TrackedRepository) -> Mirror:
         """A repository's mirror."""
         return Mirror.of(self.home, tracked, self.settings.mirror)
@@ -144,6 +159,8 @@ def serve(home: Home, settings: Settings) -> int:
     logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it would log every look for messages
     scheduler = BackgroundScheduler(timezone="UTC")
     scheduler.add_job(line.work_off, "interval", seconds=settings.line.poll_seconds, max_instances=1, coalesce=True)
+    scheduler.add_job(line.look, "interval", seconds=settings.intake.look_seconds, max_instances=1, coalesce=True)
+    scheduler.add_job(line.let_go, "interval", minutes=1, max_instances=1, coalesce=True)
     scheduler.start()
     runner = Runner(line.ledger, line.parts_for, settings.line, line.board, line.anchor)
     line.poller.start(stop)
