@@ -45,6 +45,13 @@ LEGAL: Mapping[str, frozenset[State]] = {
 }
 """verb → states in which a person may say it. What is on the server's branch can no longer be cancelled."""
 
+TOLD: Mapping[str, frozenset[State]] = {
+    "look": frozenset({State.NEEDS_HUMAN}),
+    "revise": frozenset({State.NEEDS_HUMAN}),
+    "observe": frozenset(State) - ENDED - {State.SHIPPED, State.MONITORED},
+}
+"""The same for what a forge tells of an item's merge request; no button says these (see appliance/line/commands.py)."""
+
 
 class Ledger:
     """One ledger file, opened. Threads may share it; each process opens its own (never across a fork)."""
@@ -325,10 +332,9 @@ class Ledger:
 
 def check_legal(verb: str, item_id: str, state: State) -> None:
     """Raises Conflict when a person may not say `verb` of an item in this state."""
-    if state not in LEGAL[verb]:
-        raise Conflict(
-            f"{item_id} is {state}: it cannot be given {verb!r}", f"{verb} needs one of: {_names(LEGAL[verb])}"
-        )
+    legal = {**LEGAL, **TOLD}[verb]
+    if state not in legal:
+        raise Conflict(f"{item_id} is {state}: it cannot be given {verb!r}", f"{verb} needs one of: {_names(legal)}")
 
 
 def _names(states: frozenset[State]) -> str:

@@ -10,6 +10,7 @@ from appliance.errors import NotFound
 from appliance.line.diffs import diff_of, fingerprint, stat_of
 from appliance.line.parts import Parts
 from appliance.line.similarity import rate
+from appliance.line.telling import unlinked
 from appliance.ports import Route
 from appliance.work import Attempt, Candidate, Change, Outcome, Plan, State, WorkItem
 
@@ -104,7 +105,8 @@ def built(
 
 def message(item: WorkItem, candidate: Candidate) -> str:
     """The commit message: what, why, how it was found."""
-    return f"Fix: {item.title}\n\n{candidate.why or 'The acceptance tests fail without this change and pass with it.'}"
+    why = candidate.why or "The acceptance tests fail without this change and pass with it."
+    return unlinked(f"Fix: {item.title}\n\n{why}")
 
 
 def choices(attempt: Attempt) -> str:

@@ -1,9 +1,11 @@
-"""What a person's command does to an item. Pure; the ledger has already checked that the state allows the verb."""
+"""What a command does to an item: a person's, or one that a forge's news gave. Pure; the ledger has already checked
+that the state allows the verb."""
 
 from __future__ import annotations
 
 from appliance.errors import Conflict
-from appliance.work import Outcome, State, WorkItem
+from appliance.line.diffs import refusals
+from appliance.work import Noun, Outcome, Result, State, Verdict, WorkItem
 
 BEFORE: dict[str, State] = {
     "triage": State.RECEIVED,
@@ -20,6 +22,18 @@ BEFORE: dict[str, State] = {
 
 APPROVABLE = frozenset({"review", "secure", "ship"})
 
+ON_THE_FORGE = frozenset({"ship", "monitor"})
+"""Stages that may wait for what happens to a merge request."""
+
+
+class Observed(Noun):
+    """How a pipeline of the site ended on the box's change; the text of the verb `observe`."""
+
+    name: str
+    passed: bool
+    commit: str
+    url: str = ""
+
 
 def decide(item: WorkItem, verb: str, by: str, text: str) -> Outcome:
     """The item after the command. Raises Conflict when there is nothing of the kind to do."""
@@ -34,6 +48,12 @@ def decide(item: WorkItem, verb: str, by: str, text: str) -> Outcome:
         case "merge":
             ended = item.with_(state=State.DUPLICATE, duplicate_of=text, waiting_for="")
             return Outcome(item=ended, reason=f"{by} says it is a duplicate of {text}", by=f"person:{by}")
+        case "look":
+            return look(item, text)
+        case "revise":
+            return revise(item, by, text)
+        case "observe":
+            return observe(item, Observed.model_validate_json(text))
         case "reject":
             ended = item.with_(state=State.REJECTED, waiting_for="")
             return Outcome(item=ended, reason=f"rejected by {by}: {text}", by=f"person:{by}")
@@ -65,6 +85,38 @@ def retry(item: WorkItem, by: str, text: str) -> Outcome:
         plan=None, change=None, release=None, proposal=None, attempts=(), approvals={}, round=item.round + 1
     )
     return go_on(fresh, "plan", said, by)
+
+
+def look(item: WorkItem, text: str) -> Outcome:
+    """Something changed on the forge: take the stage that waits for it again."""
+    if item.stage not in ON_THE_FORGE:
+        raise Conflict(f"{item.id} waits at {item.stage}, which no forge decides", "answer or retry it")
+    moved = item.with_(state=BEFORE[item.stage], waiting_for="")
+    return Outcome(item=moved, reason=f"looked at again: {text}", by="rule")
+
+
+def revise(item: WorkItem, by: str, text: str) -> Outcome:
+    """A reviewer asks for changes: this change is refused, and the next one is planned with the reviewer's words."""
+    if item.stage != "ship" or item.change is None:
+        raise Conflict(f"{item.id} waits at {item.stage}, where there is no change to revise", "answer or retry it")
+    said = {"answers": (*item.answers, text), "body": with_answer(item, text)} if text.strip() else {}
+    fresh = item.with_(
+        **said, refused_diffs=(*item.refused_diffs, *refusals(item)), plan=None, change=None, attempts=(), approvals={}
+    )
+    return go_on(fresh, "plan", f"{by} asks for changes{': ' + text if text else ''}", by)
+
+
+def observe(item: WorkItem, seen: Observed) -> Outcome:
+    """What the site's own pipeline says of the change is a verdict like those of the gates; ship minds it."""
+    reason = f"the site's pipeline {seen.name} {'passed' if seen.passed else 'failed'} on {seen.commit[:12]}"
+    evidence = {"reason": reason, "commit": seen.commit, "url": seen.url}
+    verdict = Verdict(
+        gate=f"pipeline {seen.name}", verdict=Result.PASS if seen.passed else Result.FAIL, evidence=evidence
+    )
+    told = item.with_(verdicts=(*item.verdicts, verdict))
+    if item.state is State.NEEDS_HUMAN and item.stage == "ship":
+        told = told.with_(state=BEFORE["ship"], waiting_for="")
+    return Outcome(item=told, reason=reason, by="rule")
 
 
 def go_on(item: WorkItem, stage: str, reason: str, by: str) -> Outcome:

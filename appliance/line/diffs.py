@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from appliance.work import Noun
+from appliance.work import Noun, WorkItem
 
 NO_NEWLINE = "\\ No newline at end of file\n"
 
@@ -68,3 +68,16 @@ def stat_of(diff: str) -> DiffStat:
 def fingerprint(diff: str) -> str:
     """SHA-256 (hex) by which a refused diff is recognised."""
     return hashlib.sha256(diff.encode()).hexdigest()
+
+
+def refusals(item: WorkItem) -> tuple[str, ...]:
+    """Fingerprints of the refused change: of the whole, and of the candidate's own edit that build compares."""
+    assert item.change is not None and item.plan is not None
+    diffs = [item.change.diff]
+    diffs += [
+        candidate.diff
+        for attempt in item.attempts[-1:]
+        for candidate in attempt.candidates
+        if item.change.diff.startswith(candidate.diff)
+    ]
+    return tuple(fingerprint(diff) for diff in diffs)

@@ -1,90 +1,127 @@
-"""What the outside told, turned into signals and fetches. Messages wait in the ledger until they are settled here.
+"""The messages from outside that wait in the ledger, worked off one after the other (what they ask for: `heard.py`).
 
-Acted on so far: issues that are handed to the box (by label, or every new one), reports such as alerts, and pushes.
-Comments, reviews, merge requests and pipelines are settled as ignored, in words.
+A message that cannot be acted on yet waits, and says why. While a forge does not answer, all messages of its repository
+wait, with a growing pause; those of other repositories do not.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from appliance.errors import NotFound, UsageError
+from appliance.errors import Conflict, FactoryError, NotFound, UsageError
 from appliance.intake.reading import read
 from appliance.ledger import Ledger
-from appliance.news import Delivery, DeliveryState, IssueNews, News, PushNews, ReportNews
-from appliance.work import Signal, TrackedRepository
+from appliance.line import telling
+from appliance.line.heard import Hearing, Later, Settled
+from appliance.news import Delivery, DeliveryState
+from appliance.ports import Forge
+from appliance.work import TrackedRepository, WorkItem
 
 log = logging.getLogger("appliance.line")
 
 Fetch = Callable[[TrackedRepository], object]
 """Asks for a repository to be fetched, and returns at once."""
 
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
+"""Seconds until a forge that did not answer is asked again."""
+AT_ONCE = 500
+"""Messages looked at in one turn."""
+LONGEST_WHY = 500
+
+
+@dataclass
+class Away:
+    """A repository whose forge did not answer."""
+
+    until: float
+    pause: float
+
 
 class Incoming:
-    """Works off one ledger's messages. Safe to repeat: a signal is filed once for each key."""
+    """Works off one ledger's messages. Safe to repeat: a signal is filed once for each key, a command heard once."""
 
-    def __init__(self, ledger: Ledger, fetch: Fetch) -> None:
+    def __init__(
+        self, ledger: Ledger, fetch: Fetch, forge_of: Callable[[TrackedRepository], Forge], address: str
+    ) -> None:
         self._ledger = ledger
         self._fetch = fetch
+        self._forge_of = forge_of
+        self._address = address
+        self._away: dict[str, Away] = {}
 
     def work_off(self) -> int:
-        """Settle every message that waits; how many."""
-        waiting = self._ledger.deliveries.waiting()
-        for delivery in waiting:
-            self._settle(delivery)
-        return len(waiting)
+        """Look at every message that waits; how many were settled."""
+        settled = 0
+        for delivery in self._ledger.deliveries.waiting(AT_ONCE):
+            if not self._is_away(delivery.repo):
+                settled += self._look_at(delivery)
+        return settled
 
-    def _settle(self, delivery: Delivery) -> None:
+    def _look_at(self, delivery: Delivery) -> bool:
+        """Settle a message, or let it wait on."""
         deliveries = self._ledger.deliveries
         try:
+            came = self._heard(delivery)
+        except (Later, Conflict) as error:
+            self._waits(delivery, error)
+            return False
+        except FactoryError as error:  # the forge: nobody's right can be told, so nothing is done
+            self._postpone(delivery.repo)
+            self._waits(delivery, error)
+            return False
+        self._away.pop(delivery.repo, None)
+        state, why = summed_up(came)
+        signal = next((one.signal for one in came if one.signal), "")
+        item = next((one.item for one in came if one.item), "")
+        deliveries.settle(delivery.number, state, why, signal, item)
+        if state is DeliveryState.REFUSED:
+            log.warning("delivery %d of %s: refused, %s", delivery.number, delivery.repo, why)
+        return True
+
+    def _heard(self, delivery: Delivery) -> list[Settled]:
+        """Act on all that a message says. Raises Later or Conflict to be asked again soon, else as the forge does."""
+        try:
             tracked = self._ledger.repository(delivery.repo)
-            told = read(delivery, deliveries.raw(delivery.number), tracked.mapping)
+            told = read(delivery, self._ledger.deliveries.raw(delivery.number), tracked.mapping)
         except (UsageError, NotFound) as error:
-            deliveries.settle(delivery.number, DeliveryState.REFUSED, error.message)
-            log.warning("delivery %d of %s: refused, %s", delivery.number, delivery.repo, error.message)
-            return
-        done: list[str] = []
-        signal = ""
+            return [Settled(DeliveryState.REFUSED, error.message)]
+        hearing = Hearing(self._ledger, self._forge_of, tracked, delivery, told, self._fetch, self._explained)
+        came, late = [], None
         for news in told:
-            wanted = signal_of(news, tracked, delivery.source)
-            if wanted is not None:
-                signal = self._ledger.receive(wanted).id
-                done.append(f"filed as {signal}")
-            elif isinstance(news, PushNews):
-                self._fetch(tracked)
-                done.append("a push; it is fetched at once")
-        if done:
-            deliveries.settle(delivery.number, DeliveryState.DONE, "; ".join(done), signal)
-        else:
-            deliveries.settle(delivery.number, DeliveryState.IGNORED, why_ignored(told, tracked))
+            try:
+                came.append(hearing.settle(news))
+            except (Later, Conflict) as error:
+                late = error  # the rest need not wait for it: what is done twice is done once
+        if late:
+            raise late
+        return came
+
+    def _explained(self, item: WorkItem) -> str:
+        events = [event.payload for event in self._ledger.history(item.id)]
+        return telling.explanation(item, events, self._address)
+
+    def _waits(self, delivery: Delivery, error: FactoryError) -> None:
+        why = f"{error.message}. {error.hint}".removesuffix(". ")[:LONGEST_WHY]
+        if delivery.why != why:
+            self._ledger.deliveries.settle(delivery.number, DeliveryState.WAITING, why)
+            log.warning("delivery %d of %s waits: %s", delivery.number, delivery.repo, why)
+
+    def _is_away(self, repo: str) -> bool:
+        away = self._away.get(repo)
+        return away is not None and self._ledger.clock.monotonic() < away.until
+
+    def _postpone(self, repo: str) -> None:
+        before = self._away.get(repo)
+        pause = min(LONGEST_PAUSE, before.pause * 2) if before else FIRST_PAUSE
+        self._away[repo] = Away(self._ledger.clock.monotonic() + pause, pause)
 
 
-def signal_of(news: News, tracked: TrackedRepository, source: str) -> Signal | None:
-    """The signal that news asks for; None when it asks for none. Pure."""
-    if isinstance(news, ReportNews) and not news.resolved:
-        return Signal(
-            id="", repo=tracked.name, title=news.title, body=news.body, kind=news.kind, source=f"hook:{source}",
-            author=news.by, key=news.key[:200],
-        )  # fmt: skip
-    if isinstance(news, IssueNews) and news.open and handed_over(news, tracked):
-        return Signal(
-            id="", repo=tracked.name, title=news.title, body=news.body, source=f"hook:{source}",
-            author=news.author, origin=news.origin, key=f"issue:{news.origin.number}",
-        )  # fmt: skip
-    return None
-
-
-def handed_over(news: IssueNews, tracked: TrackedRepository) -> bool:
-    """Is the issue the box's to work on?"""
-    return tracked.every_issue or bool(tracked.label and tracked.label in news.labels)
-
-
-def why_ignored(told: tuple[News, ...], tracked: TrackedRepository) -> str:
-    """In words, for people who look for what became of a message."""
-    if not told:
-        return "an event that tells nothing the box acts on"
-    if any(isinstance(news, IssueNews) for news in told):
-        return f"the issue is closed, or does not carry the label {tracked.label!r}"
-    kinds = ", ".join(sorted({news.what for news in told}))
-    return f"understood ({kinds}), and nothing to do"
+def summed_up(came: Sequence[Settled]) -> tuple[DeliveryState, str]:
+    """What came of a message: what was done, else what was refused, else why there was nothing to do."""
+    for state in (DeliveryState.DONE, DeliveryState.REFUSED, DeliveryState.IGNORED):
+        words = dict.fromkeys(one.why for one in came if one.state is state)
+        if words:
+            return state, "; ".join(words)[:LONGEST_WHY]
+    return DeliveryState.IGNORED, "an event that tells nothing the box acts on"

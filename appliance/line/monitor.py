@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from appliance.errors import Conflict
+import contextlib
+
+from appliance.errors import Conflict, FactoryError, PolicyRefused
 from appliance.line.parts import Parts
-from appliance.ports import Draft
+from appliance.line.telling import unlinked
+from appliance.ports import Draft, Workspace
 from appliance.work import Kind, Outcome, Release, Signal, State, TestReport, WorkItem
 
 REVERT_TRAILER = "Factory-Revert-Of"
@@ -25,39 +28,95 @@ def run(item: WorkItem, parts: Parts) -> Outcome:
     failing = [test for test in item.plan.acceptance if report.outcomes.get(test) != "passed"]
     facts = {"head": head, "acceptance": {test: report.outcomes.get(test, "not run") for test in item.plan.acceptance}}
     if report.complete and not failing:
+        drop_revert(item, item.release, parts)
         held = item.with_(state=State.MONITORED, stage="learn")
         reason = f"all {len(item.plan.acceptance)} acceptance test(s) pass on the server's {head[:12]}"
         return Outcome(item=held, reason=reason, by="rule", facts=facts)
     if not report.complete and not report.limit:
         why = f"the tests could not be run on the server's branch: {report.output_tail[-200:]}"
-        stopped = item.with_(state=State.NEEDS_HUMAN, stage="monitor", waiting_for=why)
-        return Outcome(item=stopped, reason=why, by="rule", facts=facts)
+        return ask(item, why).with_(facts=facts)
     return revert(item, item.release, parts, head, report, failing)
 
 
 def revert(
     item: WorkItem, release: Release, parts: Parts, head: str, report: TestReport, failing: list[str]
 ) -> Outcome:
-    """Take the commit back and file what happened. Where it cannot be taken back cleanly, a person must."""
+    """Take the commit back and file what happened. Where it cannot be taken back cleanly, or the forge wants people to
+    look at that first, a person must."""
     why = f"on the server's {head[:12]} fails: {', '.join(failing[:5]) or report.limit}"
+    undo = undo_of(item, release, parts)
+    seen = parts.forge.proposal(undo)
+    if seen and seen.state == "merged":
+        return rolled_back(item, release, seen.commit, why, {"head": head, "failing": failing})
+    if seen and seen.state == "closed":
+        closed = f"its revert, request {seen.number}, was closed on the forge"
+        return ask(item, f"{why}; {closed}: mend it by hand, then `item retry`")
     workspace = parts.repository.workspace(head)
     try:
-        message = f'Revert "{item.title}"\n\nThis reverts {release.commit}: {why}.'
-        commit = workspace.revert(release.commit, message, ((REVERT_TRAILER, item.id),))
-        undo = Draft(
-            item=item.id, branch=f"{release.branch}-revert", target=parts.repository.branch,
-            title=f'Revert "{item.title}"', text=message,
-        )  # fmt: skip
-        commit = parts.forge.land(workspace, commit, undo)
+        waits = seen is not None and seen.commit == undo.over
+        commit = undo.over if waits and undo.over else reverting(workspace, item, release)
+        return land_revert(item, release, parts, workspace, commit, undo.with_(onto=head), why, failing)
     except Conflict as clash:
-        stopped = item.with_(
-            state=State.NEEDS_HUMAN, stage="monitor", waiting_for=f"{why}; not reverted: {clash.message}"
-        )
-        return Outcome(item=stopped, reason=stopped.waiting_for, by="rule")
+        return ask(item, f"{why}; not reverted: {clash.message}")
     finally:
         workspace.close()
-    facts: dict[str, object] = {"head": head, "revert": commit, "failing": failing}
-    return rolled_back(item, release, commit, why, facts)
+
+
+def undo_of(item: WorkItem, release: Release, parts: Parts) -> Draft:
+    """The revert as a merge request. Its text is the same each time."""
+    branch, known = f"{release.branch}-revert", item.proposal
+    return Draft(
+        item=item.id, branch=branch, target=parts.repository.branch, title=unlinked(f'Revert "{item.title}"'),
+        text=undo_text(release), over=known.commit if known and known.branch == branch else "",
+    )  # fmt: skip
+
+
+def undo_text(release: Release) -> str:
+    """Why it is taken back."""
+    return f"This reverts {release.commit}: the tests of {release.item} do not pass on the branch."
+
+
+def reverting(workspace: Workspace, item: WorkItem, release: Release) -> str:
+    """The commit that takes the release back, the same each time on the same head."""
+    message = unlinked(f'Revert "{item.title}"\n\n{undo_text(release)}')
+    return workspace.revert(release.commit, message, ((REVERT_TRAILER, item.id),), release.at)
+
+
+def land_revert(
+    item: WorkItem, release: Release, parts: Parts, workspace: Workspace, commit: str, undo: Draft, why: str,
+    failing: list[str],
+) -> Outcome:  # fmt: skip
+    """Bring the revert onto the branch; where its reviews are owed, wait for them."""
+    try:
+        landed = parts.forge.land(workspace, commit, undo)
+    except PolicyRefused as error:
+        seen = parts.forge.proposal(undo)
+        if seen is None or seen.state != "open":
+            raise
+        owed = "; ".join(seen.blockers) or error.message
+        waits = item.with_(proposal=seen.with_(commit=commit))
+        return ask(waits, f"{why}; its revert, request {seen.number} {seen.url}, waits: {owed}")
+    with contextlib.suppress(FactoryError):
+        parts.forge.withdraw(workspace, undo.with_(over=commit), "it was reverted")
+    return rolled_back(item, release, landed, why, {"head": undo.onto, "revert": landed, "failing": failing})
+
+
+def drop_revert(item: WorkItem, release: Release, parts: Parts) -> None:
+    """Close a revert that is not needed any more: what failed was mended meanwhile."""
+    undo = undo_of(item, release, parts)
+    if undo.over:
+        with contextlib.suppress(FactoryError):
+            workspace = parts.repository.workspace(release.commit)
+            try:
+                parts.forge.withdraw(workspace, undo, "the tests pass again: there is nothing to take back")
+            finally:
+                workspace.close()
+
+
+def ask(item: WorkItem, why: str) -> Outcome:
+    """Stop for a person."""
+    stopped = item.with_(state=State.NEEDS_HUMAN, stage="monitor", waiting_for=why)
+    return Outcome(item=stopped, reason=why, by="rule")
 
 
 def rolled_back(item: WorkItem, release: Release, commit: str, why: str, facts: dict[str, object]) -> Outcome:

@@ -26,10 +26,12 @@ from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.audit import write_anchor
 from appliance.line import drops, scanners
 from appliance.line.incoming import Incoming
+from appliance.line.outgoing import Outgoing
 from appliance.line.parts import Parts
 from appliance.line.polling import Poller
 from appliance.line.runner import Board, Runner
 from appliance.line.strategies import Droid, Searching, limits_of
+from appliance.mirror.address import ca_file
 from appliance.mirror.forges import adapter
 from appliance.mirror.mirror import Mirror
 from appliance.ports import Forge, Progress, SystemClock
@@ -49,6 +51,10 @@ class Line:
         self.ledger: Ledger = open_ledger(home)
         self.board = Board()
         self.poller = Poller(self.ledger, self.mirror_of, self.forge_of, settings.line)
+        self._forges: dict[str, tuple[str, Forge]] = {}
+        address = settings.console.address
+        self.incoming = Incoming(self.ledger, self.poller.wake, self.forge_of, address)
+        self.outgoing = Outgoing(self.ledger, self.forge_of, self.mirror_of, address)
         self.drops = drops.watched(home, self.ledger, settings.intake)
         self.clock = SystemClock()
         self.model = GatewayModel(
@@ -106,9 +112,23 @@ class Line:
     def work_off(self) -> None:
         """Settle the messages from outside that wait."""
         try:
-            Incoming(self.ledger, self.poller.wake).work_off()
+            self.incoming.work_off()
         except FactoryError as error:  # the ledger itself: they wait on
             log.error("messages from outside wait: %s (%s)", error.message, error.hint)
+
+    def tell(self) -> None:
+        """Tell the forges what is new."""
+        try:
+            self.outgoing.tell()
+        except FactoryError as error:  # the ledger itself: it is told later
+            log.error("forges are not told: %s (%s)", error.message, error.hint)
+
+    def watch(self) -> None:
+        """Look at the requests that items wait for."""
+        try:
+            self.outgoing.watch()
+        except FactoryError as error:
+            log.error("merge requests are not watched: %s (%s)", error.message, error.hint)
 
     def look(self) -> None:
         """Take the mails and files that were dropped."""
@@ -129,8 +149,15 @@ class Line:
         return Mirror.of(self.home, tracked, self.settings.mirror)
 
     def forge_of(self, tracked: TrackedRepository) -> Forge:
-        """A repository's forge. Raises as `adapter` does."""
-        return adapter(self.home, tracked, self.settings.mirror)
+        """A repository's forge, kept while its token and settings are the same: it knows its account by then. Raises as
+        `adapter` does."""
+        secrets = (self.home.secrets / f"forge-{tracked.name}.token", ca_file(self.home.secrets, tracked.name))
+        times = [file.stat().st_mtime_ns if file.exists() else 0 for file in secrets]
+        made_of = f"{tracked.model_dump_json()} {times}"
+        known = self._forges.get(tracked.name)
+        if known is None or known[0] != made_of:
+            known = self._forges[tracked.name] = (made_of, adapter(self.home, tracked, self.settings.mirror))
+        return known[1]
 
     def publish(self) -> None:
         """Write `run/line.json`: what each worker does now, for `status`, the console and `item watch`."""
@@ -158,7 +185,12 @@ def serve(home: Home, settings: Settings) -> int:
     _stop_on_signals(stop)
     logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it would log every look for messages
     scheduler = BackgroundScheduler(timezone="UTC")
-    scheduler.add_job(line.work_off, "interval", seconds=settings.line.poll_seconds, max_instances=1, coalesce=True)
+    for job, seconds in (
+        (line.work_off, settings.line.poll_seconds),
+        (line.tell, settings.line.poll_seconds),
+        (line.watch, settings.line.sync_seconds),
+    ):
+        scheduler.add_job(job, "interval", seconds=seconds, max_instances=1, coalesce=True)
     scheduler.add_job(line.look, "interval", seconds=settings.intake.look_seconds, max_instances=1, coalesce=True)
     scheduler.add_job(line.let_go, "interval", minutes=1, max_instances=1, coalesce=True)
     scheduler.start()

@@ -1,68 +1,182 @@
-"""Stage ship: onto the server's branch, exactly once, and only what was tested."""
+"""Stage ship: onto the server's branch, exactly once, and only what was tested.
+
+Where a merge request decides, the stage proposes it and waits for people; the command `look` takes it again when the
+forge has something new. What people decide there counts as it stands: merged is shipped, closed is rejected, and a push
+of somebody else to the box's branch is never overwritten.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
-from appliance.errors import Conflict, PolicyRefused, VerificationFailed
+from appliance.errors import Conflict, FactoryError, PolicyRefused, VerificationFailed
 from appliance.line.grading import grade
 from appliance.line.parts import Parts
-from appliance.ports import Draft, Workspace
-from appliance.work import Autonomy, Change, Outcome, Release, Result, State, Verdict, WorkItem
+from appliance.line.telling import story, unlinked
+from appliance.ports import Draft, Rights, Workspace
+from appliance.work import Autonomy, Change, Outcome, Proposal, Release, Result, State, Verdict, WorkItem
 
 ITEM_TRAILER = "Factory-Item"
 """The commit trailer by which a landed item is recognised; it makes a repeated ship harmless."""
 
 
 def run(item: WorkItem, parts: Parts) -> Outcome:
-    """Land the change as autonomy allows; rebuild the commit from a fresh base when the branch moves."""
+    """Land the change as autonomy and the forge allow; rebuild the commit from a fresh base when the branch moves."""
     assert item.plan is not None and item.change is not None, "the runner ships secured items only"
     landed = parts.repository.landed(item.id)
     if landed:
         return shipped(item, item.change, landed, landed, "it is on the branch already: an earlier run was cut off", {})
+    change = item.change
+    seen = seen_there(item, change, parts)
+    settled = decided_there(item, change, seen, parts) if seen else None
+    if settled:
+        return settled
+    item = permitted(item, seen, parts)
     level, approver = item.autonomy.effective, item.approvals.get("ship", "")
     if level is not Autonomy.HIGH and not approver:
-        return propose(item, item.change, parts)
+        return propose(item, change, parts)
     by = f"approved by {approver}" if approver else f"autonomy {level} merges by itself ({item.autonomy.why})"
+    why = ""
     for turn in range(parts.settings.mirror.push_retries + 1):
         try:
-            return attempt(item, parts, by, turn)
+            return attempt(item, change, parts, by, turn)
         except Conflict as moved:
-            parts.progress(f"the branch moved: {moved.message}")
+            why = moved.message
+            parts.progress(f"the branch moved: {why}")
+            seen = seen_there(item, change, parts)
+            settled = decided_there(item, change, seen, parts) if seen else None
+            if settled:
+                return settled
         except PolicyRefused as error:
             return ask(item, f"the server refused the push: {error.message}. {error.hint}")
-    return ask(item, f"the branch moved under {parts.settings.mirror.push_retries + 1} pushes in a row; retry later")
+    tries = parts.settings.mirror.push_retries + 1
+    return ask(item, f"the branch moved under {tries} pushes in a row; retry later. The last one: {why}")
 
 
-def attempt(item: WorkItem, parts: Parts, by: str, turn: int) -> Outcome:
+def seen_there(item: WorkItem, change: Change, parts: Parts) -> Proposal | None:
+    """The item's merge request as it stands on the forge; None where there is none."""
+    known = item.proposal
+    return parts.forge.proposal(draft(item, change, parts)) if known and known.number else None
+
+
+def decided_there(item: WorkItem, change: Change, seen: Proposal, parts: Parts) -> Outcome | None:
+    """What people did to the request, where that decides; None when the box may go on."""
+    known = item.proposal
+    assert known is not None
+    if seen.state == "merged":
+        tidy(item, change, parts)
+        how = f"request {seen.number} was merged on the forge"
+        return shipped(item.with_(proposal=seen), change, seen.commit, change.base, how, {"request": seen.number})
+    if seen.state == "closed":
+        why = f"request {seen.number} was closed on the forge"
+        gone = item.with_(state=State.REJECTED, proposal=seen.with_(commit=known.commit), waiting_for="")
+        return Outcome(item=gone, reason=why, by="rule")
+    if seen.commit != known.commit:
+        return ask(item, f"somebody pushed to {seen.branch}: it is at {seen.commit[:12]}, and the box left it at "
+                   f"{known.commit[:12]}. Merge or close {where(seen)} there, or take the push back")  # fmt: skip
+    item = item.with_(proposal=seen)
+    if change.commit != known.commit:
+        return None  # a newer change: what was said of the older one is answered by it
+    if seen.changes_asked_by:
+        return ask(item, f"{', '.join(seen.changes_asked_by)} asked for changes in {where(seen)}")
+    failed = failed_pipelines(item, seen.commit)
+    return ask(item, f"{'; '.join(failed)} ({where(seen)})") if failed else None
+
+
+def failed_pipelines(item: WorkItem, commit: str) -> list[str]:
+    """What the site's own pipelines hold against a commit, by the newest word of each."""
+    newest = {
+        one.gate: one for one in item.verdicts
+        if one.gate.startswith("pipeline ") and one.evidence.get("commit") == commit
+    }  # fmt: skip
+    return [str(one.evidence["reason"]) for one in newest.values() if one.verdict is not Result.PASS]
+
+
+def permitted(item: WorkItem, seen: Proposal | None, parts: Parts) -> WorkItem:
+    """The item with the approval that somebody with the right gave on the forge, when its rules are satisfied too."""
+    if seen is None:
+        return item
+    item = item.with_(proposal=seen)
+    if "ship" in item.approvals or seen.blockers or item.change is None or item.change.commit != seen.commit:
+        return item
+    for login in seen.approved_by:
+        if parts.forge.rights(login) in (Rights.WRITE, Rights.ADMIN):
+            return item.with_(approvals={**item.approvals, "ship": f"{login}@{parts.forge.kind}"})
+    return item
+
+
+def attempt(item: WorkItem, change: Change, parts: Parts, by: str, turn: int) -> Outcome:
     """One try from a fresh clone. Raises Conflict when the branch moved meanwhile, PolicyRefused as the server says."""
-    assert item.plan is not None and item.change is not None
     head = parts.repository.sync()
-    workspace = parts.repository.workspace(item.change.base)
+    workspace = parts.repository.workspace(change.base)
     try:
-        commit = made(item, item.change, workspace)
-        facts: dict[str, object] = {"base": item.change.base, "pushes": turn + 1}
-        if head != item.change.base:
+        tested = made(item, change, workspace)
+        facts: dict[str, object] = {"base": change.base, "pushes": turn + 1}
+        if head != change.base:
+            words = f"Merge {item.id}: {unlinked(item.title)}"
             try:
-                commit = workspace.merge_onto(
-                    head, f"Merge {item.id}: {item.title}", trailers(item, item.change), item.change.at
-                )
+                tested = workspace.merge_onto(head, words, trailers(item, change), change.at)
             except Conflict as clash:
                 return rebuild(item, f"the branch moved to {head[:12]} and the change no longer fits: {clash.message}")
-            verdict = retested(item, parts, workspace, commit)
+            verdict = retested(item, parts, workspace, tested)
             facts["retest"] = verdict.evidence
             if verdict.verdict is not Result.PASS:
                 return rebuild(item, f"on the moved branch {head[:12]}: {verdict.evidence['reason']}")
-        parts.progress(f"pushing {commit[:12]} to {parts.repository.branch}")
-        wanted = draft(item, item.change, parts)
-        commit = parts.forge.land(workspace, commit, wanted)
-        parts.forge.withdraw(workspace, wanted, "it has landed")
-        how = f"{by}; {'merged onto a moved branch after re-testing' if head != item.change.base else 'fast-forward'}"
-        return shipped(item, item.change, commit, head, how, facts)
+        shown = item.proposal
+        asked = shown is not None and shown.number and shown.state == "open" and shown.commit == change.commit
+        # what people approved lands as it stands; the forge then merges it onto the head it was tested on
+        landing = change.commit if asked else tested
+        how = f"{by}; {'merged onto a moved branch after re-testing' if head != change.base else 'fast-forward'}"
+        return land(item, change, parts, workspace, landing, head, how, facts)
     except VerificationFailed as error:
         return rebuild(item, error.message)
     finally:
         workspace.close()
+
+
+def land(
+    item: WorkItem, change: Change, parts: Parts, workspace: Workspace, landing: str, head: str, how: str,
+    facts: dict[str, object],
+) -> Outcome:  # fmt: skip
+    """Bring a tested commit onto the branch; where the forge still wants people, wait for them."""
+    parts.progress(f"bringing {landing[:12]} onto {parts.repository.branch}")
+    wanted = draft(item, change, parts).with_(onto=head)
+    try:
+        commit = parts.forge.land(workspace, landing, wanted)
+    except PolicyRefused as error:
+        seen = parts.forge.proposal(wanted)
+        if seen is None or seen.state != "open":
+            raise
+        waits = item.with_(proposal=seen.with_(commit=landing), change=change.with_(commit=landing))
+        return ask(waits, f"{where(seen)} waits: {'; '.join(seen.blockers) or error.message}")
+    also = beyond(change, parts, head, commit) if commit != landing else []
+    if also:
+        facts["also"] = also
+        how += f"; together with what others changed in that moment: {', '.join(also)}"
+    with contextlib.suppress(FactoryError):  # it has landed: what is untidy is no reason to stop
+        branch_at = item.proposal.commit if item.proposal and not item.proposal.number else landing
+        parts.forge.withdraw(workspace, wanted.with_(over=branch_at), "it has landed")
+        seen = parts.forge.proposal(wanted)
+        item = item.with_(proposal=seen) if seen else item
+    return shipped(item, change, commit, head, how, facts)
+
+
+def beyond(change: Change, parts: Parts, head: str, landed: str) -> list[str]:
+    """Files that came onto the branch with a merge of the forge's own, and are not the change's: no forge can be told
+    to merge onto one head alone. The monitor tests them all."""
+    parts.repository.sync()
+    return sorted(set(parts.repository.changed_between(head, landed)) - set(change.files))[:20]
+
+
+def tidy(item: WorkItem, change: Change, parts: Parts) -> None:
+    """Remove the branch of a request that people merged."""
+    with contextlib.suppress(FactoryError):
+        workspace = parts.repository.workspace(change.base)
+        try:
+            parts.forge.withdraw(workspace, draft(item, change, parts), "it was merged")
+        finally:
+            workspace.close()
 
 
 def made(item: WorkItem, change: Change, workspace: Workspace) -> str:
@@ -88,25 +202,41 @@ def retested(item: WorkItem, parts: Parts, workspace: Workspace, commit: str) ->
 
 
 def propose(item: WorkItem, change: Change, parts: Parts) -> Outcome:
-    """Show the change for approval: on its own branch at level medium, in the console and CLI alone below."""
-    level, where = item.autonomy.effective, ""
-    if level is Autonomy.MEDIUM:
-        workspace = parts.repository.workspace(change.base)
-        try:
-            commit = made(item, change, workspace)
-            proposal = parts.forge.propose(workspace, commit, draft(item, change, parts))
-            item, where = item.with_(proposal=proposal), proposal.url or f"branch {proposal.branch}"
-        finally:
-            workspace.close()
-    why = f"autonomy {level} ({item.autonomy.why}) merges nothing by itself: `appliance item approve {item.id}`"
-    return ask(item, f"{why}; see {where}" if where else why)
+    """Show the change for approval: as a merge request, or on its own branch where there are none, at level medium; in
+    the console and CLI alone below."""
+    level = item.autonomy.effective
+    why = f"autonomy {level} ({item.autonomy.why}) merges nothing by itself"
+    if level is not Autonomy.MEDIUM:
+        return ask(item, f"{why}: `appliance item approve {item.id}`")
+    workspace = parts.repository.workspace(change.base)
+    try:
+        commit = made(item, change, workspace)
+        proposal = parts.forge.propose(workspace, commit, draft(item, change, parts))
+    except Conflict as theirs:
+        return ask(item, f"{change.branch} is not as the box left it: {theirs.message}. Look at what is there; the box "
+                   "goes on when the branch is gone, or as it was")  # fmt: skip
+    finally:
+        workspace.close()
+    item = item.with_(proposal=proposal.with_(commit=commit), change=change.with_(commit=commit))
+    owed = f" It still wants: {'; '.join(proposal.blockers)}." if proposal.blockers else ""
+    approve = "review and approve it there, or " if proposal.number else ""
+    return ask(item, f"{why}; see {where(proposal)}: {approve}`appliance item approve {item.id}`.{owed}")
+
+
+def where(proposal: Proposal) -> str:
+    """Where people find it."""
+    named = f"request {proposal.number} {proposal.url}".rstrip()
+    return named if proposal.number else f"branch {proposal.branch}"
 
 
 def draft(item: WorkItem, change: Change, parts: Parts) -> Draft:
     """The merge request as it should be."""
     closes = item.origin.number if item.origin and item.origin.kind == "issue" else ""
-    return Draft(item=item.id, branch=change.branch, target=parts.repository.branch, title=item.title,
-                 text=change.message, closes=closes)  # fmt: skip
+    return Draft(
+        item=item.id, branch=change.branch, target=parts.repository.branch, title=unlinked(f"Fix: {item.title}"),
+        text=story(item, change, parts.settings.console.address), closes=closes,
+        over=item.proposal.commit if item.proposal else "",
+    )  # fmt: skip
 
 
 def shipped(item: WorkItem, change: Change, commit: str, previous: str, how: str, facts: dict[str, object]) -> Outcome:

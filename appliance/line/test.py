@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from appliance.errors import VerificationFailed
-from appliance.line.diffs import fingerprint
+from appliance.line.diffs import refusals
 from appliance.line.grading import grade
 from appliance.line.parts import Parts
 from appliance.work import Change, Outcome, Result, State, TestReport, Verdict, WorkItem
@@ -49,16 +49,3 @@ def settle(item: WorkItem, verdict: Verdict, why: str) -> Outcome:
         return Outcome(item=back, reason=f"{why}; back to build", by="rule", facts=facts)
     stopped = item.with_(state=State.NEEDS_HUMAN, stage="test", waiting_for=f"the tests gave no clear answer: {why}")
     return Outcome(item=stopped, reason=why, by="rule", facts=facts)
-
-
-def refusals(item: WorkItem) -> tuple[str, ...]:
-    """Fingerprints of the refused change: of the whole, and of the candidate's own edit that build compares."""
-    assert item.change is not None and item.plan is not None
-    diffs = [item.change.diff]
-    diffs += [
-        candidate.diff
-        for attempt in item.attempts[-1:]
-        for candidate in attempt.candidates
-        if item.change.diff.startswith(candidate.diff)
-    ]
-    return tuple(fingerprint(diff) for diff in diffs)

@@ -9,6 +9,7 @@ import pytest
 from appliance.intake.reading import receive
 from appliance.ledger import Ledger, open_ledger
 from appliance.line.incoming import Incoming
+from appliance.mirror.forges.plain import PlainForge
 from appliance.news import Delivery
 from appliance.work import Origin, TrackedRepository
 from tests.intake.senders import SECRET, gitea, packed
@@ -29,7 +30,7 @@ def fetched() -> list[str]:
 
 @pytest.fixture
 def incoming(ledger: Ledger, fetched: list[str]) -> Incoming:
-    return Incoming(ledger, lambda tracked: fetched.append(tracked.name))
+    return Incoming(ledger, lambda tracked: fetched.append(tracked.name), lambda _tracked: PlainForge(), "http://box")
 
 
 def sent(ledger: Ledger, event: str, body: Any, id: str = "gt-1") -> Delivery:
