@@ -280,6 +280,7 @@ class Home:
         self.logs = self.root / "logs"
         self.run = self.root / "run"
         self.backups = self.root / "backups"
+        self.media = self.root / "media"  # made when the first repository comes on media
 
     @property
     def folders(self) -> tuple[Path, ...]:

@@ -7,7 +7,7 @@ from typing import IO
 
 import click
 
-from appliance.cli import repo_trust
+from appliance.cli import repo_media, repo_trust
 from appliance.cli.context import Box, pass_box, table
 from appliance.cli.hook import command as hook
 from appliance.cli.mapping import command as mapping
@@ -79,6 +79,9 @@ def add(
 
 command.add_command(repo_trust.key)
 command.add_command(repo_trust.trust)
+command.add_command(repo_media.import_)
+command.add_command(repo_media.export)
+command.add_command(repo_media.signer)
 
 
 @command.command(name="list")
@@ -126,9 +129,10 @@ def sync(box: Box, name: str) -> None:
 def remove(box: Box, name: str) -> None:
     """Forget a repository and delete its mirror (the server's repository stays as it is)."""
     box.require_home()
-    _, mirror = _mirror(box, name)
+    tracked, mirror = _mirror(box, name)
     open_ledger(box.home).remove_repository(name)
     mirror.remove()
+    repo_media.forget(box, tracked)
     box.emit({"removed": name}, f"{name} is no longer looked after")
 
 

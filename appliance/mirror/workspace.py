@@ -57,6 +57,20 @@ class Clone:
         self._signed("commit", "--quiet", "--no-verify", "--cleanup=verbatim", "-F", "-", stdin=text, at=at)
         return self._head()
 
+    def take(self, series: bytes) -> str:
+        """Commit a series of patches as `git format-patch` writes them, each with its own author and date; returns the
+        last commit, which is the same each time. Raises VerificationFailed as `apply` does."""
+        try:
+            self._allowed(series.decode("utf-8", "surrogateescape"))
+            self._signed("am", "--quiet", "--patch-format=mbox", "--committer-date-is-author-date", stdin=series)
+        except (Unavailable, VerificationFailed):
+            raise
+        except FactoryError as error:
+            raise VerificationFailed(
+                f"the patches do not fit on {self.base[:12]}: {error.message}", "name the commit they were made on"
+            ) from error
+        return self._head()
+
     def merge_onto(
         self, head: str, message: str, trailers: Sequence[tuple[str, str]], at: datetime | None = None
     ) -> str:
