@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -63,6 +64,7 @@ class Depot:
         """
         self.folder.parent.mkdir(mode=0o700, exist_ok=True)
         with self._alone():
+            self._sweep()
             if self.folder.exists():
                 taken = self._take(self.folder, bundle, told, force)
                 return replace(taken, head=self._run(self.folder, "symbolic-ref", "--short", "HEAD"))
@@ -147,6 +149,12 @@ class Depot:
 
     def _run(self, bare: Path, *words: str, stdin: bytes = b"") -> str:
         return self._git(bare, *words, stdin=stdin, env={"GIT_DIR": str(bare)})
+
+    def _sweep(self) -> None:
+        """Remove what a killed import left. Needs `_alone`."""
+        for left in self.folder.parent.glob(f".{self.name}.*"):
+            if re.fullmatch(rf"\.{re.escape(self.name)}\.[a-z0-9_]{{8}}", left.name):
+                shutil.rmtree(left, ignore_errors=True)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

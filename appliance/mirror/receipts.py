@@ -33,7 +33,7 @@ class Receipt(Noun):
 
     format: Literal[1] = 1
     kind: Literal["bundle", "patches", "taken"]
-    repository: str
+    repository: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     file: str = Field(description="its name when it was made; it may be called otherwise today")
     size: int
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
@@ -108,6 +108,10 @@ def read(file: Path) -> Receipt:
 
 def check(receipt: Receipt, file: Path) -> None:
     """Is this the file, whole? Raises VerificationFailed."""
+    if receipt.kind == "taken":
+        raise VerificationFailed(
+            "this is the answer of a box that took the file, not its receipt", "give it to `repo export --since`"
+        )
     size = file.stat().st_size
     if size != receipt.size:
         raise VerificationFailed(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appliance.cli.main import root
 from appliance.config import Home, MirrorSettings
@@ -76,11 +79,6 @@ def low(tmp_path: Path, server: Server) -> Side:
 def high(tmp_path: Path) -> Side:
     """The side that has none."""
     return Side(tmp_path / "high")
-
-
-@pytest.fixture
-def medium(tmp_path: Path) -> Callable[[str], Path]:
-    return lambda name: tmp_path / name
 
 
 @pytest.fixture
@@ -176,6 +174,8 @@ def test_only_a_receipt_of_whom_somebody_vouched_for_counts(
     assert "as before" in high.fails(VerificationFailed, "import", str(carried))
     Path(f"{carried}.receipt").write_text(receipt.with_(repository="till").model_dump_json())
     assert "signature" in high.fails(VerificationFailed, "import", str(carried))
+    answer = high.run("import", str(carried), "--unsigned", "--name", "shop")["receipt"]
+    assert "answer" in high.fails(VerificationFailed, "import", str(carried), "--receipt", answer)
     for text in ("{}", "[", "x" * 100):
         Path(f"{carried}.receipt").write_text(text)
         high.fails(VerificationFailed, "import", str(carried))
@@ -196,6 +196,28 @@ def test_hostile_names_in_a_bundle_are_refused_whole(high: Side, carried: Path, 
     file.write_bytes(first + b"\n" + line + rest)
     assert "refused" in high.fails(VerificationFailed, "import", str(file), "--unsigned", "--name", "shop")
     assert high.refs() == before
+
+
+@given(content=st.binary(max_size=300), lines=st.lists(st.binary(max_size=60), max_size=5))
+def test_whatever_a_file_holds_its_header_is_read_or_refused(content: bytes, lines: list[bytes]) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        for text in (content, b"# v2 git bundle\n" + b"\n".join(lines) + content):
+            file.seek(0)
+            file.truncate()
+            file.write(text)
+            file.flush()
+            with suppress(VerificationFailed):
+                for name in bundles.header(Path(file.name)).heads:
+                    assert name.startswith(("refs/heads/", "refs/tags/")) and ".." not in name and "\n" not in name
+
+
+def test_what_a_killed_import_left_is_swept_away(high: Side, carried: Path) -> None:
+    left = high.home.media / ".shop.abcd1234"
+    left.mkdir()
+    bare, head = high.home.media / "shop.git", high.refs()["refs/heads/main"]
+    git(bare, "update-ref", "refs/incoming/heads/main", head)
+    high.run("import", str(carried))
+    assert not left.exists() and high.refs() == {"refs/heads/main": head}
 
 
 def test_what_the_box_put_on_a_branch_stays_and_what_parted_is_a_conflict(
