@@ -278,6 +278,10 @@ class MirrorHealth(Noun):
     api_error: str = Field("", description="why the last time it did not, in words")
     api_hint: str = ""
 
+    def lag_seconds(self, now: datetime) -> float | None:
+        """For how long the server may have had what the mirror lacks; None before the first fetch."""
+        return max((now - self.fetched).total_seconds(), 0.0) if self.fetched else None
+
 
 class Lesson(Noun):
     """Something worth knowing next time, with where it comes from."""

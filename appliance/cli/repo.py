@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import click
 
-from appliance.cli import repo_media, repo_trust
+from appliance.cli import repo_forge, repo_media, repo_trust, standing
 from appliance.cli.context import Box, pass_box, table
 from appliance.cli.hook import command as hook
 from appliance.cli.mapping import command as mapping
-from appliance.errors import Conflict, FactoryError
+from appliance.cli.repo_check import command as check
+from appliance.cli.repo_set import command as set_
+from appliance.errors import Conflict, FactoryError, NotFound, Unavailable, UsageError
 from appliance.ledger import open_ledger
 from appliance.mirror.mirror import Mirror
-from appliance.work import Autonomy, TrackedRepository
-
-FORGES = ("plain",)
-"""Forges with an adapter in appliance/mirror/forges."""
+from appliance.work import Autonomy, MirrorHealth, TrackedRepository, utcnow
 
 
 @click.group()
@@ -27,12 +26,13 @@ def command() -> None:
 
 command.add_command(hook, "hook")
 command.add_command(mapping, "mapping")
+command.add_command(check, "check")
+command.add_command(set_, "set")
 
 
 @command.command()
 @click.argument("name")
 @click.option("--url", required=True, help="Where the repository is: file, ssh, http or https.")
-@click.option("--forge", type=click.Choice(FORGES), default="plain", show_default=True, help="What serves it.")
 @click.option("--branch", default="", help="Branch changes go to; left out: the server's default.")
 @click.option("--autonomy", type=click.Choice([str(level) for level in Autonomy]), default="low", show_default=True)
 @click.option("--test", default="", help="Command that runs its tests; left out: pytest.")
@@ -40,10 +40,11 @@ command.add_command(mapping, "mapping")
 @click.option(
     "--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The https server's own CA, PEM."
 )
+@repo_forge.options
 @pass_box
 def add(
-    box: Box, name: str, url: str, forge: str, branch: str, autonomy: str, test: str,
-    token_file: IO[str] | None, ca: Path | None,
+    box: Box, /, name: str, url: str, branch: str, autonomy: str, test: str,
+    token_file: IO[str] | None, ca: Path | None, **forge: Any,
 ) -> None:  # fmt: skip
     """Mirror a repository and look after it."""
     box.require_home()
@@ -51,6 +52,13 @@ def add(
     if any(known.name == name for known in ledger.repositories()):
         raise Conflict(f"there is a repository {name!r} already", "choose another name, or `repo remove` it first")
     address = repo_trust.with_token(url, token_file.read()) if token_file else url
+    told = repo_forge.Told(**forge)
+    token = told.token()
+    wanted = TrackedRepository(name=name, url=url, branch=branch, autonomy=Autonomy(autonomy), test=test)
+    wanted = repo_forge.asked(box, wanted, told, token, ca)
+    if token and address == url and repo_trust.lacks_login(url):
+        box.say("git uses the API's token too (--token-file gives another)")
+        address = repo_trust.with_token(url, token)
     mirror = Mirror(box.home, name, address, branch, box.settings.mirror)
     key = repo_trust.give_key(box, name, mirror.url)
     kept = repo_trust.keep_ca(box.home, name, ca) if ca else None
@@ -61,9 +69,7 @@ def add(
         if kept:
             kept.unlink(missing_ok=True)
         raise
-    tracked = TrackedRepository(
-        name=name, url=mirror.url, branch=mirror.branch, forge=forge, autonomy=Autonomy(autonomy), test=test
-    )
+    tracked = wanted.with_(url=mirror.url, branch=mirror.branch)
     try:
         ledger.add_repository(tracked)
     except Conflict:  # somebody was quicker: the mirror is theirs
@@ -71,6 +77,8 @@ def add(
     except FactoryError:
         mirror.remove()
         raise
+    repo_forge.keep(box.home, tracked, token)
+    repo_forge.owed(box, tracked)
     box.emit(
         {**tracked.model_dump(mode="json"), "head": head, **({"public_key": key} if key else {})},
         f"{name} is mirrored at {head[:12]} ({mirror.branch}), autonomy {autonomy}",
@@ -87,13 +95,16 @@ command.add_command(repo_media.signer)
 @command.command(name="list")
 @pass_box
 def list_(box: Box) -> None:
-    """List the repositories."""
+    """List the repositories and how their mirrors stand."""
     box.require_home()
-    rows = open_ledger(box.home).repositories()
+    ledger, now = open_ledger(box.home), utcnow()
+    known = ledger.forges.all_health()
+    rows = [(one, known.get(one.name, MirrorHealth())) for one in ledger.repositories()]
     box.emit(
-        [row.model_dump(mode="json") for row in rows],
-        table("name", "branch", "forge", "autonomy", "url",
-              rows=[(row.name, row.branch, row.forge, row.autonomy, row.url) for row in rows]),
+        [standing.told(one, health, now) for one, health in rows],
+        table("name", "branch", "forge", "project", "label", "autonomy", "mirror", "url",
+              rows=[(one.name, one.branch, one.forge, one.project, "every issue" if one.every_issue else one.label,
+                     one.autonomy, standing.in_short(health, now), one.url) for one, health in rows]),
     )  # fmt: skip
 
 
@@ -101,15 +112,20 @@ def list_(box: Box) -> None:
 @click.argument("name")
 @pass_box
 def show(box: Box, name: str) -> None:
-    """Show one repository and its mirror."""
+    """Show one repository, how its mirror stands, and its items."""
     box.require_home()
-    ledger = open_ledger(box.home)
-    tracked, mirror = _mirror(box, name)
+    ledger, now = open_ledger(box.home), utcnow()
+    tracked, health = ledger.repository(name), ledger.forges.health(name)
     counts: dict[str, int] = {}
     for item in ledger.items(name):
         counts[item.state] = counts.get(item.state, 0) + 1
-    data = {**tracked.model_dump(mode="json"), "head": mirror.head(), "items": counts}
-    box.emit(data, "\n".join(f"{key}: {value}" for key, value in data.items()))
+    hook = ledger.deliveries.newest_hook(name)
+    data = {
+        **standing.told(tracked, health, now), "head": health.head, "items": counts,
+        "last_webhook": hook.received.isoformat() if hook else None,
+    }  # fmt: skip
+    fields = [f"{key}: {value}" for key, value in data.items() if key != "mirror"]
+    box.emit(data, "\n".join([*fields, *standing.at_length(health, now)]))
 
 
 @command.command()
@@ -118,25 +134,29 @@ def show(box: Box, name: str) -> None:
 def sync(box: Box, name: str) -> None:
     """Fetch now."""
     box.require_home()
-    _, mirror = _mirror(box, name)
-    head = mirror.sync()
-    box.emit({"name": name, "head": head}, f"{name} is at {head[:12]}")
+    ledger = open_ledger(box.home)
+    tracked = ledger.repository(name)
+    after = Mirror.of(box.home, tracked, box.settings.mirror).examine(ledger.forges.health(name))
+    ledger.forges.note_turn(name, after, None)
+    if after.error:
+        raise (Unavailable if after.failures else NotFound)(after.error, after.hint)
+    box.emit({"name": name, "head": after.head}, f"{name} is at {after.head[:12]}")
 
 
 @command.command()
 @click.argument("name")
+@click.option("--yes", is_flag=True, help="Do it without asking.")
 @pass_box
-def remove(box: Box, name: str) -> None:
-    """Forget a repository and delete its mirror (the server's repository stays as it is)."""
+def remove(box: Box, name: str, yes: bool) -> None:
+    """Forget a repository: its mirror, its secrets, how it stood (the server's repository stays as it is)."""
     box.require_home()
-    tracked, mirror = _mirror(box, name)
-    open_ledger(box.home).remove_repository(name)
-    mirror.remove()
-    repo_media.forget(box, tracked)
-    box.emit({"removed": name}, f"{name} is no longer looked after")
-
-
-def _mirror(box: Box, name: str) -> tuple[TrackedRepository, Mirror]:
     ledger = open_ledger(box.home)
     tracked = ledger.repository(name)
-    return tracked, Mirror(box.home, tracked.name, tracked.url, tracked.branch, box.settings.mirror)
+    mirror = Mirror.of(box.home, tracked, box.settings.mirror)
+    if not yes and (box.as_json or not click.confirm(f"forget {name} and delete its mirror and secrets?", err=True)):
+        raise UsageError("nothing was changed", "say --yes to remove it")
+    ledger.remove_repository(name)
+    mirror.remove()
+    repo_media.forget(box, tracked)
+    repo_forge.forget(box.home, name)
+    box.emit({"removed": name}, f"{name} is no longer looked after")

@@ -13,7 +13,7 @@ from appliance.config import Home
 from appliance.errors import PolicyRefused, UsageError
 from appliance.ledger import open_ledger
 from appliance.mirror import hosts, keys
-from appliance.mirror.address import ca_file, over_ssh
+from appliance.mirror.address import Address, ca_file, over_ssh
 from appliance.private import replace_private
 
 
@@ -61,6 +61,11 @@ def give_key(box: Box, name: str, url: str) -> str:
     return line
 
 
+def lacks_login(url: str) -> bool:
+    """Is it an http address without a name or token in it?"""
+    return url.lower().startswith(("http://", "https://")) and not Address.read(url).credentials
+
+
 def with_token(url: str, text: str) -> str:
     """The address with the login from a file: `TOKEN`, or `NAME:TOKEN`. Raises UsageError."""
     login = text.strip()
@@ -69,7 +74,7 @@ def with_token(url: str, text: str) -> str:
     if not login or "\n" in login:
         raise UsageError("the token's file must hold one line", "TOKEN, or NAME:TOKEN")
     scheme, _, rest = url.partition("://")
-    if "@" in rest.partition("/")[0]:
+    if not lacks_login(url):
         raise UsageError("the address has a login already", "leave it out of the address")
     return f"{scheme}://{quote(login if ':' in login else f'git:{login}', safe='')}@{rest}"
 

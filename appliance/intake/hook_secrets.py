@@ -56,5 +56,12 @@ def save(home: Home, repo: str, kept: HookSecrets) -> None:
     replace_private(file, kept.model_dump_json().encode())
 
 
+def forget(home: Home, repo: str) -> None:
+    """Forget a repository's secrets, if it has any."""
+    file = _file(home, repo)
+    if file:
+        file.unlink(missing_ok=True)
+
+
 def _file(home: Home, repo: str) -> Path | None:
     return home.secrets / f"hook-{repo}.json" if re.fullmatch(r"\w[\w.-]*", repo) else None
