@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import quote
 
 from appliance.errors import Conflict, FactoryError, NotFound, PolicyRefused, Unavailable
-from appliance.mirror.forges.client import Client
-from appliance.mirror.forges.words import mark_of, number_of, shown, text_of, when
+from appliance.mirror.forges.alike import Alike, login
+from appliance.mirror.forges.words import number_of, shown, text_of, when
 from appliance.news import ChangeNews, CommentNews, IssueNews, News, ReviewNews
-from appliance.ports import Checked, Draft, Rights, Workspace
-from appliance.work import Finding, Origin, Proposal, Result
+from appliance.ports import Checked, Draft, Workspace
+from appliance.work import Finding, Origin, Proposal
 
 STYLES = {
     "fast-forward-only": "allow_fast_forward_only_merge", "merge": "allow_merge_commits", "rebase": "allow_rebase",
@@ -21,21 +19,15 @@ STYLES = {
 }  # fmt: skip
 """Merge styles, in the order of our liking, and the project's setting that allows each."""
 
-STATES = {Result.PASS: "success", Result.FAIL: "failure", Result.INCONCLUSIVE: "error", None: "pending"}
 VERDICTS: dict[str, Literal["approved", "changes", "commented"]] = {
     "APPROVED": "approved", "REQUEST_CHANGES": "changes", "COMMENT": "commented",
 }  # fmt: skip
-RIGHTS = {"owner": Rights.ADMIN, "admin": Rights.ADMIN, "write": Rights.WRITE, "read": Rights.READ}
 
 
-class GiteaForge:
+class GiteaForge(Alike):
     """See ports.Forge."""
 
     kind = "gitea"
-
-    def __init__(self, client: Client, project: str) -> None:
-        self._client = client
-        self._repo = f"/repos/{quote(project)}"
 
     @staticmethod
     def base_of(api: str) -> str:
@@ -46,11 +38,6 @@ class GiteaForge:
     def headers_of(token: str) -> dict[str, str]:
         """How a token is shown."""
         return {"Authorization": f"token {token}"}
-
-    @cached_property
-    def account(self) -> str:
-        """See ports.Forge."""
-        return str(self._client.get("/user")["login"])
 
     def propose(self, workspace: Workspace, commit: str, draft: Draft) -> Proposal:
         """See ports.Forge."""
@@ -88,37 +75,13 @@ class GiteaForge:
         self._merge(number, commit)
         return str(self._client.get(f"{self._repo}/pulls/{number}")["merge_commit_sha"])
 
-    def withdraw(self, workspace: Workspace, draft: Draft, why: str) -> None:
-        """See ports.Forge. A branch that the server keeps is untidy, and no reason to stop."""
-        pull = self._pull(draft)
-        if pull and pull["state"] == "open":
-            self.say(Origin(kind="change", number=str(pull["number"])), f"{draft.item}:withdrawn", why)
-            self._client.call("PATCH", f"{self._repo}/pulls/{pull['number']}", {"state": "closed"})
-        with contextlib.suppress(FactoryError):
-            workspace.delete(draft.branch, draft.over)
-
-    def status(self, commit: str, gate: str, verdict: Result | None, text: str, url: str) -> None:
-        """See ports.Forge."""
-        body = {"context": f"factory/{gate}", "state": STATES[verdict], "description": text[:140], "target_url": url}
-        self._client.call("POST", f"{self._repo}/statuses/{commit}", body)
-
-    def say(self, origin: Origin, mark: str, text: str) -> None:
-        """See ports.Forge. A mark that somebody else wrote counts for nothing."""
-        body = f"{mark_of(mark)}\n{text}"
-        for comment in self._client.pages(f"{self._repo}/issues/{number_of(origin.number)}/comments"):
-            if comment["user"]["login"] == self.account and comment["body"].startswith(mark_of(mark)):
-                if comment["body"] != body:
-                    self._client.call("PATCH", f"{self._repo}/issues/comments/{comment['id']}", {"body": body})
-                return
-        self._client.call("POST", f"{self._repo}/issues/{number_of(origin.number)}/comments", {"body": body})
-
     def review(self, proposal: Proposal, findings: Sequence[Finding]) -> None:
         """See ports.Forge."""
         place = f"{self._repo}/pulls/{number_of(proposal.number)}/reviews"
         there = {
             (comment["path"], comment["body"])
             for review in self._client.pages(place)
-            if review["user"] and review["user"]["login"] == self.account
+            if login(review) == self.account
             for comment in self._client.pages(f"{place}/{review['id']}/comments")
         }
         words = [(finding.path, finding.line, shown(finding)) for finding in findings]
@@ -129,15 +92,6 @@ class GiteaForge:
         ]
         if fresh:
             self._client.call("POST", place, {"event": "COMMENT", "commit_id": proposal.commit, "comments": fresh})
-
-    def close(self, origin: Origin) -> None:
-        """See ports.Forge."""
-        self._client.call("PATCH", f"{self._repo}/issues/{number_of(origin.number)}", {"state": "closed"})
-
-    def rights(self, login: str) -> Rights:
-        """See ports.Forge."""
-        found = self._client.find(f"{self._repo}/collaborators/{quote(login, safe='')}/permission")
-        return RIGHTS.get(found["permission"], Rights.NONE) if found else Rights.NONE
 
     def news(self, cursor: str) -> tuple[tuple[News, ...], str]:
         """See ports.Forge. The cursor is the forge's own time before this look: what happens meanwhile comes twice."""

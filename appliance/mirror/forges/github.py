@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from functools import cached_property
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
 from appliance.errors import Conflict, FactoryError, NotFound, PolicyRefused, Unavailable
 from appliance.mirror.forges import github_said as said
+from appliance.mirror.forges.alike import LONGEST, Alike, login
 from appliance.mirror.forges.client import Client
 from appliance.mirror.forges.github_rules import Rules, rules_of
-from appliance.mirror.forges.words import mark_of, number_of, shown, text_of
+from appliance.mirror.forges.words import number_of, shown, text_of
 from appliance.news import News
 from appliance.ports import Checked, Draft, Rights, Workspace
-from appliance.work import Finding, Origin, Proposal, Result
+from appliance.work import Finding, Origin, Proposal
 
 VERSION = "2022-11-28"
 """Of the API; servers that are older than it know one alone, and do not look."""
 
-PAGE = 100
-LONGEST = 65_536
-"""Characters of a comment or text."""
-
-STATES = {Result.PASS: "success", Result.FAIL: "failure", Result.INCONCLUSIVE: "error", None: "pending"}
-RIGHTS = {"admin": Rights.ADMIN, "write": Rights.WRITE, "read": Rights.READ}
 EVENTS = (
     "issues", "issue_comment", "pull_request", "pull_request_review", "pull_request_review_comment", "push", "status",
 )  # fmt: skip
@@ -41,15 +35,15 @@ TO_HOOK = (
 )
 
 
-class GithubForge:
+class GithubForge(Alike):
     """See ports.Forge."""
 
     kind = "github"
+    page: ClassVar[Mapping[str, int]] = {"per_page": 100}
 
     def __init__(self, client: Client, project: str) -> None:
-        self._client = client
+        super().__init__(client, project)
         self._owner = project.partition("/")[0]
-        self._repo = f"/repos/{quote(project)}"
 
     @staticmethod
     def base_of(api: str) -> str:
@@ -62,11 +56,6 @@ class GithubForge:
         """How a token is shown."""
         kind = "application/vnd.github+json"
         return {"Authorization": f"Bearer {token}", "Accept": kind, "X-GitHub-Api-Version": VERSION}
-
-    @cached_property
-    def account(self) -> str:
-        """See ports.Forge."""
-        return str(self._client.get("/user")["login"])
 
     def propose(self, workspace: Workspace, commit: str, draft: Draft) -> Proposal:
         """See ports.Forge."""
@@ -105,32 +94,6 @@ class GithubForge:
             raise Conflict(f"{draft.target} moved on the server", "the box tries again from a fresh base")
         return self._merge(number, commit, rules)
 
-    def withdraw(self, workspace: Workspace, draft: Draft, why: str) -> None:
-        """See ports.Forge. A branch that the server keeps is untidy, and no reason to stop."""
-        pull = self._pull(draft)
-        if pull and pull["state"] == "open":
-            self.say(Origin(kind="change", number=str(pull["number"])), f"{draft.item}:withdrawn", why)
-            self._client.call("PATCH", f"{self._repo}/pulls/{pull['number']}", {"state": "closed"})
-        with contextlib.suppress(FactoryError):
-            workspace.delete(draft.branch, draft.over)
-
-    def status(self, commit: str, gate: str, verdict: Result | None, text: str, url: str) -> None:
-        """See ports.Forge."""
-        body = {"context": f"factory/{gate}", "state": STATES[verdict], "description": text[:140]}
-        link = {"target_url": url} if url.startswith(("http://", "https://")) else {}  # anything else is refused
-        self._client.call("POST", f"{self._repo}/statuses/{commit}", {**body, **link})
-
-    def say(self, origin: Origin, mark: str, text: str) -> None:
-        """See ports.Forge. A mark that somebody else wrote counts for nothing."""
-        body = f"{mark_of(mark)}\n{text}"[:LONGEST].rstrip()
-        place = f"{self._repo}/issues/{number_of(origin.number)}/comments"
-        for comment in self._list(place):
-            if said.login(comment) == self.account and (comment["body"] or "").startswith(mark_of(mark)):
-                if comment["body"] != body:
-                    self._client.call("PATCH", f"{self._repo}/issues/comments/{comment['id']}", {"body": body})
-                return
-        self._client.call("POST", place, {"body": body})
-
     def review(self, proposal: Proposal, findings: Sequence[Finding]) -> None:
         """See ports.Forge. A review is taken whole or not at all, and a line outside of the diff is refused: then
         each finding goes alone to its line, else to its file, else into a comment."""
@@ -138,7 +101,7 @@ class GithubForge:
         there = {
             (comment["path"], comment["body"])
             for comment in self._list(f"{place}/comments")
-            if said.login(comment) == self.account
+            if login(comment) == self.account
         }
         words = dict.fromkeys((finding.path, finding.line, shown(finding)) for finding in findings)
         fresh = [
@@ -156,17 +119,6 @@ class GithubForge:
         if left:
             lines = [f"- `{one['path']}` line {one['line']}: {one['body']}" for one in left]
             self.say(Origin(kind="change", number=proposal.number), "findings", "\n".join(lines))
-
-    def close(self, origin: Origin) -> None:
-        """See ports.Forge."""
-        self._client.call(
-            "PATCH", f"{self._repo}/issues/{number_of(origin.number)}", {"state": "closed", "state_reason": "completed"}
-        )
-
-    def rights(self, login: str) -> Rights:
-        """See ports.Forge."""
-        found = self._client.find(f"{self._repo}/collaborators/{quote(login, safe='')}/permission")
-        return RIGHTS.get(found["permission"], Rights.NONE) if found else Rights.NONE
 
     def news(self, cursor: str) -> tuple[tuple[News, ...], str]:
         """See ports.Forge. The cursor is the forge's own time before this look: what happens meanwhile comes twice."""
@@ -273,9 +225,6 @@ class GithubForge:
         on_file = {"path": comment["path"], "body": comment["body"], "commit_id": commit, "subject_type": "file"}
         return any(self._takes("POST", f"{place}/comments", one) for one in (alone, on_file))
 
-    def _list(self, path: str, **params: str | int) -> list[Any]:
-        return self._client.pages(path, per_page=PAGE, **params)
-
     def _rules(self, name: str) -> Rules:
         """What the branch asks for, as far as the token may see: the protection itself is for administrators."""
         place = f"{self._repo}/branches/{quote(name)}"
@@ -300,7 +249,7 @@ class GithubForge:
             f"{self._repo}/pulls", state="all", head=f"{self._owner}:{draft.branch}", base=draft.target
         )  # fmt: skip
         ours = [p for p in pulls if p["head"]["ref"] == draft.branch and p["base"]["ref"] == draft.target]
-        ours = [p for p in ours if said.login(p) == self.account and not said.from_fork(p)]
+        ours = [p for p in ours if login(p) == self.account and not said.from_fork(p)]
         return max(ours, key=lambda p: (p["state"] == "open", p["number"]), default=None)
 
     def _as_proposal(self, pull: dict[str, Any], rules: Rules | None = None) -> Proposal:
@@ -324,8 +273,8 @@ class GithubForge:
         if not wanted:
             return ()
         place = f"{self._repo}/commits/{head}"
-        statuses = self._client.get(f"{place}/status", per_page=PAGE)["statuses"]
-        runs = self._client.get(f"{place}/check-runs", per_page=PAGE)["check_runs"]
+        statuses = self._client.get(f"{place}/status", **self.page)["statuses"]
+        runs = self._client.get(f"{place}/check-runs", **self.page)["check_runs"]
         passed = {status["context"] for status in statuses if status["state"] == "success"}
         passed |= {run["name"] for run in runs if run["conclusion"] in ("success", "neutral", "skipped")}
         return tuple(name for name in wanted if name not in passed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from appliance.mirror.forges.alike import login
 from appliance.mirror.forges.words import when
 from appliance.news import ChangeNews, CommentNews, IssueNews, ReviewNews
 from appliance.work import Origin
@@ -12,11 +13,6 @@ from appliance.work import Origin
 VERDICTS: dict[str, Literal["approved", "changes", "commented", "dismissed"]] = {
     "APPROVED": "approved", "CHANGES_REQUESTED": "changes", "COMMENTED": "commented", "DISMISSED": "dismissed",
 }  # fmt: skip
-
-
-def login(said: Mapping[str, Any]) -> str:
-    """Who said it; "" for an account that was deleted."""
-    return str((said.get("user") or {}).get("login", ""))
 
 
 def state_of(pull: Mapping[str, Any]) -> Literal["open", "merged", "closed"]:

@@ -266,7 +266,8 @@ def add_project(app: Flask, forge: Gitea) -> None:
         asked = request.get_json()
         if asked["state"] not in ("pending", "success", "error", "failure", "warning"):
             forge.refuse(422, "invalid state")
-        forge.status(forge.login, sha, asked["context"], asked["state"], asked["description"], asked["target_url"])
+        said, link = asked["description"], asked.get("target_url", "")
+        forge.status(forge.login, sha, asked["context"], asked["state"], said, link)
         return asked, 201
 
 
