@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import delete, func, insert, select, update
@@ -14,16 +13,12 @@ from appliance.errors import Conflict, NotFound
 from appliance.ledger import schema
 from appliance.news import Delivery, DeliveryState
 from appliance.work import FORGES
-from appliance.work import FORGES
 
 if TYPE_CHECKING:
     from appliance.ledger.store import Ledger
 
 BATCH = 100
 """Messages touched in one transaction."""
-
-HOOKING = tuple(kind for kind in FORGES if kind != "plain")
-"""Sources that are forges."""
 
 HOOKING = tuple(kind for kind in FORGES if kind != "plain")
 """Sources that are forges."""
@@ -60,16 +55,6 @@ class Deliveries:
         query = select(columns.body).filter_by(state=str(DeliveryState.WAITING)).order_by(columns.number).limit(limit)
         with self._ledger.database.reading() as connection:
             return [Delivery.model_validate_json(body) for body in connection.scalars(query)]
-
-    def newest_hook(self, repo: str) -> Delivery | None:
-        """The newest message that the forge of a repository sent by itself, of those that are kept."""
-        columns = schema.deliveries.c
-        query = select(func.max(columns.number)).where(columns.source.in_(HOOKING), columns.repo == repo)
-        with self._ledger.database.reading() as connection:
-            number = connection.scalar(query)
-        with suppress(NotFound):  # tidied away just now
-            return self.get(number) if number else None
-        return None
 
     def newest_hook(self, repo: str) -> Delivery | None:
         """The newest message that the forge of a repository sent by itself, of those that are kept."""
