@@ -316,3 +316,8 @@ def test_the_change_of_an_item_goes_out_as_a_patch_even_when_it_was_never_pushed
         low.run("export", "shop", str(tmp_path / f"{number}.mbox"), "--item", "W-1")
     first, second = ((tmp_path / f"{number}.mbox").read_text() for number in range(2))
     assert first == second and "Factory-Item: W-1" in first and f"base-commit: {base}" in first
+
+
+def test_removing_a_repository_from_media_removes_what_came(high: Side, carried: Path) -> None:
+    high.run("remove", "shop", "--yes")
+    assert not (high.home.media / "shop.git").exists() and not (high.home.secrets / "signer-shop.pub").exists()
