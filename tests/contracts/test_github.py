@@ -87,6 +87,12 @@ def test_a_base_that_moves_during_the_merge_is_a_conflict(forge: Forge, server: 
         forge.land(clone, committed(clone), DRAFT)
 
 
+def test_a_request_that_is_proposed_again_unchanged_stays_as_it_is(forge: Forge, server: Github, clone: Clone) -> None:
+    commit = committed(clone)
+    first, again = forge.propose(clone, commit, DRAFT), forge.propose(clone, commit, DRAFT)
+    assert first == again and not [call for call in server.calls if call.startswith("PATCH")]
+
+
 def test_a_merge_said_twice_is_one(forge: Forge, server: Github, clone: Clone) -> None:
     server.protect()
     commit = committed(clone)

@@ -66,7 +66,7 @@ class GithubForge(Alike):
             known = self._opened(draft, words)
         if (known["title"], known["body"]) != (words["title"], words["body"]):
             known = self._client.call("PATCH", f"{self._repo}/pulls/{known['number']}", words)
-        return self._as_proposal(known).with_(commit=commit)
+        return self._as_proposal(self._whole(known["number"])).with_(commit=commit)  # a list tells less
 
     def proposal(self, draft: Draft) -> Proposal | None:
         """See ports.Forge."""

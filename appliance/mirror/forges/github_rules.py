@@ -64,8 +64,8 @@ class Rules:
         found += ["it must be brought up to date with its target first"] if state == "behind" else []
         found += ["it is a draft"] if pull.get("draft") else []
         if state == "blocked" and not found:
-            owner = "the review of a code owner" if self.owners else "a review, a check or the end of a conversation"
-            found = [f"the branch requires {owner}, which is missing"]
+            person = "the review of a code owner" if self.owners else "1 more approval of people"
+            found = [f"{person} is missing, or else a check or the end of a conversation that the branch requires"]
         return tuple(found)
 
 
