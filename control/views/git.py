@@ -22,7 +22,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from appliance.errors import FactoryError, LimitExceeded, NotFound, PolicyRefused, Unavailable, UsageError
-from appliance.keys import Key, ring
+from appliance.keys import READ, Key, ring
 from appliance.ports import Stream
 from appliance.work import utcnow
 from control.desk import EXTENSION, Desk, desk
@@ -103,12 +103,16 @@ def _in_plain_words(error: FactoryError) -> ResponseReturnValue:
 
 def _reader(name: str) -> Key:
     """The key that asks, once it may read this repository. Which repositories there are is told to nobody else."""
+    socket = request.environ.get("gunicorn.socket")
+    if socket is not None:  # gunicorn takes it back when the next request of this connection comes
+        socket.settimeout(STALL_SECONDS)
     key = _key()
     if not desk().settings.console.clones:
         raise PolicyRefused("this box serves no repositories", "set console.clones above zero")
-    if "git" not in key.scopes:
+    if READ not in key.scopes:
         raise PolicyRefused(
-            f"key {key.name!r} opens no repositories", f"`appliance key set {key.name} --scope git` lets it read them"
+            f"key {key.name!r} opens no repositories",
+            f"`appliance key set {key.name} --scope {READ}` lets it read them",
         )
     known = None
     if key.reads(name):
@@ -149,9 +153,6 @@ def _read_only() -> PolicyRefused:
 
 def _answer(name: str, key: Key, kind: str, start: Callable[[], Stream], verb: str = "") -> Response:
     """git's answer, whose first piece is there before anything is said: a failure can still be told in words."""
-    socket = request.environ.get("gunicorn.socket")
-    if socket is not None:
-        socket.settimeout(STALL_SECONDS)
     door = _door()
     if not door.places.acquire(timeout=PATIENCE_SECONDS):
         raise Unavailable(

@@ -93,6 +93,12 @@ def test_a_request_that_is_proposed_again_unchanged_stays_as_it_is(forge: Forge,
     assert first == again and not [call for call in server.calls if call.startswith("PATCH")]
 
 
+def test_a_story_that_is_too_long_still_closes_its_issue(forge: Forge, server: Github, clone: Clone) -> None:
+    number = int(forge.propose(clone, committed(clone), DRAFT.with_(text="long " * 20_000)).number)
+    body = server.changes[number].body
+    assert len(body) <= 65_536 and body.endswith("Closes #1")
+
+
 def test_a_merge_said_twice_is_one(forge: Forge, server: Github, clone: Clone) -> None:
     server.protect()
     commit = committed(clone)

@@ -60,7 +60,8 @@ class GithubForge(Alike):
     def propose(self, workspace: Workspace, commit: str, draft: Draft) -> Proposal:
         """See ports.Forge."""
         workspace.publish(commit, draft.branch, draft.over)
-        words = {"title": draft.title[:256], "body": text_of(draft)[:LONGEST]}
+        text = text_of(draft.with_(text=draft.text[: LONGEST - 500]))  # what closes the issue stands at its end
+        words = {"title": draft.title.strip()[:256], "body": text.strip()}
         known = self._pull(draft)
         if known is None or known["state"] != "open":
             known = self._opened(draft, words)
