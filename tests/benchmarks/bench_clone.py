@@ -1,0 +1,122 @@
+"""A clone through the box against git alone: CPU time, wall time and the console's memory.
+
+One repository of many files and commits, read from the same bare mirror: by `git clone --no-local` (git alone, both
+sides over pipes) and over HTTP from a console of its own with a key.
+
+Run: python tests/benchmarks/bench_clone.py [FILES COMMITS]
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from appliance.config import Home, MirrorSettings
+from appliance.ledger import open_ledger
+from appliance.mirror.mirror import Mirror
+from appliance.work import TrackedRepository
+from inference.keys import KeyStore
+from tests.e2e.world import free_port, git, until
+
+RUNS = 3
+LINES = 60
+
+
+def history(folder: Path, files: int, commits: int) -> Path:
+    """A bare repository: each commit rewrites some of its files."""
+    bare, chance = folder / "server.git", random.Random(7)
+    git(folder, "init", "-q", "--bare", "-b", "main", str(bare))
+    feed = subprocess.Popen(["git", "fast-import", "--quiet"], cwd=bare, stdin=subprocess.PIPE)
+    assert feed.stdin is not None
+    for number in range(commits):
+        feed.stdin.write(
+            f"commit refs/heads/main\ncommitter A <a@localhost> {1_700_000_000 + number} +0000\ndata 1\nx\n".encode()
+        )
+        for file in range(files) if number == 0 else chance.sample(range(files), min(files, 5)):
+            text = "".join(f"value_{line} = {chance.random()}\n" for line in range(LINES))
+            feed.stdin.write(f"M 100644 inline d{file % 100}/f{file}.py\ndata {len(text)}\n{text}\n".encode())
+    feed.stdin.close()
+    if feed.wait():
+        raise SystemExit("the repository could not be made")
+    return bare
+
+
+def clone(words: list[str], into: Path) -> tuple[float, float]:
+    """CPU seconds of git's children here, and wall seconds."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run(["git", "clone", "--quiet", "--no-checkout", *words, str(into)], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.monotonic() - start
+
+
+class Console:
+    """The console's process, and what it and the git it started have used."""
+
+    def __init__(self, home: Home) -> None:
+        self.port = free_port()
+        words = [sys.executable, "-m", "appliance", "--home", str(home.root), "serve", "console"]
+        environment = {**os.environ, "APPLIANCE_CONSOLE_PORT": str(self.port)}
+        self.process = subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL)
+
+    def worker(self) -> str:
+        found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return found[0] if found else ""
+
+    def cpu(self) -> float:
+        fields = Path(f"/proc/{self.worker()}/stat").read_text().rsplit(")", 1)[1].split()
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+    def peak_mb(self) -> float:
+        (line,) = [one for one in Path(f"/proc/{self.worker()}/status").read_text().splitlines() if "VmHWM" in one]
+        return int(line.split()[1]) / 1024
+
+
+def main() -> None:
+    """Print the table."""
+    files, commits = (int(word) for word in (sys.argv[1:3] or ("5000", "1000")))
+    with tempfile.TemporaryDirectory(prefix="bench-clone-") as name:
+        folder = Path(name)
+        home = Home(folder / "home")
+        for place in (home.root, *home.folders):
+            place.mkdir()
+        home.settings_file.write_text("")
+        bare = history(folder, files, commits)
+        mirror = Mirror(home, "shop", bare.as_uri(), "main", MirrorSettings())
+        mirror.create()
+        open_ledger(home).add_repository(TrackedRepository(name="shop", url=mirror.url, branch="main"))
+        _, token = KeyStore(home.secrets / "keys.json").create("bench", scopes=("git",))
+        console = Console(home)
+        try:
+            url = f"http://x:{token}@127.0.0.1:{console.port}/git/shop.git"
+            look = ["git", "ls-remote", "--quiet", url]
+            until(lambda: subprocess.run(look, capture_output=True).returncode == 0, "the console is up")
+            at_first = console.peak_mb()
+            alone = [clone(["--no-local", str(mirror.folder)], folder / f"alone-{run}") for run in range(RUNS)]
+            through, served = [], []
+            for run in range(RUNS):
+                before = console.cpu()
+                through.append(clone([url], folder / f"through-{run}"))
+                served.append(console.cpu() - before)
+            pack = sum(file.stat().st_size for file in (folder / "through-0").rglob("*.pack")) / 1e6
+            least, soonest = min(cpu for cpu, _ in alone), min(wall for _, wall in alone)
+            both = min(here + there for (here, _), there in zip(through, served, strict=True))
+            wall = min(wall for _, wall in through)
+            print(f"a clone of {files} files, {commits} commits, a pack of {pack:.1f} MB; best of {RUNS}")
+            print(f"  git alone, both sides     {least:6.2f} s CPU {soonest:6.2f} s")
+            print(f"  through the box, both     {both:6.2f} s CPU {wall:6.2f} s")
+            print(f"  console's memory          {at_first:6.1f} MB before, {console.peak_mb():.1f} MB at its peak")
+        finally:
+            console.process.terminate()
+            console.process.wait(30)
+
+
+if __name__ == "__main__":
+    main()
