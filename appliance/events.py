@@ -36,7 +36,6 @@ class Fact(StrEnum):
     REPOSITORY_ADDED = "RepositoryAdded"
     REPOSITORY_CHANGED = "RepositoryChanged"
     REPOSITORY_REMOVED = "RepositoryRemoved"
-    REPOSITORY_SYNCED = "RepositorySynced"
     BOX_STARTED = "BoxStarted"
 
 

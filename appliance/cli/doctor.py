@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import NamedTuple
 
 import click
 import psutil
 
+from appliance.cli import standing
 from appliance.cli.context import Box, pass_box
 from appliance.cli.status import read
 from appliance.computers.probe import probe
@@ -19,6 +21,7 @@ from appliance.ledger import open_ledger
 from appliance.ledger.audit import read_anchor
 from appliance.ledger.database import SAFE_SQLITE, sqlite_version
 from appliance.mirror.mirror import Mirror
+from appliance.work import MirrorHealth, utcnow
 from models.registry import Registry
 
 
@@ -93,15 +96,24 @@ def sandbox(box: Box) -> Iterator[Check]:
 
 
 def git(box: Box) -> Iterator[Check]:
-    """Git, and whether every repository's server answers."""
+    """Git, and how every repository's mirror stands; a server is asked where the line has not done so lately."""
     found = subprocess.run(["git", "--version"], capture_output=True, text=True, check=False)
     yield Check("git", "pass" if found.returncode == 0 else "fail", found.stdout.strip() or "not found")
-    for tracked in open_ledger(box.home).repositories():
-        mirror = Mirror(box.home, tracked.name, tracked.url, tracked.branch, box.settings.mirror)
-        try:
-            yield Check(f"  {tracked.name}", "pass", f"at {mirror.sync()[:12]} on {tracked.branch}")
-        except FactoryError as error:
-            yield Check(f"  {tracked.name}", "fail", error.message, error.hint)
+    ledger, now = open_ledger(box.home), utcnow()
+    known, lately = ledger.forges.all_health(), timedelta(seconds=2 * box.settings.line.hooked_seconds)
+    for tracked in ledger.repositories():
+        health = known.get(tracked.name, MirrorHealth())
+        if health.tried is None or now - health.tried > lately:
+            try:
+                Mirror.of(box.home, tracked, box.settings.mirror).behind()
+            except FactoryError as error:
+                yield Check(f"  {tracked.name}", "fail", error.message, error.hint)
+            else:
+                yield Check(f"  {tracked.name}", "pass", "its server answers; the line has not polled it lately")
+            continue
+        verdict = "fail" if health.error else "warn" if health.api_error else "pass"
+        said = standing.in_short(health, now)
+        yield Check(f"  {tracked.name}", verdict, said, health.hint or health.api_hint)
 
 
 def models(box: Box) -> Iterator[Check]:

@@ -8,9 +8,13 @@ from typing import Any
 
 import click
 
+from appliance.cli import standing
 from appliance.cli.context import Box, pass_box
 from appliance.ledger import open_ledger
-from appliance.work import State
+from appliance.work import State, utcnow
+
+LISTED = 10
+"""Mirrors in trouble that are named to people."""
 
 
 @click.command()
@@ -22,6 +26,7 @@ def command(box: Box) -> int:
     up = read(box.home.run / "up.json") or {"processes": []}
     engines = read(box.home.run / "engines.json") or []
     line = read(box.home.run / "line.json") or {"doing": []}
+    mirrors, now = ledger.forges.all_health(), utcnow()
     waiting = ledger.items(states=[State.NEEDS_HUMAN], limit=50)
     data: dict[str, Any] = {
         "home": str(box.home.root),
@@ -29,6 +34,12 @@ def command(box: Box) -> int:
         "engines": engines,
         "doing": line["doing"],
         "items": ledger.counts(),
+        "mirrors": len(ledger.repositories()),
+        "mirrors_in_trouble": [
+            {"name": name, "how": standing.in_short(health, now), "fix": health.hint or health.api_hint}
+            for name, health in sorted(mirrors.items())
+            if health.error or health.api_error
+        ],
         "waiting": [{"id": item.id, "waiting_for": item.waiting_for} for item in waiting],
         "events": ledger.tip()[0],
     }
@@ -51,6 +62,9 @@ def in_words(data: dict[str, Any]) -> list[str]:
     lines.append(
         "items: " + (", ".join(f"{count} {state}" for state, count in sorted(data["items"].items())) or "none")
     )
+    lines.append(f"mirrors: {data['mirrors']}, {len(data['mirrors_in_trouble'])} in trouble")
+    for mirror in data["mirrors_in_trouble"][:LISTED]:
+        lines.append(f"  {mirror['name']}: {mirror['how']}")
     for item in data["waiting"]:
         lines.append(f"  {item['id']} waits for a person: {item['waiting_for'].splitlines()[0][:160]}")
     return lines

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from appliance.work import TrackedRepository
+from appliance.work import MirrorHealth, TrackedRepository, utcnow
 from control.desk import desk
 from control.wording import without_password
 
@@ -16,15 +16,21 @@ blueprint = Blueprint("api_repositories", __name__, url_prefix="/api/v1/reposito
 
 @blueprint.get("")
 def index() -> ResponseReturnValue:
-    """All repositories, by name."""
-    return jsonify({"repositories": [_told(repository) for repository in desk().ledger.repositories()]})
+    """All repositories, by name, and how their mirrors stand."""
+    ledger = desk().ledger
+    known = ledger.forges.all_health()
+    return jsonify({"repositories": [_told(one, known.get(one.name, MirrorHealth())) for one in ledger.repositories()]})
 
 
 @blueprint.get("/<name>")
 def show(name: str) -> ResponseReturnValue:
-    """One repository."""
-    return jsonify(_told(desk().ledger.repository(name)))
+    """One repository, and how its mirror stands."""
+    ledger = desk().ledger
+    return jsonify(_told(ledger.repository(name), ledger.forges.health(name)))
 
 
-def _told(repository: TrackedRepository) -> dict[str, Any]:
-    return {**repository.model_dump(mode="json"), "url": without_password(repository.url)}
+def _told(repository: TrackedRepository, health: MirrorHealth) -> dict[str, Any]:
+    return {
+        **repository.model_dump(mode="json"), "url": without_password(repository.url),
+        "mirror": {**health.model_dump(mode="json"), "lag_seconds": health.lag_seconds(utcnow())},
+    }  # fmt: skip

@@ -26,6 +26,7 @@ from tests.e2e.world import git, remote
 @pytest.fixture
 def ledger(home: Home) -> Iterator[Ledger]:
     home.settings_file.write_text(render(Settings()))
+    (home.secrets / "audit.key").write_bytes(b"k" * 32)
     opened = open_ledger(home)
     yield opened
     opened.close()
@@ -65,7 +66,7 @@ class Terminal:
         assert status == 0, err
 
     def secrets(self) -> set[str]:
-        return {file.name for file in self.home.secrets.iterdir()}
+        return {file.name for file in self.home.secrets.iterdir()} - {"audit.key"}
 
 
 @pytest.fixture
@@ -169,6 +170,11 @@ def test_list_and_show_tell_how_the_mirror_stands(terminal: Terminal, gitea: Ser
     status, _, err = terminal.say("sync", "shop")
     assert status == 1 and "does not answer" in err
     gitea.start()
+    assert main(["status", "--home", str(terminal.home.root)]) == 1
+    assert "mirrors: 1, 1 in trouble" in (said := terminal.capsys.readouterr().out) and "shop: fetched" in said
+    main(["doctor", "--json", "--home", str(terminal.home.root)])
+    (row,) = [row for row in json.loads(terminal.capsys.readouterr().out) if row["name"] == "  shop"]
+    assert row["verdict"] == "fail" and "does not answer" in row["found"] and row["fix"]
     shown = terminal.say("show", "shop")[1]
     assert "away: the server does not answer" in shown and "fix: " in shown
 

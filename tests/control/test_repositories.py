@@ -1,0 +1,28 @@
+"""How a repository's mirror stands is told to people and programs alike, whatever words its server used."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from appliance.work import MirrorHealth, utcnow
+from tests.control.world import Console, fill
+
+
+def test_a_mirror_that_is_well_and_one_in_trouble_are_told(console: Console) -> None:
+    fill(console.ledger)
+    browser = console.browser()
+    assert "not yet" in browser.get("/repositories").text
+    now = utcnow()
+    console.ledger.forges.note_health("shop", MirrorHealth(
+        fetched=now - timedelta(minutes=5), tried=now, next_fetch=now, failures=3, branches=2, size_bytes=3 << 20,
+        error="the server does not answer <b>", hint="is it up?", notes=("'main' was force-pushed",),
+        api_error="the token is not accepted", api_hint="make a new one",
+    ))  # fmt: skip
+    page = browser.get("/repositories").text
+    for word in ("5 min ago", "2 branches, 3.0 MiB", "does not answer &lt;b&gt;", "is it up?", "force-pushed",
+                 "the token is not accepted", "make a new one"):  # fmt: skip
+        assert word in page, word
+    told = console.program("GET", "/api/v1/repositories/shop").json
+    assert told["mirror"]["failures"] == 3 and 300 <= told["mirror"]["lag_seconds"] < 400
+    (listed,) = console.program("GET", "/api/v1/repositories").json["repositories"]
+    assert listed["mirror"]["error"] == told["mirror"]["error"]
