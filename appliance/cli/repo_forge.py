@@ -170,12 +170,15 @@ def owed(box: Box, tracked: TrackedRepository) -> None:
 
 
 def keep(home: Home, tracked: TrackedRepository, token: str) -> None:
-    """Keep a new token; forget the old one of a repository that has no API any more."""
-    file = token_file(home.secrets, tracked.name)
+    """Keep a new token, for git too where git used the old one; forget that of a repository without an API."""
+    file, login = token_file(home.secrets, tracked.name), home.secrets / f"git-{tracked.name}"
     if tracked.forge == "plain":
         file.unlink(missing_ok=True)
     elif token:
+        old = file.read_text(encoding="utf-8").strip() if file.exists() else ""
         replace_private(file, token.encode())
+        if old and login.exists() and login.read_text(encoding="utf-8") == f"git:{old}":
+            replace_private(login, f"git:{token}".encode())
 
 
 def forget(home: Home, name: str) -> None:

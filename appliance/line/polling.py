@@ -138,6 +138,7 @@ class Poller:
         try:
             tracked = round_.tracked = self._ledger.repository(round_.tracked.name)
         except NotFound:
+            self._postpone(round_)
             return  # it was removed; the next look around drops it
         now, health, cursor = self._now(), forges.health(tracked.name), None
         last = self._ledger.deliveries.newest_hook(tracked.name)

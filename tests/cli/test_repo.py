@@ -143,6 +143,15 @@ def test_settings_are_changed_later_and_a_wrong_one_changes_nothing(
     assert (ledger.repository("shop").api, terminal.secrets()) == ("", {"git-shop"})
 
 
+def test_a_new_token_is_git_s_too_where_the_old_one_was(terminal: Terminal, gitea: Server) -> None:
+    terminal.added(gitea)
+    gitea.tokens["n3w"] = gitea.tokens.pop("t0ken")
+    terminal.token.write_text("n3w")
+    assert terminal.say("sync", "shop")[0] == 1
+    assert terminal.say("set", "shop", "--api-token-file", str(terminal.token))[0] == 0
+    assert terminal.say("sync", "shop")[0] == 0 and terminal.say("check", "shop")[0] == 0
+
+
 def test_remove_asks_first_and_then_forgets_every_secret_and_row(
     terminal: Terminal, gitea: Server, ledger: Ledger
 ) -> None:

@@ -269,6 +269,17 @@ def test_a_repository_that_was_removed_while_it_was_fetched_leaves_nothing_behin
     assert next_round(polls) is None and polls._rounds == {}
 
 
+def test_a_repository_that_is_gone_when_its_turn_comes_is_dropped_without_haste(ledger: Ledger) -> None:
+    add(ledger, "shop")
+    copies = Copies()
+    polls = poller(ledger, copies)
+    taken = next_round(polls)
+    assert taken is not None
+    ledger.remove_repository("shop")
+    polls.turn(taken)
+    assert taken.due > CLOCK.monotonic() and not copies.fetched and copies.removed == []
+
+
 def test_a_server_that_hangs_holds_up_nobody_else_and_later_takes_one_thread_alone(ledger: Ledger) -> None:
     release = threading.Event()
     copies = Copies()
