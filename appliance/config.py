@@ -103,7 +103,7 @@ class EnginesSettings(Section):
     context_tokens: int = Field(4096, ge=128, description="context per request, in tokens, capped by the model's own")
     start_seconds: float = Field(120.0, gt=0, description="how long a model may take to be ready, in seconds")
     preload: list[str] = Field(default_factory=list, description="model ids loaded at start; others load on demand")
-    restart_limit: int = Field(5, ge=1, description="failed starts in a row before a model is parked as failed")
+    restart_limit: int = Field(3, ge=1, description="failed starts in a row after which a model is parked as failed")
     llama_server: str = Field("", description="path of another llama-server; empty means the installed one")
     llama_gpu: bool = Field(False, description="that llama-server is built for GPUs, and models go there")
     vllm: str = Field("", description="path of a Python that has vLLM, for safetensors models; empty means none")

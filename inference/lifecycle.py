@@ -63,7 +63,8 @@ class Patience:
     """For work in flight before it is asked to end; 0 asks at once."""
     stop_seconds: float = 10.0
     """From asking it to end until it is killed."""
-    restart_limit: int = 5
+    restart_limit: int = 3
+    """Failed starts in a row; the end of one that was ready is none."""
     backoff_seconds: float = 0.5
     backoff_cap_seconds: float = 30.0
     settled_seconds: float = 30.0

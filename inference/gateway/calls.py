@@ -161,6 +161,7 @@ class Caller:
             row = self._ready(call, until)
             if wait := self.circuits.enter(call.model, row.mark):
                 raise resting(call.model, wait, self.circuits.open()[call.model].why)
+            began = time.monotonic()
             try:
                 made = self._once(call, row, read)
                 self.circuits.answered(call.model)
@@ -178,7 +179,7 @@ class Caller:
             except ApiError:
                 self.circuits.answered(call.model)
                 raise
-            self._note(row, tried)
+            self._note(row, tried, began)
             pause = max(retry.pause_seconds * 2**attempt, tried.after or 0.0)
             if call.pinned or attempt == retry.times or tried.kind not in retry.on or self._in_vain(call, tried, until):
                 break
@@ -190,12 +191,12 @@ class Caller:
         """Whether the engine asked for a rest that is too long to wait for, or need not be waited for."""
         return bool(tried.after) and (time.monotonic() + (tried.after or 0.0) >= until or self._another_is_ready(call))
 
-    def _note(self, row: Row, tried: _Again) -> None:
-        """What this failure means for other calls."""
+    def _note(self, row: Row, tried: _Again, began: float) -> None:
+        """What the failure of this try means for other calls."""
         if tried.kind == BUSY:
             self.circuits.answered(row.model)
         else:
-            self.circuits.failed(row.model, row.mark, tried.failure.message)
+            self.circuits.failed(row.model, row.mark, tried.failure.message, began)
         if tried.kind in (AWAY, BUSY):
             self.cooling.cool(row.model, row.mark, tried.after)
 

@@ -9,8 +9,9 @@ What happens to a circuit:
 | open | | | half-open: one call may try | closed |
 | half-open | closed | open for as long again | one more call may try | closed |
 
-Only failures of the engine count: that it went away, or answered with 500, 502 or 504. An engine that is busy or that
-refuses a call is well. A breaker says only whether a call may be sent now; who answers instead is the router's matter.
+Only failures of the engine count: that it went away, or answered with 500, 502 or 504. All calls that are with it
+when it fails are one failure: it died once, however many it was serving. An engine that is busy or refuses a call
+is well. A breaker says only whether a call may be sent now; who answers instead is the router's matter.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class Circuit:
     """Whose failures these are: another one whenever the engine was started anew."""
     failures: int = 0
     """In a row."""
+    counted: float = 0.0
+    """When the last of them was."""
     until: float = 0.0
     """When the next call may try; 0 while the circuit is closed."""
     why: str = ""
@@ -67,12 +70,15 @@ class Circuits:
         if model in self._circuits:
             del self._circuits[model]
 
-    def failed(self, model: str, mark: Hashable, why: str) -> None:
-        """Its engine failed."""
+    def failed(self, model: str, mark: Hashable, why: str, began: float) -> None:
+        """Its engine failed a call that went to it at `began`, by the same clock."""
         circuit = self._circuits.get(model)
         if circuit is None or circuit.mark != mark:
             circuit = self._circuits[model] = Circuit(mark)
+        elif began < circuit.counted:
+            return  # it was with the engine at a failure that is counted
         circuit.failures += 1
+        circuit.counted = self._clock()
         circuit.why = why
         if self._limit and circuit.failures >= self._limit:
             circuit.until = self._clock() + self._seconds

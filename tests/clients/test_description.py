@@ -14,8 +14,10 @@ from tests.inference.gateway_process import BIG, CODER, EMBEDDER, Gateway, card,
 from tests.inference.mock_engine import mock_engine
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+EXAMPLES = 40
+"""Calls made up for each operation and phase; the option `--examples` takes more."""
 RANKER = "ranker"
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture
@@ -33,14 +35,18 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
             yield running
 
 
-def test_no_call_makes_the_gateway_fail_or_say_what_its_description_does_not(gateway: Gateway, tmp_path: Path) -> None:
+def test_no_call_makes_the_gateway_fail_or_say_what_its_description_does_not(
+    gateway: Gateway, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    examples: int = request.config.getoption("--examples", EXAMPLES)
     argv = [
         program("clients", "st"), "run", f"{gateway.url}/openapi.json", "-H", f"Authorization: Bearer {gateway.key}",
-        "--checks", CHECKS, "--max-examples", "40", "--seed", "20", "--no-color", "--generation-deterministic",
+        "--checks", CHECKS, "--max-examples", str(examples), "--seed", "20", "--no-color", "--generation-deterministic",
     ]  # fmt: skip
     done = subprocess.run(argv, env=surroundings(gateway, tmp_path), cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     cases = re.search(r"(\d+) generated", done.stdout)
+    print(done.stdout[-1500:])  # with `-s`, for whoever wants the figures
     assert cases is not None and int(cases[1]) > 1000
     assert gateway.metric("appliance_gateway_in_flight") == 0
     assert "Traceback" not in (gateway.home.logs / "gateway.log").read_text()

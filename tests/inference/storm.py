@@ -43,6 +43,7 @@ LIMIT = 60.0
 SETTINGS = (
     f"[gateway]\nrequest_timeout_seconds = {ANSWER_SECONDS}\nqueue_seconds = {QUEUE_SECONDS}\n"
     "keepalive_seconds = 1\ncircuit_seconds = 2\n[engines]\ncontext_tokens = 512\nthreads = 1\n"
+    "restart_limit = 100\n"  # who is killed while it starts is not to blame
 )
 HELLO = [{"role": "user", "content": "Hello?"}]
 LONG = {"max_tokens": 80, "ignore_eos": True}

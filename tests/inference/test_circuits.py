@@ -27,16 +27,16 @@ def clock() -> Hands:
 def opened(clock: Hands) -> Circuits:
     circuits = Circuits(3, 10, clock)
     for _ in range(3):
-        circuits.failed("m", 1, "gone")
+        circuits.failed("m", 1, "gone", clock.now)
     return circuits
 
 
 def test_a_circuit_opens_at_the_limit_and_not_before(clock: Hands) -> None:
     circuits = Circuits(3, 10, clock)
-    circuits.failed("m", 1, "gone")
-    circuits.failed("m", 1, "gone")
+    circuits.failed("m", 1, "gone", clock.now)
+    circuits.failed("m", 1, "gone", clock.now)
     assert circuits.enter("m", 1) == 0 and circuits.open() == {}
-    circuits.failed("m", 1, "gone again")
+    circuits.failed("m", 1, "gone again", clock.now)
     assert circuits.enter("m", 1) == 10 and circuits.open()["m"].why == "gone again"
     assert circuits.enter("other", 1) == 0
 
@@ -44,9 +44,22 @@ def test_a_circuit_opens_at_the_limit_and_not_before(clock: Hands) -> None:
 def test_an_answer_between_failures_starts_the_count_anew(clock: Hands) -> None:
     circuits = Circuits(2, 10, clock)
     for _ in range(5):
-        circuits.failed("m", 1, "gone")
+        circuits.failed("m", 1, "gone", clock.now)
         circuits.answered("m")
     assert circuits.enter("m", 1) == 0
+
+
+def test_all_calls_that_an_engine_takes_along_when_it_dies_are_one_failure(clock: Hands) -> None:
+    circuits = Circuits(2, 10, clock)
+    together = clock.now
+    clock.now += 1
+    for _ in range(16):
+        circuits.failed("m", 1, "gone", together)
+    assert circuits.enter("m", 1) == 0
+    later = clock.now
+    clock.now += 1
+    circuits.failed("m", 1, "gone again", later)
+    assert circuits.enter("m", 1) == 10
 
 
 def test_after_its_time_one_call_tries_and_all_others_wait_for_it(clock: Hands) -> None:
@@ -62,7 +75,7 @@ def test_a_try_that_fails_opens_it_again_and_one_that_never_ends_does_not_lock_i
     circuits = opened(clock)
     clock.now += 10
     assert circuits.enter("m", 1) == 0
-    circuits.failed("m", 1, "still gone")
+    circuits.failed("m", 1, "still gone", clock.now)
     assert circuits.enter("m", 1) == 10
     clock.now += 10
     assert circuits.enter("m", 1) == 0  # its client leaves: nobody says what became of it
@@ -73,14 +86,14 @@ def test_a_try_that_fails_opens_it_again_and_one_that_never_ends_does_not_lock_i
 def test_an_engine_that_was_started_anew_has_no_past(clock: Hands) -> None:
     circuits = opened(clock)
     assert circuits.enter("m", 2) == 0
-    circuits.failed("m", 2, "gone")
+    circuits.failed("m", 2, "gone", clock.now)
     assert circuits.enter("m", 2) == 0
 
 
 def test_no_limit_means_no_breaker(clock: Hands) -> None:
     circuits = Circuits(0, 10, clock)
     for _ in range(100):
-        circuits.failed("m", 1, "gone")
+        circuits.failed("m", 1, "gone", clock.now)
     assert circuits.enter("m", 1) == 0
 
 
@@ -92,7 +105,7 @@ def test_a_circuit_is_never_closed_for_ever_and_never_open_below_its_limit(steps
     for step in steps:
         match step:
             case "fail":
-                circuits.failed("m", 1, "gone")
+                circuits.failed("m", 1, "gone", clock.now)
                 in_a_row += 1
             case "answer":
                 circuits.answered("m")
