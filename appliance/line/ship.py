@@ -24,11 +24,12 @@ ITEM_TRAILER = "Factory-Item"
 def run(item: WorkItem, parts: Parts) -> Outcome:
     """Land the change as autonomy and the forge allow; rebuild the commit from a fresh base when the branch moves."""
     assert item.plan is not None and item.change is not None, "the runner ships secured items only"
-    landed = parts.repository.landed(item.id)
-    if landed:
-        return shipped(item, item.change, landed, landed, "it is on the branch already: an earlier run was cut off", {})
     change = item.change
     seen = seen_there(item, change, parts)
+    merged = seen is not None and seen.state == "merged"
+    landed = "" if merged else parts.repository.landed(item.id)
+    if landed:
+        return shipped(item, change, landed, landed, "it is on the branch already: an earlier run was cut off", {})
     settled = decided_there(item, change, seen, parts) if seen else None
     if settled:
         return settled
@@ -79,7 +80,9 @@ def decided_there(item: WorkItem, change: Change, seen: Proposal, parts: Parts) 
     if change.commit != known.commit:
         return None  # a newer change: what was said of the older one is answered by it
     if seen.changes_asked_by:
-        return ask(item, f"{', '.join(seen.changes_asked_by)} asked for changes in {where(seen)}")
+        return ask(
+            item, f"{', '.join(seen.changes_asked_by)} asked for changes and did not approve since: {where(seen)}"
+        )
     failed = failed_pipelines(item, seen.commit)
     return ask(item, f"{'; '.join(failed)} ({where(seen)})") if failed else None
 
