@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +11,7 @@ import click
 
 from appliance.cli.context import Box, pass_box
 from appliance.config import Home
-from appliance.errors import Conflict, FactoryError, NotFound, UsageError, VerificationFailed
+from appliance.errors import Conflict, FactoryError, NotFound, Unavailable, UsageError, VerificationFailed
 from appliance.ledger import open_ledger
 from appliance.mirror import bundles, patches, receipts
 from appliance.mirror.address import Address
@@ -44,17 +46,19 @@ def export(box: Box, name: str, file: Path, since: Path | None, item: str | None
     mirror = Mirror.of(box.home, tracked, box.settings.mirror)
     git, bare = _git(box, tracked), _bare(box, tracked)
     kind: Literal["bundle", "patches"] = "patches" if item or range_ else "bundle"
-    if kind == "patches":
-        made = _of_item(box, mirror, git, bare, item) if item else _of_range(git, bare, range_ or "")
-        file.write_bytes(made)
-        header = bundles.Header(needs=tuple(filter(None, [patches.base_of(made)])))
-    else:
-        header = bundles.make(git, bare, file, receipts.read(since).commits if since else ())
-    refs = bundles.refs_of(git, bare) if kind == "bundle" else {}
-    receipt = _written(box.home, file, Receipt(
-        kind=kind, repository=name, file=file.name, size=file.stat().st_size, sha256=receipts.digest(file),
-        head=mirror.branch, refs=refs, needs=header.needs,
-    ))  # fmt: skip
+    with _medium(file):
+        if kind == "patches":
+            made = _of_item(box, mirror, git, bare, item) if item else _of_range(git, bare, range_ or "")
+            file.write_bytes(made)
+            refs, needs = {}, tuple(filter(None, [patches.base_of(made)]))
+        else:
+            refs = bundles.refs_of(git, bare)
+            header = bundles.make(git, bare, file, receipts.read(since).commits if since else ())
+            refs, needs = {**refs, **header.heads}, header.needs  # some may have moved meanwhile
+        receipt = _written(box.home, file, Receipt(
+            kind=kind, repository=name, file=file.name, size=file.stat().st_size, sha256=receipts.digest(file),
+            head=mirror.branch, refs=refs, needs=needs,
+        ))  # fmt: skip
     box.emit(
         {**receipt.model_dump(mode="json", exclude={"refs"}), "fingerprint": receipt.fingerprint},
         f"{file} ({receipt.size:,} bytes) and its receipt {_beside(file).name} are signed by {receipt.fingerprint}",
@@ -198,6 +202,21 @@ def _of_item(box: Box, mirror: Mirror, git: Git, bare: Path, id_: str) -> bytes:
         return patches.series(git, workspace.tree / ".git", change.base, commit)
     finally:
         workspace.close()
+
+
+@contextmanager
+def _medium(file: Path) -> Iterator[None]:
+    """Writing to a medium, which may be full, write-protected or gone: then nothing is left of the file."""
+    try:
+        yield
+    except BaseException as error:
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise Unavailable(
+                f"{file} cannot be written: {error.strerror}", "is the medium there, and free?"
+            ) from error
+        raise
 
 
 def _git(box: Box, tracked: TrackedRepository) -> Git:

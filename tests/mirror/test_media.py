@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from appliance.cli.main import root
 from appliance.config import Home, MirrorSettings
-from appliance.errors import Conflict, FactoryError, NotFound, UsageError, VerificationFailed
+from appliance.errors import Conflict, FactoryError, NotFound, Unavailable, UsageError, VerificationFailed
 from appliance.ledger import open_ledger
 from appliance.mirror import bundles, receipts
 from appliance.mirror.depot import decide
@@ -252,6 +252,19 @@ def test_a_repository_with_a_server_takes_no_bundle_and_nothing_is_written_over(
     assert "comes from its server" in low.fails(NotFound, "import", str(carried))
     low.fails(Conflict, "export", "shop", str(carried))
     low.fails(NotFound, "export", "till", f"{carried}.2")
+
+
+def test_a_medium_that_is_full_or_gone_is_told_and_keeps_no_half(low: Side, server: Server, tmp_path: Path) -> None:
+    base = server.push("shop.py", "PRICE = 2\n")
+    server.push("shop.py", "PRICE = 3\n")
+    low.run("sync", "shop")
+    gone = str(tmp_path / "gone" / "file")
+    low.fails(FactoryError, "export", "shop", gone)
+    low.fails(Unavailable, "export", "shop", gone, "--range", f"{base}..main")
+    kept = tmp_path / "kept"
+    kept.with_name("kept.receipt").symlink_to("/dev/full")
+    low.fails(Unavailable, "export", "shop", str(kept))
+    assert not kept.exists()
 
 
 def test_patches_of_a_range_become_a_branch_with_their_authors_and_the_same_commits(
