@@ -218,7 +218,7 @@ class IntakeSettings(Section):
     secret_hours: float = Field(24.0, ge=0, description="how long a hook's old secret counts after a new one, in hours")
     raw_days: float = Field(30.0, gt=0, description="how long the bytes of settled messages are kept, in days")
     raw_mb: int = Field(
-        1024, ge=1, description="room for these bytes, in MiB: older ones go first, at twice as many nothing is taken"
+        1024, ge=1, description="room for these bytes, in MiB: older ones go first, at twice as many mails wait"
     )
     known_days: float = Field(
         365.0, gt=0, description="how long it is known that a message came, which makes its replay useless, in days"

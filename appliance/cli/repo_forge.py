@@ -19,9 +19,9 @@ from appliance.config import Home
 from appliance.errors import UsageError, VerificationFailed
 from appliance.intake import hook_secrets
 from appliance.mirror.address import ca_file
-from appliance.mirror.forges import adapter, token_file
+from appliance.mirror.forges import ADAPTERS, adapter, token_file
 from appliance.private import replace_private
-from appliance.work import FORGES, TrackedRepository
+from appliance.work import TrackedRepository
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -59,7 +59,7 @@ def options(command: Command) -> Command:
         click.option("--label", help="Label that hands an issue over [factory]; empty: none does."),
         click.option("--project", help="Path of the project there, like team/shop; left out: as in the address."),
         click.option("--api", help="Address of the forge, like https://git.example; left out: as in the address."),
-        click.option("--forge", type=click.Choice(FORGES), help="What serves it [plain]."),
+        click.option("--forge", type=click.Choice(("plain", *ADAPTERS)), help="What serves it [plain]."),
     ):
         command = option(command)
     return command
@@ -75,7 +75,7 @@ def settled(tracked: TrackedRepository, told: Told) -> tuple[TrackedRepository, 
     every = tracked.every_issue if told.every_issue is None else told.every_issue
     if kind == "plain":
         if told.api or told.project or told.api_token_file:
-            raise UsageError("a plain server has no API", "say --forge gitea, forgejo, gitlab or github")
+            raise UsageError("a plain server has no API", "say --forge gitea, forgejo or github")
         return tracked.with_(forge=kind, api="", project="", label=label, every_issue=every), []
     same = kind == tracked.forge
     api, project = told.api or (tracked.api if same else ""), told.project or (tracked.project if same else "")

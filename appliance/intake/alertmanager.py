@@ -1,4 +1,7 @@
-"""Alertmanager's webhook, version 4: each alert of a group is one report, named by its fingerprint."""
+"""Alertmanager's webhook, version 4: each alert of a group is one report.
+
+Its name is the fingerprint and when it began: a repetition is the same one, and one that fires again later is another.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,7 @@ def _report(alert: Fields) -> ReportNews:
     lines += [f"{name}: {value}" for name, value in sorted(labels.items())]
     lines += [f"since {alert.text('startsAt')}", alert.text("generatorURL")]
     return ReportNews(
-        key=alert.some("fingerprint")[:200], title=" ".join(title.split())[:LONGEST_TITLE],
-        body="\n".join(lines).strip()[:LONGEST_TEXT], kind=Kind.INCIDENT, resolved=alert.some("status") == "resolved",
+        key=f"{alert.some('fingerprint')[:150]}@{alert.text('startsAt')[:40]}",
+        title=" ".join(title.split())[:LONGEST_TITLE], body="\n".join(lines).strip()[:LONGEST_TEXT],
+        kind=Kind.INCIDENT, resolved=alert.some("status") == "resolved",
     )  # fmt: skip

@@ -80,7 +80,8 @@ OWN: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("alertmanager", "alerts", {"version": "4", "alerts": [{
         "status": "resolved", "fingerprint": "ab12", "labels": {"alertname": "Full", "host": "n1"},
         "annotations": {"summary": "The disk is full"}, "startsAt": "2026-01-01T00:00:00Z"}]},
-     {"what": "report", "key": "ab12", "resolved": True, "title": "The disk is full", "kind": "incident"}),
+     {"what": "report", "key": "ab12@2026-01-01T00:00:00Z", "resolved": True, "title": "The disk is full",
+      "kind": "incident"}),
 ]  # fmt: skip
 
 ALL = [(source, *row) for row in SHARED for source in ("github", "gitea", "forgejo")] + OWN
