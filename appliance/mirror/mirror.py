@@ -341,7 +341,8 @@ class Mirror:
 
     def _run(self, *words: str, bare: Path | None = None, seconds: float = 0) -> str:
         folder = bare or self.folder
-        return self._git(folder, *words, env={"GIT_DIR": str(folder)}, seconds=seconds)
+        # beside it, not in it: one made anew may take its place, and git cannot work in a folder that is gone
+        return self._git(folder.parent, *words, env={"GIT_DIR": str(folder)}, seconds=seconds)
 
     def _same_address(self) -> bool:
         try:

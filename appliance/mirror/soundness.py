@@ -37,7 +37,10 @@ def damage(git: Git, bare: Path, seconds: float) -> str:
 def carry_over(git: Git, old: Path, new: Path, seconds: float) -> None:
     """Bring what is whole in a broken mirror and lacking in its successor: objects that running work may stand on
     although no branch leads to them, and references that the server does not have."""
-    (old / "HEAD").write_text("ref: refs/heads/main\n", encoding="ascii")  # git reads no repository without one
+    if git.trouble(old, "rev-parse", "--git-dir", env={"GIT_DIR": str(old)}):  # git reads none without a whole HEAD
+        draft = old / "HEAD.new"  # at once: others read meanwhile
+        draft.write_text("ref: refs/heads/main\n", encoding="ascii")
+        draft.replace(old / "HEAD")
     packs = [pack for pack in _packs(old) if not _pack_trouble(git, old, pack, seconds)]
     for file in [*(pack.with_suffix(kind) for pack in packs for kind in (".pack", ".idx")), *_loose(old)]:
         there = new / file.relative_to(old)

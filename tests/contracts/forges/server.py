@@ -245,13 +245,14 @@ class Server(Project):
 
     def _git(self, inner: str) -> Response:
         """Smart HTTP, by git's own program."""
+        sent = request.get_data()  # first of all: a connection closed on unread bytes is reset, and its answer lost
         token = self.tokens.get(request.authorization.password or "") if request.authorization else None
         if token is None:
             return Response("", 401, {"WWW-Authenticate": 'Basic realm="git"'})
         pushes = "receive-pack" in (inner + request.query_string.decode())
         if not self.may(token.login, "write" if pushes else "read"):
             return Response("you are not allowed to push code to this project", 403)
-        done = subprocess.run(["git", "http-backend"], input=request.get_data(), capture_output=True, env={
+        done = subprocess.run(["git", "http-backend"], input=sent, capture_output=True, env={
             "PATH": os.environ["PATH"], "GIT_PROJECT_ROOT": str(self.bare), "GIT_HTTP_EXPORT_ALL": "1",
             "PATH_INFO": f"/{inner}", "REMOTE_USER": token.login, "REQUEST_METHOD": request.method,
             "QUERY_STRING": request.query_string.decode(), "CONTENT_TYPE": request.content_type or "",
