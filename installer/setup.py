@@ -24,6 +24,8 @@ from installer.checkout import Checkout
 from installer.errors import InstallError
 from installer.terminal import Terminal, elapsed, run
 
+NOT_TO_BE_HAD = "not to be had"
+
 
 @dataclass(frozen=True)
 class Step:
@@ -95,6 +97,7 @@ def plan(checkout: Checkout, terminal: Terminal, dev: bool) -> list[Step]:
         _packages_step(checkout, terminal, dev),
         _llama_step(checkout, terminal),
         _own_step(checkout, terminal),
+        *([_servers_step(checkout, terminal)] if dev else []),
     ]
 
 
@@ -163,6 +166,25 @@ def _own_step(checkout: Checkout, terminal: Terminal) -> Step:
         stamps.write(appliance=own())
 
     return Step("the appliance itself", lambda: "" if stamps.read().get("appliance") == own() else "its command", apply)
+
+
+def _servers_step(checkout: Checkout, terminal: Terminal) -> Step:
+    """Without root, and where apt has not got them, tests that need these servers are skipped by name."""
+    stamps = Stamps(checkout.venv)
+
+    def lacks() -> str:
+        if not system.possible() or stamps.read().get("servers") == NOT_TO_BE_HAD:
+            return ""
+        return ", ".join(need.package for need in system.missing(system.servers()))
+
+    def apply(name: str) -> None:
+        try:
+            system.bring(system.missing(system.servers()), checkout, terminal, name)
+        except InstallError as error:
+            stamps.write(servers=NOT_TO_BE_HAD)  # without a network each try takes long
+            terminal.say(f"  {name}: {error.message}\n  tests that need them are skipped; all of it: {checkout.log}")
+
+    return Step("servers for tests", lacks, apply)
 
 
 def site_packages(checkout: Checkout) -> Path | None:

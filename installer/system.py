@@ -7,12 +7,21 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from installer.checkout import Checkout
 from installer.errors import InstallError
 from installer.terminal import Terminal, run
+
+PROGRAMS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where Debian's programs lie; servers are not on every user's search path."""
+
+STARTERS = ("deb-systemd-helper", "deb-systemd-invoke", "invoke-rc.d", "systemctl", "update-rc.d")
+"""What a package's scripts call to start its service now and at every boot."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,19 @@ def needs(*, build: bool, venv: bool) -> list[Need]:
     return always + (compiler if build else []) + (environment if venv else [])
 
 
+def servers() -> list[Need]:
+    """The git servers of other sites, for tests alone: the box itself needs none of them."""
+    return [
+        Need("sshd", "tests of git over ssh", "openssh-server", _program("sshd")),
+        Need("gitolite", "tests of git over ssh with rights", "gitolite3", _program("gitolite")),
+        Need("nginx", "tests of git over https", "nginx", _program("nginx")),
+        Need("fcgiwrap", "tests of git over https", "fcgiwrap", _program("fcgiwrap")),
+        Need(
+            "spawn-fcgi", "to start fcgiwrap; it brings all of systemd otherwise", "spawn-fcgi", _program("spawn-fcgi")
+        ),
+    ]
+
+
 def missing(wanted: Iterable[Need]) -> list[Need]:
     """Those that no probe finds."""
     return [need for need in wanted if not need.present()]
@@ -54,7 +76,7 @@ def command(lacking: Iterable[Need]) -> list[str]:
 
 
 def bring(lacking: list[Need], checkout: Checkout, terminal: Terminal, name: str) -> None:
-    """Install what is lacking as root, else say the one command that does.
+    """Install what is lacking as root, else say the one command that does. No service is started or enabled by it.
 
     Raises:
         InstallError: not root, no apt on this system, or apt failed.
@@ -67,24 +89,38 @@ def bring(lacking: list[Need], checkout: Checkout, terminal: Terminal, name: str
     words = command(lacking)
     if os.geteuid() != 0:
         raise InstallError(f"this system lacks:\n{list_of}", f"run: sudo {' '.join(words)}")
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    wait = ["-o", "DPkg::Lock::Timeout=300"]
-    try:
-        run([*words, *wait], terminal, name, checkout.log, env=env)
-    except InstallError:  # a fresh machine has no package lists yet, or old ones
-        run(["apt-get", "update", *wait], terminal, f"{name}: lists", checkout.log, env=env)
-        run(
-            [*words, *wait],
-            terminal,
-            name,
-            checkout.log,
-            env=env,
-            hint="mend the system's package sources, then run this again",
-        )
+    with _nothing_starts() as path:
+        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        how = ["-o", "DPkg::Lock::Timeout=300", "-o", f"DPkg::Path={path}"]
+        try:
+            run([*words, *how], terminal, name, checkout.log, env=env)
+        except InstallError:  # a fresh machine has no package lists yet, or old ones
+            run(["apt-get", "update", *how], terminal, f"{name}: lists", checkout.log, env=env)
+            hint = "mend the system's package sources, then run this again"
+            run([*words, *how], terminal, name, checkout.log, env=env, hint=hint)
+
+
+def possible() -> bool:
+    """Whether `bring` may install packages here."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+@contextmanager
+def _nothing_starts() -> Iterator[str]:
+    """A search path for packages' scripts on which whatever would start a service does nothing.
+
+    A `policy-rc.d` would do the same, but stay behind after a kill, and it does not keep a service from the next boot.
+    """
+    with tempfile.TemporaryDirectory(prefix="appliance-") as folder:
+        for name in STARTERS:
+            program = Path(folder) / name
+            program.write_text("#!/bin/sh\nexit 0\n", "utf-8")
+            program.chmod(0o755)
+        yield f"{folder}:{PROGRAMS}"
 
 
 def _program(name: str) -> Callable[[], bool]:
-    return lambda: shutil.which(name) is not None
+    return lambda: shutil.which(name, path=f"{os.environ.get('PATH', '')}:{PROGRAMS}") is not None
 
 
 def _library(name: str) -> Callable[[], bool]:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from installer import setup as steps
+from installer import system
 from installer.errors import InstallError
 from installer.setup import Stamps, Step, digest, perform, plan, setup, site_packages
+from installer.system import Need
 from installer.terminal import Terminal
 from tests.installer.world import checkout, lock_of, pretend_environment, quiet
 
@@ -66,6 +68,7 @@ def everything_stamped(tmp_path: Path) -> steps.Checkout:
     Stamps(made.venv).write(
         **{name: digest(made.lock(name)) for name in ("runtime", "dev", "models", "llama")},
         appliance=f"{digest(made.root / 'pyproject.toml')}:{made.root}",
+        servers=steps.NOT_TO_BE_HAD,
     )
     return made
 
@@ -139,3 +142,43 @@ def test_a_server_is_tried_without_the_callers_library_path(tmp_path: Path, monk
     program.write_text('#!/bin/sh\n[ -z "$LD_LIBRARY_PATH" ]\n', "utf-8")
     program.chmod(0o755)
     steps.answers(program)
+
+
+@pytest.fixture
+def lacking_server(monkeypatch: pytest.MonkeyPatch) -> Need:
+    """A machine of root's with apt and without a server that tests need."""
+    need = Need("sshd", "tests of ssh", "openssh-server", lambda: False)
+    monkeypatch.setattr(system, "servers", lambda: [need])
+    monkeypatch.setattr(system, "possible", lambda: True)
+    return need
+
+
+def test_servers_are_for_tests_alone(tmp_path: Path, lacking_server: Need) -> None:
+    made = everything_stamped(tmp_path)
+    Stamps(made.venv).write(servers="")
+    assert lacking(made, dev=False) == {}
+    assert lacking(made, dev=True) == {"servers for tests": "openssh-server"}
+
+
+def test_servers_that_this_user_may_not_install_are_not_lacking(
+    tmp_path: Path, lacking_server: Need, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = everything_stamped(tmp_path)
+    Stamps(made.venv).write(servers="")
+    monkeypatch.setattr(system, "possible", lambda: False)
+    assert lacking(made, dev=True) == {}
+
+
+def test_servers_that_are_not_to_be_had_are_told_once_and_stop_nothing(
+    tmp_path: Path, lacking_server: Need, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, said = everything_stamped(tmp_path), io.StringIO()
+    Stamps(made.venv).write(servers="")
+
+    def fails(*_: object) -> None:
+        raise InstallError("no network")
+
+    monkeypatch.setattr(system, "bring", fails)
+    setup(made, Terminal(said), dev=True)
+    assert "no network" in said.getvalue() and "skipped" in said.getvalue()
+    assert lacking(made, dev=True) == {}

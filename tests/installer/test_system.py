@@ -80,3 +80,23 @@ def test_an_apt_that_keeps_failing_is_an_error_with_its_words(tmp_path: Path, mo
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(InstallError, match="E: no such package"):
         bring([ABSENT], checkout(tmp_path), quiet(), "system packages")
+
+
+def test_no_package_starts_a_service_now_or_at_the_next_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripts = "for one in invoke-rc.d deb-systemd-invoke deb-systemd-helper update-rc.d systemctl; do $one ssh start"
+    path = 'for word in "$@"; do case "$word" in DPkg::Path=*) PATH=${word#DPkg::Path=} ;; esac; done'
+    noted = fake_apt(tmp_path / "bin", monkeypatch, f"{path}\n{scripts}; command -v $one; done; command -v sh")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    made = checkout(tmp_path)
+    bring([ABSENT], made, quiet(), "system packages")
+    found = [Path(line) for line in made.log.read_text("utf-8").splitlines() if line.startswith("/")]
+    assert [file.name for file in found][:-1] == [
+        "invoke-rc.d", "deb-systemd-invoke", "deb-systemd-helper", "update-rc.d", "systemctl",
+    ]  # fmt: skip
+    assert len({file.parent for file in found[:-1]}) == 1 and not found[0].parent.exists()
+    assert found[-1].parent in (Path("/bin"), Path("/usr/bin")) and noted.exists()
+
+
+def test_servers_of_other_sites_are_not_needed_to_run() -> None:
+    always = {need.package for need in needs(build=True, venv=True)}
+    assert not always & {need.package for need in system.servers()}
