@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from appliance.work import Kind, Noun, Origin, utcnow
+from appliance.work import Kind, Noun, Origin, Signal, utcnow
 
 
 class Said(Noun):
@@ -106,6 +106,13 @@ class ReportNews(Said):
     body: str = ""
     kind: Kind | None = None
     resolved: bool = Field(False, description="the sender says that it is over")
+
+    def as_signal(self, repo: str, source: str) -> Signal:
+        """The signal that it is filed as."""
+        return Signal(
+            id="", repo=repo, title=self.title, body=self.body, kind=self.kind, source=source, author=self.by,
+            key=self.key[:200],
+        )  # fmt: skip
 
 
 News = Annotated[

@@ -30,7 +30,7 @@ def command(box: Box, name: str, places: tuple[str, ...], clear: bool, payload: 
     box.require_home()
     ledger = open_ledger(box.home)
     tracked = ledger.repository(name)
-    wanted = _parsed(places) if places or clear else tracked.mapping
+    wanted = generic.places_of(places) if places or clear else tracked.mapping
     generic.check(wanted)
     if payload is not None:
         _show_reports(box, payload, wanted)
@@ -38,17 +38,6 @@ def command(box: Box, name: str, places: tuple[str, ...], clear: bool, payload: 
     if wanted != tracked.mapping:
         tracked = ledger.change_repository(name, mapping=wanted)
     _show(box, tracked)
-
-
-def _parsed(places: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """FIELD=PLACE, several of one field in their order. Raises UsageError."""
-    found: dict[str, tuple[str, ...]] = {}
-    for one in places:
-        field, given, place = one.partition("=")
-        if not given:
-            raise UsageError(f"{one!r} names no place", "write it like title=/alert/name")
-        found[field] = (*found.get(field, ()), place)
-    return found
 
 
 def _show(box: Box, tracked: TrackedRepository) -> None:

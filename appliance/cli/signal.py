@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from appliance.cli import delivery
+from appliance.cli import delivery, signal_import
 from appliance.cli.context import Box, pass_box, table
 from appliance.errors import Conflict, UsageError
 from appliance.ledger import open_ledger
@@ -93,6 +93,7 @@ def show(box: Box, id: str) -> None:
 command.add_command(delivery.deliveries)
 command.add_command(delivery.show, "delivery")
 command.add_command(delivery.replay)
+command.add_command(signal_import.command)
 
 
 @command.command()

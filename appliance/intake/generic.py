@@ -56,6 +56,17 @@ def verify(headers: Headers, body: bytes, secrets: Sequence[str]) -> bool:
     return authorised(headers.get("authorization", ""), secrets)
 
 
+def places_of(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The mapping in FIELD=PLACE, several of one field in their order. Raises UsageError."""
+    found: dict[str, tuple[str, ...]] = {}
+    for one in words:
+        field, given, place = one.partition("=")
+        if not given:
+            raise UsageError(f"{one!r} names no place", "write it like title=/alert/name")
+        found[field] = (*found.get(field, ()), place)
+    return found
+
+
 def check(mapping: Places) -> None:
     """Can a repository have this mapping? Raises UsageError."""
     for field, places in mapping.items():

@@ -35,6 +35,9 @@ class Command(Noun):
     text: str = ""
 
 
+KEYS_AT_ONCE = 500
+"""Named in one query."""
+
 LEGAL: Mapping[str, frozenset[State]] = {
     "approve": frozenset({State.NEEDS_HUMAN}),
     "answer": frozenset({State.NEEDS_HUMAN}),
@@ -184,6 +187,16 @@ class Ledger:
         with self.database.reading() as connection:
             row = connection.execute(select(schema.signals).filter_by(repo=repo, key=key)).first()
         return (Signal.model_validate_json(row.body), row.item) if row and key else None
+
+    def signals_of_keys(self, repo: str, keys: Sequence[str]) -> dict[str, Signal]:
+        """The signals that a repository files under some of these keys, by key."""
+        columns, found = schema.signals.c, {}
+        with self.database.reading() as connection:
+            for start in range(0, len(keys), KEYS_AT_ONCE):
+                some = columns.key.in_(keys[start : start + KEYS_AT_ONCE])
+                rows = connection.execute(select(columns.key, columns.body).where(columns.repo == repo, some))
+                found.update({key: Signal.model_validate_json(body) for key, body in rows})
+        return found
 
     def open_item(self, signal_id: str, outcome: Outcome) -> WorkItem:
         """Open the item of a signal (W-7 for S-7). A signal that has one already keeps it: safe to repeat."""

@@ -98,7 +98,7 @@ class Hearing:
         """An alert, a mail, a row."""
         if news.resolved:
             return ignored("its sender says that it is over")
-        signal = self.ledger.receive(steering.report_signal(news, self.tracked.name, self.source)).id
+        signal = self.ledger.receive(news.as_signal(self.tracked.name, self.source)).id
         return done(f"filed as {signal}", signal)
 
     def issue(self, news: IssueNews) -> Settled:

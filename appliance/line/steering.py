@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Literal
 
-from appliance.news import CommentNews, Delivery, DeliveryState, IssueNews, News, PipelineNews, ReportNews, ReviewNews
+from appliance.news import CommentNews, Delivery, DeliveryState, IssueNews, News, PipelineNews, ReviewNews
 from appliance.work import ENDED, Kind, Noun, Signal, State, TrackedRepository, WorkItem
 
 COMMAND = re.compile(r"^/factory[ \t]+(fix|stop|explain)\b[ \t]*(.*)$", re.IGNORECASE | re.MULTILINE)
@@ -76,14 +76,6 @@ def who_handed_over(news: IssueNews, tracked: TrackedRepository) -> str:
 def source_of(delivery: Delivery, tracked: TrackedRepository) -> str:
     """Where a signal comes from, as it is noted."""
     return f"poll:{tracked.forge}" if delivery.source == "poll" else f"hook:{delivery.source}"
-
-
-def report_signal(news: ReportNews, repo: str, source: str) -> Signal:
-    """A report as a signal."""
-    return Signal(
-        id="", repo=repo, title=news.title, body=news.body, kind=news.kind, source=source, author=news.by,
-        key=news.key[:200],
-    )  # fmt: skip
 
 
 def issue_key(number: str) -> str:

@@ -23,3 +23,11 @@ def limit() -> int:
     if not given.isdecimal() or not 1 <= int(given[:9]) <= MOST_ROWS:
         raise UsageError(f"limit cannot be {given!r}", f"a number from 1 to {MOST_ROWS}")
     return int(given)
+
+
+def said(name: str) -> bool:
+    """Is a switch of the address on (`?name=true`)? Raises UsageError for other words."""
+    given = request.args.get(name, "false")
+    if given not in ("true", "false", "1", "0"):
+        raise UsageError(f"{name} cannot be {given!r}", "true or false")
+    return given in ("true", "1")

@@ -7,8 +7,9 @@ from typing import Any
 from flask import Blueprint, jsonify, request, url_for
 from flask.typing import ResponseReturnValue
 
+from appliance.intake import generic, rows
 from appliance.work import Signal
-from control.api.request import body, limit
+from control.api.request import body, limit, said
 from control.desk import desk
 from control.intake import NewSignal
 
@@ -33,6 +34,25 @@ def file() -> ResponseReturnValue:
     """File a signal: `{"repo", "title", "body", "kind"}`. Answers 201 with the signal."""
     kept = desk().ledger.receive(NewSignal.model_validate(body()).as_signal("api"))
     return jsonify(_told(kept, "")), 201, {"Location": url_for("api_signals.show", id=kept.id)}
+
+
+@blueprint.post("/import")
+def take_table() -> ResponseReturnValue:
+    """File each row of a CSV file, the body: `repo`, `mapping` (`title=COLUMN`, repeated), `dry_run`, `skip_bad`,
+    `encoding`, `delimiter`, `keys`."""
+    ledger, asked = desk().ledger, request.args
+    repo = ledger.repository(asked.get("repo", "")).name
+    request.max_content_length = desk().settings.intake.max_mb * 1024 * 1024
+    sheet = rows.read(
+        request.get_data(cache=False), generic.places_of(asked.getlist("mapping")), asked.get("encoding", ""),
+        asked.get("delimiter", ""), asked.get("keys", ""),
+    )  # fmt: skip
+    found = rows.compared(sheet, ledger.signals_of_keys(repo, [row.report.key for row in sheet.rows]))
+    if said("dry_run"):
+        return jsonify(found.as_data(()))
+    found.checked(said("skip_bad"))
+    filed = [(row.line, ledger.receive(row.report.as_signal(repo, "csv:api")).id) for row in found.new]
+    return jsonify(found.as_data(filed)), 201 if filed else 200
 
 
 def _told(signal: Signal, item: str) -> dict[str, Any]:
