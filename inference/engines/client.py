@@ -124,7 +124,8 @@ class _UnixConnection(http.client.HTTPConnection):
 def error_from(answer: Any) -> FactoryError:
     """The error the other side raised, as the class it had there."""
     shape = answer.get("error", {}) if isinstance(answer, dict) else {}
-    kinds = {kind.code: kind for kind in _kinds(FactoryError) if "code" in vars(kind)}  # not one that bears its parent's
+    # One that bears its parent's code is read as the parent.
+    kinds = {kind.code: kind for kind in _kinds(FactoryError) if "code" in vars(kind)}
     kind = kinds.get(shape.get("code", ""), FactoryError)
     return kind(shape.get("message", "the engines process refused"), shape.get("hint", ""))
 

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from inference.engines.needs import Need, Wish
 from inference.lifecycle import Patience
@@ -118,4 +118,31 @@ class Engine(Protocol):
 
         Raises UsageError when it cannot serve a model so.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What an engine keeps while it sleeps."""
+
+    ram: int
+    """Bytes of RAM, in which its weights sleep."""
+    gpu: int
+    """Bytes on each of its GPUs."""
+
+
+@runtime_checkable
+class Sleeper(Protocol):
+    """A kind that can give back most of its GPUs' memory without ending, and take it again within seconds."""
+
+    def rest(self, seat: Seat, shape: Shape | None, gpus: int) -> Rest | None:
+        """What it keeps; None when it cannot sleep as it is served there."""
+        ...
+
+    def sleep(self, seat: Seat) -> None:
+        """Fall asleep, whatever is in flight; returns once it does. Raises Unavailable with the reason."""
+        ...
+
+    def wake(self, seat: Seat) -> None:
+        """Wake up; returns once it has its memory again. Raises Unavailable with the reason."""
         ...

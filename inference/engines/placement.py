@@ -4,7 +4,8 @@ Threads of two engines on the same core ruin each other (from 75 to under 2 toke
 of all engines together stay within the budget as long as there are no more engines than threads.
 
 Room is made at the least cost: of all sets of loaded models whose going would be enough, the one whose costs are least
-together, and of equal ones the one unused for longest. Pinned models never go; models whose turn it is go last.
+together, and of equal ones the one unused for longest. Models that can are put to sleep rather than unloaded, as long
+as RAM has room for what they keep there. Pinned models never go; models whose turn it is go last.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ GPU_COUNTS = (1, 2, 4, 8, 16)
 EXHAUSTIVE = 12
 """Loaded models up to which every set is tried."""
 SLOTS_SHOWN = (1, 2, 4, 8, 16)
+NAP_COST = 0.1
+"""What putting a model to sleep costs, as a share of what unloading it does: it is back in seconds."""
 STEP = 256
 """Tokens between two contexts that are told apart."""
 
@@ -61,6 +64,8 @@ class Resident:
     group: str = ""
     kept: bool = False
     """It is at work or has its turn: others go first, and it only when somebody says so."""
+    asleep: Place | None = None
+    """What it would keep if it were put to sleep; None where that cannot be."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +73,18 @@ class Plan:
     """What to do so that a model can be loaded."""
 
     fit: Fit
-    """With the models in `leave` gone."""
+    """With the models in `leave` gone, and those in `rest` asleep."""
     leave: tuple[str, ...] = ()
     """Models to unload, least cost."""
+    rest: tuple[str, ...] = ()
+    """Models to put to sleep."""
     wait_for: tuple[str, ...] = ()
     """Models that would have to go but are kept; nothing is to be done before they are not."""
+
+    @property
+    def goes(self) -> tuple[str, ...]:
+        """Everybody who has to make room."""
+        return (*self.leave, *self.rest)
 
 
 Needs = Callable[[int], Need]
@@ -139,14 +151,46 @@ def make_room(model: str, group: str, fit: Callable[[Room], Fit], room: Room, re
     for candidates in ([one for one in free if not one.kept], free):
         if not rivals <= {one.model for one in candidates}:
             continue
-        for leaving in _by_cost(candidates, rivals):
-            found = fit(_without(room, leaving))
-            if found.fits:
-                wait_for = tuple(one.model for one in leaving if one.kept)
-                return Plan(found, tuple(one.model for one in leaving), wait_for)
-    refusal = fit(_without(room, free))
+        for way in _by_cost(candidates, rivals):
+            after = without(_resting(room, way.rest), way.leave)
+            found = fit(after)
+            # Whoever sleeps has its weights in RAM, which a model for GPUs does not ask about.
+            if found.fits and (not way.rest or after.ram - found.place.ram >= RESERVE_BYTES):
+                leave, rest = (tuple(one.model for one in group) for group in (way.leave, way.rest))
+                return Plan(found, leave, rest, tuple(one.model for one in (*way.leave, *way.rest) if one.kept))
+    refusal = fit(without(room, free))
     pinned = ", ".join(sorted(one.model for one in residents if one.pinned))
     return Plan(replace(refusal, reason=refusal.reason + (f"; pinned: {pinned}" if pinned else "")))
+
+
+def fit_awake(model: str, full: Place, asleep: Place, room: Room) -> Fit:
+    """Whether a model that sleeps can have back what it gave away: on the very GPUs where it fell asleep."""
+    free = {gpu.index: gpu.free - gpu.total // GPU_RESERVE for gpu in room.gpus}
+    more = {number: taken - asleep.gpus.get(number, 0) for number, taken in full.gpus.items()}
+    short = {number: size for number, size in more.items() if size > free.get(number, 0)}
+    number, size = next(iter((short or more).items()))
+    figures = f"it needs about {mib(size)} more of GPU {number}; {mib(max(0, free.get(number, 0)))} are free"
+    return Fit(not short, f"{model}, which sleeps, {_words(not short)} when awake: {figures}", full)
+
+
+def may_rest(asleep: Place, room: Room) -> bool:
+    """Whether RAM has room for what a model keeps there while it sleeps."""
+    return room.ram - asleep.ram >= RESERVE_BYTES
+
+
+def beyond(place: Place, other: Place) -> Place:
+    """What a place has more than another."""
+    gpus = {number: max(0, taken - other.gpus.get(number, 0)) for number, taken in place.gpus.items()}
+    return Place(max(0, place.ram - other.ram), gpus)
+
+
+def without(room: Room, leaving: Sequence[Resident]) -> Room:
+    """The room once these have left."""
+    gpus = tuple(
+        replace(gpu, free=min(gpu.total, gpu.free + sum(one.place.gpus.get(gpu.index, 0) for one in leaving)))
+        for gpu in room.gpus
+    )
+    return replace(room, ram=room.ram + sum(one.place.ram for one in leaving), gpus=gpus)
 
 
 def context_of(card: Card, wanted: int) -> int:
@@ -195,33 +239,50 @@ def _fit_gpus(model: str, needs: Needs, gpus: Sequence[Gpu], share: float) -> Fi
     return Fit(False, f"{model} does not fit {tried}")
 
 
-def _by_cost(candidates: Sequence[Resident], always: set[str]) -> Iterator[list[Resident]]:
-    """Sets of models to unload, the cheapest first; all of them hold `always`."""
+@dataclass(frozen=True)
+class _Way:
+    """One way to make room."""
+
+    leave: tuple[Resident, ...]
+    rest: tuple[Resident, ...] = ()
+
+    @property
+    def price(self) -> tuple[float, int, float, tuple[str, ...]]:
+        """Least cost; then few; then unused for long; then by name, so that the same always gives the same."""
+        going = (*self.leave, *self.rest)
+        cost = sum(one.cost for one in self.leave) + NAP_COST * sum(one.cost for one in self.rest)
+        idle = min((one.idle_seconds for one in going), default=0.0)
+        return cost, len(going), -idle, tuple(sorted(one.model for one in going))
+
+
+def _by_cost(candidates: Sequence[Resident], always: set[str]) -> Iterator[_Way]:
+    """Ways to make room, the cheapest first; in all of them those in `always` leave."""
     must = [one for one in candidates if one.model in always]
     rest = [one for one in candidates if one.model not in always]
     if len(rest) <= EXHAUSTIVE:
-        sets = [[*must, *chosen] for count in range(len(rest) + 1) for chosen in combinations(rest, count)]
-        yield from sorted(sets, key=_price)
+        sets = [chosen for count in range(len(rest) + 1) for chosen in combinations(rest, count)]
+        yield from sorted((way for chosen in sets for way in _ways(must, chosen)), key=lambda way: way.price)
         return
     # Too many to try every set: one after the other, the cheapest first.
     rest.sort(key=lambda one: (one.cost, -one.idle_seconds, one.model))
     for count in range(len(rest) + 1):
-        yield [*must, *rest[:count]]
+        yield from _ways(must, rest[:count])
 
 
-def _price(leaving: Sequence[Resident]) -> tuple[float, int, float, tuple[str, ...]]:
-    """Least cost; then few; then unused for long; then by name, so that the same always gives the same."""
-    idle = min((one.idle_seconds for one in leaving), default=0.0)
-    return sum(one.cost for one in leaving), len(leaving), -idle, tuple(sorted(one.model for one in leaving))
+def _ways(must: Sequence[Resident], chosen: Sequence[Resident]) -> list[_Way]:
+    """All of the chosen go to sleep that can; or all leave."""
+    sleepers = tuple(one for one in chosen if one.asleep is not None)
+    others = tuple(one for one in chosen if one.asleep is None)
+    sleeping = [_Way((*must, *others), sleepers)] if sleepers else []
+    return [*sleeping, _Way((*must, *chosen))]
 
 
-def _without(room: Room, leaving: Sequence[Resident]) -> Room:
-    """The room once these have left."""
-    gpus = tuple(
-        replace(gpu, free=min(gpu.total, gpu.free + sum(one.place.gpus.get(gpu.index, 0) for one in leaving)))
-        for gpu in room.gpus
-    )
-    return replace(room, ram=room.ram + sum(one.place.ram for one in leaving), gpus=gpus)
+def _resting(room: Room, sleepers: Sequence[Resident]) -> Room:
+    """The room once these are asleep."""
+    given = [replace(one, place=beyond(one.place, one.asleep)) for one in sleepers if one.asleep is not None]
+    taken = sum(beyond(one.asleep, one.place).ram for one in sleepers if one.asleep is not None)
+    after = without(room, given)
+    return replace(after, ram=after.ram - taken)
 
 
 def _longest(longest: int, fits: Callable[[Wish], bool], wish: Wish) -> int:

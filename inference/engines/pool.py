@@ -1,8 +1,10 @@
 """The loaded models: each a supervised engine with a port, a key, its share of the threads and its place in memory.
 
-A model that does not fit beside the others is loaded once others have left (see `placement`): they finish the answers
-in flight, the order waits for them. Whoever gives an order may name models to be kept for now, because they are at
-work; then nothing is done, and the answer names those that are in the way.
+A model that does not fit beside the others is loaded once others have left or fallen asleep (see `placement`, `naps`):
+they finish the answers in flight, the order waits for them. The same holds for a model that sleeps and is wanted again,
+and for one that starts anew with an adapter that came later: it goes on serving until there is room. Whoever gives an
+order may name models to be kept for now, because they are at work; then nothing is done, and the answer names those
+that are in the way.
 """
 
 from __future__ import annotations
@@ -13,8 +15,7 @@ import os
 import secrets
 import threading
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, replace
-from itertools import count
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +23,23 @@ from appliance.config import Home, Settings
 from appliance.errors import Conflict, FactoryError, LimitExceeded, NotFound
 from appliance.ports import Clock, SystemClock
 from inference.engines.adapters import adapter_row, adapters_of, bases_of, with_adapters
-from inference.engines.devices import Room, private_bytes, read_room
+from inference.engines.devices import Room, read_room
 from inference.engines.engine import Engine, Seat
-from inference.engines.loaded import Loaded, Order, resident
-from inference.engines.openings import free_port, port_is_free, write_private
-from inference.engines.placement import Claim, Place, Plan, make_room, share_threads, unclaimed
+from inference.engines.loaded import Loaded, Order, may_fall_asleep, nobody_uses
+from inference.engines.naps import Naps
+from inference.engines.openings import free_port, write_private
+from inference.engines.placement import Place, Plan, may_rest, share_threads
+from inference.engines.planning import plan_for
+from inference.engines.process import DRAIN_SECONDS, patience_with, process_of
 from inference.engines.rows import empty_row, full_row
 from inference.engines.seating import AS_SET, Candidate, Look, Options, Seating
+from inference.engines.tending import tending
 from inference.engines.usage import log_lines, use_of
-from inference.lifecycle import Patience, Phase
-from inference.supervisor import ProcessSpec, Status, Stop, Supervisor
+from inference.lifecycle import Phase
+from inference.supervisor import Status, Stop, Supervisor
 from models.card import Card
 from models.registry import Registry
 
-DRAIN_SECONDS = 30.0
-"""For requests in flight when a model is unloaded or starts anew with other threads. New ones wait at the gateway."""
-STOP_SECONDS = 3.0
-"""An engine without work ends at once; llama-server told to end in mid-answer stops answering, and does not end."""
-TEND_SECONDS = 1.0
-"""Pause between looks for models that nobody has used for long."""
-LOOKS = 5
-"""So many of these looks apart is what is free told anew: nvidia-smi takes a moment."""
 WAITING = "waiting"
 """State in the answer to an order for a model whose place is taken by models that are kept."""
 
@@ -68,6 +65,7 @@ class Pool:
         self._orders: dict[str, Order] = {}
         self._refused: dict[str, str] = {}
         self._lock = threading.RLock()
+        self._naps = Naps(self._lock, self, DRAIN_SECONDS, self._clock)
         self._budget = self._settings.threads or len(os.sched_getaffinity(0))
         self.published = home.run / "engines.json"
         self.devices = home.run / "devices.json"
@@ -77,14 +75,10 @@ class Pool:
     def run(self, stop: Stop) -> None:
         """Supervise until `stop` is set, then end all engines."""
         self._publish()
-        over = threading.Event()
-        tender = threading.Thread(target=self._tend_until, args=(over,), name="tend", daemon=True)
-        tender.start()
         try:
-            self._supervisor.run(stop)
+            with tending(self.devices, self._look, self._idle, self._retire):
+                self._supervisor.run(stop)
         finally:
-            over.set()
-            tender.join()
             for loaded in self._loaded.values():
                 loaded.seat.key_file.unlink(missing_ok=True)
             self._loaded.clear()
@@ -126,18 +120,12 @@ class Pool:
             UsageError: its engine cannot serve a model so.
         """
         card = self._registry.find(name)
-        if card.base:
-            return self._load_adapter(card, again, options, keep)
         with self._lock:
-            self._refused.pop(name, None)
+            for known in {name, card.id}:
+                self._refused.pop(known, None)
             keep = bases_of(keep, self._seats())
-            known = self._loaded.get(card.id)
-            if known is not None and not known.makes_room_for:
-                row = self._keep_loaded(known, again, options)
-            elif known is not None or card.id in self._orders:
-                row = self._order_row(card)
-            else:
-                row = self._order(self._seating.candidate(card, options), keep)
+            ask = self._load_adapter if card.base else self._load
+            row = ask(card, again, options, keep)
         self._publish()
         return row
 
@@ -149,8 +137,9 @@ class Pool:
             id = card.id if card else name
             if card and card.base:
                 raise Conflict(f"{id} is served with {card.base}", f"`appliance model unload {card.base}`")
-            if order := self._orders.pop(id, None):
-                return empty_row(order.candidate.card.id, Phase.STOPPED, "it was not loaded yet")
+            order = self._orders.pop(id, None)
+            if order and id not in self._loaded:
+                return empty_row(id, Phase.STOPPED, "it was not loaded yet")
             if id not in self._loaded:
                 raise NotFound(f"the model {id} is not loaded", "`appliance model list` shows what is")
             return self._leave(id)
@@ -182,32 +171,57 @@ class Pool:
             return self._loaded[id].seat
 
     def rows(self) -> list[dict[str, Any]]:
-        """What runs, as published."""
+        """What runs, as published; no model twice."""
         with self._lock:
             rows = [self._row(status) for status in self._supervisor.statuses() if status.name in self._loaded]
             rows = with_adapters(rows, self._seats())
-            rows += [self._order_row(order.candidate.card) for id, order in self._orders.items()]
-            refused = [empty_row(name, Phase.FAILED, reason) for name, reason in self._refused.items()]
-        return rows + refused
+            rows += [self._order_row(order) for order in self._orders.values() if order.asked not in self._loaded]
+            listed = {row["model"] for row in rows}
+            refused = [(name, reason) for name, reason in self._refused.items() if name not in listed]
+        return rows + [empty_row(name, Phase.FAILED, reason) for name, reason in refused]
+
+    def slept(self, loaded: Loaded, well: bool) -> None:
+        """See `naps.Watcher`: its place is free for whoever waits; or it is unloaded, because it cannot sleep."""
+        if well:
+            loaded.makes_room_for = ""
+            self._carry_out(loaded.id)
+        else:
+            self._leave(loaded.id)
+        self._publish()
+
+    def woke(self, loaded: Loaded, well: bool) -> None:
+        """See `naps.Watcher`: it serves again; or it starts anew in the place that it was given."""
+        if not well:
+            self._supervisor.renew(loaded.id)
+        self._publish()
 
     def _seats(self) -> list[Seat]:
         return [loaded.seat for loaded in self._loaded.values()]
 
+    def _load(self, card: Card, again: bool, options: Options, keep: Collection[str]) -> dict[str, Any]:
+        known = self._loaded.get(card.id)
+        if known is not None and not known.makes_room_for:
+            return self._keep_loaded(known, again, options, keep)
+        if known is not None:
+            return self._row(self._supervisor.status(card.id))
+        if order := self._orders.get(card.id):
+            return self._order_row(order)
+        return self._order(self._seating.candidate(card, options), keep)
+
     def _load_adapter(self, card: Card, again: bool, options: Options, keep: Collection[str]) -> dict[str, Any]:
         """Load its base; when that is served without it, because it came later, the base starts anew with it."""
-        row = self.load(card.base, again, options, keep)
-        with self._lock:
-            loaded = self._loaded.get(card.base)
-            new = loaded is not None and bool(loaded.seat.threads) and card.id not in dict(loaded.seat.adapters)
-            if loaded is not None and new:
-                loaded.seat = replace(loaded.seat, adapters=adapters_of(self._registry, loaded.seat.card))
-                self._supervisor.renew(card.base)
-                row = self._row(self._supervisor.status(card.base))
-        self._publish()
-        return adapter_row(row, card.id)
+        row = self._load(self._registry.get(card.base), again, options, keep)
+        known, order = self._loaded.get(card.base), self._orders.get(card.base)
+        if known is None or known.makes_room_for or known.unloading or card.id in dict(known.seat.adapters):
+            return adapter_row(row, card.id)
+        if order is None:
+            own = known.seat
+            candidate = self._seating.candidate(own.card, Options(own.context_tokens, own.slots, known.pinned))
+            return adapter_row(self._order(candidate, keep, card.id), card.id)
+        return adapter_row(self._order_row(order), card.id)
 
-    def _keep_loaded(self, known: Loaded, again: bool, options: Options) -> dict[str, Any]:
-        """A model that is loaded: unchanged, pinned or not pinned any longer, tried again, or called back."""
+    def _keep_loaded(self, known: Loaded, again: bool, options: Options, keep: Collection[str]) -> dict[str, Any]:
+        """A model that is loaded: unchanged, pinned or not pinned any longer, tried again, called back, or woken."""
         seat = known.seat
         if options.context_tokens not in (0, seat.context_tokens) or options.slots not in (0, seat.slots):
             raise Conflict(
@@ -215,97 +229,90 @@ class Pool:
                 f"`appliance model unload {seat.card.id}` first",
             )
         known.pinned = known.pinned if options.pin is None else options.pin
-        status = self._supervisor.status(seat.card.id)
-        if known.unloading or (again and status.state is Phase.FAILED):
+        status = self._supervisor.status(known.id)
+        if known.asleep and not known.unloading and known.id not in self._orders:
+            return self._order(known.candidate, keep)
+        if (known.unloading and known.nap is None) or (again and status.state is Phase.FAILED):
             known.unloading = False
-            self._supervisor.start(seat.card.id)
-        return self._row(self._supervisor.status(seat.card.id))
+            self._supervisor.start(known.id)
+        return self._row(self._supervisor.status(known.id))
 
-    def _order(self, candidate: Candidate, keep: Collection[str]) -> dict[str, Any]:
-        """Load it now, or make others leave and load it then, or say who is in the way."""
+    def _order(self, candidate: Candidate, keep: Collection[str], asked: str = "") -> dict[str, Any]:
+        """Load it now (or wake it, or start it anew), or make others leave first, or say who is in the way."""
         id = candidate.card.id
         room, plan = self._plan(candidate, keep)
         if not plan.fit.fits:
             raise LimitExceeded(
-                plan.fit.reason, f"see `appliance model show {id}`; lower its context or slots, or unpin others"
+                f"with {asked}, {plan.fit.reason}" if asked else plan.fit.reason,
+                f"see `appliance model show {id}`; lower its context or slots, or unpin others",
             )
         if plan.wait_for:
             # Calls for an adapter keep its base at work, so they have to wait for their turn as the base's own do.
             adapters = [name for other in plan.wait_for for name, _ in self._loaded[other].seat.adapters]
             reason = f"waits for the place of {', '.join(plan.wait_for)}"
-            return {**empty_row(id, WAITING, reason), "wait_for": [*plan.wait_for, *adapters]}
-        if not plan.leave:
-            self._take_place(candidate, plan.fit.place, room)
+            return {**empty_row(asked or id, WAITING, reason), "wait_for": [*plan.wait_for, *adapters]}
+        if not plan.leave and not plan.rest:
+            self._enter(candidate, plan.fit.place, room)
             return self._row(self._supervisor.status(id))
-        self._orders[id] = Order(candidate, plan.fit.place, set(plan.leave))
+        order = self._orders[id] = Order(candidate, plan.fit.place, {*plan.leave, *plan.rest}, asked or id)
+        for other in order.leaving:
+            self._loaded[other].makes_room_for = id
         for other in plan.leave:
             self._leave(other)
-            self._loaded[other].makes_room_for = id
-        return self._order_row(candidate.card)
+        for other in plan.rest:
+            self._send_to_sleep(self._loaded[other])
+        return self._order_row(order)
 
     def _leave(self, id: str) -> dict[str, Any]:
         self._loaded[id].unloading = True
         self._supervisor.stop(id)
         return self._row(self._supervisor.status(id))
 
+    def _send_to_sleep(self, loaded: Loaded) -> None:
+        small = loaded.candidate.asleep(loaded.place)
+        assert small is not None, "whoever decides that it sleeps has asked whether it can"
+        self._naps.sleep(loaded, small)
+
     def _plan(self, candidate: Candidate, keep: Collection[str] = ()) -> tuple[Room, Plan]:
         states = {status.name: status for status in self._supervisor.statuses()}
-        claims, residents, now = [], [], self._clock.monotonic()
-        for id, loaded in self._loaded.items():
-            dead = states[id].state is Phase.FAILED and states[id].next_try is None
-            if not dead:
-                ready = states[id].state in (Phase.READY, Phase.DRAINING)
-                claims.append(Claim(loaded.place, private_bytes(states[id].pid), ready))
-            if not loaded.unloading:
-                residents.append(resident(loaded, now, dead, id in keep))
-        claims += [Claim(order.place) for order in self._orders.values()]
-        room = unclaimed(self._look(), claims)
-        group = candidate.settings.group
-        return room, make_room(candidate.card.id, group, candidate.fit, room, residents)
+        loaded = {id: (one, states[id]) for id, one in self._loaded.items()}
+        return plan_for(candidate, self._look(), loaded, self._orders, keep, self._clock.monotonic())
+
+    def _enter(self, candidate: Candidate, place: Place, room: Room) -> None:
+        """There is room for it now."""
+        own = self._loaded.get(candidate.card.id)
+        if own is None:
+            self._take_place(candidate, place, room)
+        elif own.asleep and own.candidate is candidate and own.nap is not None and own.nap.full == place:
+            self._naps.wake(own)
+        else:
+            self._start_anew(own, candidate, place, room)
 
     def _take_place(self, candidate: Candidate, place: Place, room: Room) -> None:
         id = candidate.card.id
         key = candidate.engine.key(candidate.card) or secrets.token_urlsafe(32)
         seat = replace(candidate.seated(place, room), port=free_port(), key=key, key_file=self._write_key(id, key))
-        self._loaded[id] = Loaded(candidate, seat, place, candidate.pinned, self._clock.monotonic())
+        loaded = self._loaded[id] = Loaded(candidate, seat, place, candidate.pinned, self._clock.monotonic())
         self._share_out()
-        self._supervisor.add(self._spec(id))
+        patience = patience_with(loaded.engine, self._settings)
+        self._supervisor.add(process_of(loaded, lambda: self._command(loaded), self._log_of(id), patience))
         self._supervisor.start(id)
 
-    def _spec(self, id: str) -> ProcessSpec:
-        loaded = self._loaded[id]
+    def _start_anew(self, own: Loaded, candidate: Candidate, place: Place, room: Room) -> None:
+        """It ends what it works on, then starts in this place, with the adapters that were measured for it."""
+        before = own.seat
+        own.holds, own.nap = own.nap.small if own.nap else own.place, None
+        own.candidate, own.place = candidate, place
+        seat = candidate.seated(place, room)
+        own.seat = replace(seat, port=before.port, key=before.key, key_file=before.key_file, threads=before.threads)
+        self._supervisor.renew(own.id)
 
-        def argv() -> Sequence[str]:
-            # Each start may need another port: somebody may have taken ours in between. The lock, because threads
-            # shared out anew at this moment must be seen either here or by `_share_out`.
-            with self._lock:
-                port = loaded.seat.port if port_is_free(loaded.seat.port) else free_port()
-                served = adapters_of(self._registry, loaded.seat.card)
-                loaded.seat = replace(loaded.seat, port=port, threads=loaded.threads, adapters=served)
-                return loaded.engine.argv(loaded.seat) or ()
-
-        return ProcessSpec(
-            name=id,
-            argv=argv if loaded.engine.local else None,
-            log=self._log_of(id),
-            probe=lambda: loaded.engine.answers(loaded.seat),
-            env=lambda: loaded.engine.env(loaded.seat),
-            busy=lambda: loaded.engine.busy(loaded.seat),
-            alive=lambda: loaded.engine.alive(loaded.seat),
-            explain=loaded.engine.explain,
-            telling=loaded.engine.telling,
-            death_signal=loaded.engine.death_signal,
-            patience=self._patience(loaded.engine),
-        )
-
-    def _patience(self, engine: Engine) -> Patience:
-        usual = Patience(
-            start_seconds=self._settings.start_seconds,
-            drain_seconds=DRAIN_SECONDS,
-            stop_seconds=STOP_SECONDS,
-            restart_limit=self._settings.restart_limit,
-        )
-        return engine.patience(usual)
+    def _command(self, loaded: Loaded) -> Sequence[str]:
+        # The lock, because threads shared out anew at this moment must be seen either here or by `_share_out`.
+        with self._lock:
+            loaded.seat = loaded.next_seat(adapters_of(self._registry, loaded.seat.card))
+            loaded.holds = None
+            return loaded.engine.argv(loaded.seat) or ()
 
     def _log_of(self, id: str) -> Path:
         return self._home.logs / f"engine-{id}.log"
@@ -316,20 +323,30 @@ class Pool:
         shares = share_threads(local, self._budget)
         for id, loaded in self._loaded.items():
             loaded.threads = shares.get(id, 0)
-            if loaded.threads < loaded.seat.threads:
+            # What computes on GPUs loses minutes by starting anew and gains nothing.
+            if loaded.threads < loaded.seat.threads and not loaded.place.gpus:
                 self._supervisor.renew(id)
 
     def _changed(self) -> None:
         with self._lock:
             for status in self._supervisor.statuses():
-                loaded = self._loaded.get(status.name)
-                if loaded and loaded.unloading and status.state is Phase.STOPPED:
-                    self._supervisor.remove(status.name)
-                    loaded.seat.key_file.unlink(missing_ok=True)
-                    del self._loaded[status.name]
-                    self._share_out()
-                    self._carry_out(status.name)
+                if loaded := self._loaded.get(status.name):
+                    self._see(loaded, status)
         self._publish()
+
+    def _see(self, loaded: Loaded, status: Status) -> None:
+        """What a change of its process means."""
+        if loaded.unloading and status.state is Phase.STOPPED:
+            self._supervisor.remove(loaded.id)
+            loaded.seat.key_file.unlink(missing_ok=True)
+            del self._loaded[loaded.id]
+            self._share_out()
+            self._carry_out(loaded.id)
+        elif loaded.nap and status.state is Phase.FAILED and not loaded.unloading:
+            if loaded.nap.state == Phase.STARTING:  # somebody wants it: it starts anew by itself
+                loaded.nap = loaded.holds = None
+            else:
+                self._leave(loaded.id)
 
     def _carry_out(self, gone: str) -> None:
         """Load what waited for this model to leave, once nobody else is waited for."""
@@ -339,55 +356,39 @@ class Pool:
                 continue
             del self._orders[id]
             room, plan = self._plan(order.candidate, tuple(self._loaded))
-            if plan.fit.fits and not plan.leave:
-                self._take_place(order.candidate, plan.fit.place, room)
+            if plan.fit.fits and not plan.goes:
+                self._enter(order.candidate, plan.fit.place, room)
             else:
-                self._refused[id] = f"others have left, but somebody took their place: {plan.fit.reason}"
-
-    def _tend_until(self, over: threading.Event) -> None:
-        for n in count():
-            if n % LOOKS == 0:
-                with contextlib.suppress(OSError):  # a full disk: told again later
-                    write_private(self.devices, json.dumps(asdict(self._look())) + "\n")
-            if over.wait(TEND_SECONDS):
-                self.devices.unlink(missing_ok=True)
-                return
-            for id in self._idle():
-                with self._lock, contextlib.suppress(NotFound):
-                    self.unload(id)
+                self._refused[order.asked] = f"others have left, but somebody took their place: {plan.fit.reason}"
 
     def _idle(self) -> list[str]:
         """Models that nobody has used for as long as their settings say, and that do no work now."""
-        found, now = [], self._clock.monotonic()
+        now = self._clock.monotonic()
         with self._lock:
-            states = {status.name: status.state for status in self._supervisor.statuses()}
-            for id, loaded in self._loaded.items():
-                if states.get(id) is not Phase.READY:
-                    loaded.used = now
-                most = loaded.candidate.settings.idle_seconds
-                if most and not loaded.pinned and not loaded.unloading and now - loaded.used > most:
-                    found.append(loaded)
-        return [one.seat.card.id for one in found if not one.engine.busy(one.seat)]
+            idle = [one for one in self._loaded.values() if nobody_uses(one, self._supervisor.status(one.id), now)]
+        return [one.id for one in idle if not one.engine.busy(one.seat)]
+
+    def _retire(self, id: str) -> None:
+        """Nobody uses it: it sleeps where its engine can and RAM has room for its weights, else it is unloaded."""
+        with self._lock, contextlib.suppress(NotFound):
+            loaded, status = self._loaded.get(id), self._supervisor.status(id)
+            small = loaded.candidate.asleep(loaded.place) if loaded and may_fall_asleep(loaded, status) else None
+            if loaded and small and may_rest(small, self._plan(loaded.candidate)[0]):
+                self._naps.sleep(loaded, small)
+            else:
+                self.unload(id)
+        self._publish()
 
     def _row(self, status: Status) -> dict[str, Any]:
         loaded = self._loaded[status.name]
-        reason = f"makes room for {loaded.makes_room_for}" if loaded.makes_room_for else status.reason
-        return full_row(
-            replace(status, reason=reason),
-            loaded.engine.kind,
-            replace(loaded.seat, threads=loaded.seat.threads or loaded.threads),
-            loaded.place,
-            loaded.pinned,
-            self._patience(loaded.engine).start_seconds,
-        )
+        patience = patience_with(loaded.engine, self._settings)
+        return full_row(loaded, status, self._orders.get(loaded.id), patience.start_seconds)
 
-    def _order_row(self, card: Card) -> dict[str, Any]:
-        order = self._orders.get(card.id)
-        if order is None:
-            return self._row(self._supervisor.status(card.id))
-        reason = f"waits until {', '.join(sorted(order.leaving))} has left"
-        row = empty_row(card.id, Phase.STOPPED, reason)
-        return {**row, "start_seconds": self._patience(order.candidate.engine).start_seconds}
+    def _order_row(self, order: Order) -> dict[str, Any]:
+        if order.asked in self._loaded:
+            return self._row(self._supervisor.status(order.asked))
+        row = empty_row(order.asked, Phase.STOPPED, order.reason)
+        return {**row, "start_seconds": patience_with(order.candidate.engine, self._settings).start_seconds}
 
     def _write_key(self, id: str, key: str) -> Path:
         self.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)

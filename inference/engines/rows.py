@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from inference.engines.engine import Seat
-from inference.engines.placement import Place
+from inference.engines.loaded import Loaded, Order
+from inference.lifecycle import Phase
 from inference.supervisor import Status
 
+WORDS: Mapping[str, str] = {Phase.DRAINING: "falls asleep", Phase.STARTING: "wakes up"}
+"""Why a model whose engine naps is in a state."""
 
-def full_row(status: Status, kind: str, seat: Seat, place: Place, pinned: bool, start_seconds: float) -> dict[str, Any]:
+
+def full_row(loaded: Loaded, status: Status, order: Order | None, start_seconds: float) -> dict[str, Any]:
     """The row of a model with an engine; `start_seconds` is how long it may take to be ready."""
     row = status.as_json()
     del row["name"]
+    seat = loaded.seat
+    if loaded.nap and not loaded.unloading:
+        row["state"], row["since"] = str(loaded.nap.state), loaded.nap.since.isoformat()
+        row["reason"] = WORDS.get(loaded.nap.state, "")
+    elif loaded.woke and status.state is Phase.READY:
+        row["since"] = max(loaded.woke, status.since).isoformat()
+    if loaded.makes_room_for:
+        row["reason"] = f"makes room for {loaded.makes_room_for}"
+    elif order and order.asked == loaded.id:
+        row["reason"] = order.reason
     return {
         "model": status.name,
         **row,
-        "engine": kind,
+        "engine": loaded.engine.kind,
         "url": seat.url,
         "ca_file": seat.ca_file,
         "served_as": seat.served_as,
         "api_key_file": str(seat.key_file),
         "context_tokens": seat.context_tokens,
         "slots": seat.slots,
-        "threads": seat.threads,
-        "pinned": pinned,
+        "threads": seat.threads or loaded.threads,
+        "pinned": loaded.pinned,
         "start_seconds": start_seconds,
-        "ram_bytes": place.ram,
-        "gpu_bytes": {str(number): taken for number, taken in place.gpus.items()},
+        "ram_bytes": loaded.place.ram,
+        "gpu_bytes": {str(number): taken for number, taken in loaded.place.gpus.items()},
     }
 
 

@@ -11,7 +11,7 @@ from appliance.config import ModelSettings, Settings
 from appliance.errors import Unavailable, UsageError, VerificationFailed
 from inference.engines.adapters import adapters_of
 from inference.engines.devices import Room
-from inference.engines.engine import Engine, Seat
+from inference.engines.engine import Engine, Seat, Sleeper
 from inference.engines.lora import measured
 from inference.engines.needs import Adapters, Need, Wish
 from inference.engines.placement import Fit, Place, context_of, fit_memory, what_fits
@@ -62,6 +62,13 @@ class Candidate:
     def fit(self, room: Room) -> Fit:
         """Whether and where it goes."""
         return self._fit(room, self.wish)
+
+    def asleep(self, place: Place) -> Place | None:
+        """What it would keep of its place on GPUs while it sleeps; None when its engine cannot sleep."""
+        rest = self.engine.rest(self.seat, self.shape, len(place.gpus)) if isinstance(self.engine, Sleeper) else None
+        if rest is None or not place.gpus:
+            return None
+        return Place(rest.ram, {number: min(rest.gpu, taken) for number, taken in place.gpus.items()})
 
     def longest_contexts(self, room: Room) -> dict[int, int]:
         """The longest context that would fit for each number of requests at once; 0 for none."""
