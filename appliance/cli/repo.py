@@ -40,11 +40,14 @@ command.add_command(set_, "set")
 @click.option(
     "--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The https server's own CA, PEM."
 )
+@click.option("--lfs", is_flag=True, help="Fetch the files that Git LFS keeps beside it.")
+@click.option("--depth", type=click.IntRange(0), default=0, help="Newest commits of each branch to mirror [0: all].")
+@click.option("--allow-empty", is_flag=True, help="Take a repository without any commit, and wait for the first.")
 @repo_forge.options
 @pass_box
 def add(
     box: Box, /, name: str, url: str, branch: str, autonomy: str, test: str,
-    token_file: IO[str] | None, ca: Path | None, **forge: Any,
+    token_file: IO[str] | None, ca: Path | None, lfs: bool, depth: int, allow_empty: bool, **forge: Any,
 ) -> None:  # fmt: skip
     """Mirror a repository and look after it."""
     box.require_home()
@@ -54,17 +57,19 @@ def add(
     address = repo_trust.with_token(url, token_file.read()) if token_file else url
     told = repo_forge.Told(**forge)
     token = told.token()
-    wanted = TrackedRepository(name=name, url=url, branch=branch, autonomy=Autonomy(autonomy), test=test)
+    wanted = TrackedRepository(
+        name=name, url=url, branch=branch, autonomy=Autonomy(autonomy), test=test, lfs=lfs, depth=depth
+    )
     wanted = repo_forge.asked(box, wanted, told, token, ca)
     if token and address == url and repo_trust.lacks_login(url):
         box.say("git uses the API's token too (--token-file gives another)")
         address = repo_trust.with_token(url, token)
-    mirror = Mirror(box.home, name, address, branch, box.settings.mirror)
+    mirror = Mirror(box.home, name, address, branch, box.settings.mirror, depth=depth)
     key = repo_trust.give_key(box, name, mirror.url)
     kept = repo_trust.keep_ca(box.home, name, ca) if ca else None
     box.say(f"cloning {name}")
     try:
-        head = mirror.create()
+        head = mirror.create(allow_empty)
     except FactoryError:
         if kept:
             kept.unlink(missing_ok=True)
@@ -81,7 +86,7 @@ def add(
     repo_forge.owed(box, tracked)
     box.emit(
         {**tracked.model_dump(mode="json"), "head": head, **({"public_key": key} if key else {})},
-        f"{name} is mirrored at {head[:12]} ({mirror.branch}), autonomy {autonomy}",
+        f"{name} is mirrored at {head[:12] or 'no commit yet'} ({mirror.branch}), autonomy {autonomy}",
     )
 
 

@@ -16,6 +16,9 @@ from appliance.mirror.mirror import Mirror
 from appliance.private import replace_private
 from appliance.work import Autonomy
 
+FETCHED = ("branch", "depth", "lfs")
+"""A change of these is tried at once, by a fetch."""
+
 
 @click.command()
 @click.argument("name")
@@ -25,16 +28,19 @@ from appliance.work import Autonomy
 @click.option(
     "--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The https server's own CA, PEM."
 )
+@click.option("--lfs/--no-lfs", default=None, help="Fetch the files that Git LFS keeps beside it.")
+@click.option("--depth", type=click.IntRange(0), help="Newest commits of each branch to mirror; 0: all.")
 @repo_forge.options
 @pass_box
 def command(
-    box: Box, /, name: str, branch: str | None, autonomy: str | None, test: str | None, ca: Path | None, **forge: Any
-) -> None:
+    box: Box, /, name: str, branch: str | None, autonomy: str | None, test: str | None, ca: Path | None,
+    lfs: bool | None, depth: int | None, **forge: Any,
+) -> None:  # fmt: skip
     """Change a repository's settings. A wrong token, project, branch or CA changes nothing."""
     box.require_home()
     ledger = open_ledger(box.home)
     tracked = ledger.repository(name)
-    given = {"branch": branch, "autonomy": autonomy, "test": test}
+    given = {"branch": branch, "autonomy": autonomy, "test": test, "lfs": lfs, "depth": depth}
     wanted = tracked.with_(**{field: value for field, value in given.items() if value is not None})
     told = repo_forge.Told(**forge)
     if ca is None and wanted == tracked and told == repo_forge.Told():
@@ -47,7 +53,7 @@ def command(
     try:
         if ca is not None:
             repo_trust.keep_ca(box.home, name, ca)
-        if ca is not None or wanted.branch != tracked.branch:
+        if ca is not None or any(getattr(wanted, field) != getattr(tracked, field) for field in FETCHED):
             box.say(f"fetching {name}")
             Mirror.of(box.home, wanted, box.settings.mirror).sync()
     except BaseException:

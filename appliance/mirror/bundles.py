@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from appliance.errors import FactoryError, NotFound, UsageError, VerificationFailed
+from appliance.errors import Conflict, FactoryError, NotFound, UsageError, VerificationFailed
 from appliance.mirror.address import checked_branch, checked_commit
 from appliance.mirror.git import Git
 
@@ -91,8 +91,13 @@ def make(git: Git, bare: Path, into: Path, since: Iterable[str]) -> Header:
     """Write a bundle of all branches and tags of a bare repository, whole or not at all, and return its header.
 
     The commits of `since` are taken to be on the other side; those that are unknown here do not count.
-    Raises NotFound when there is nothing new.
+    Raises NotFound when there is nothing new, Conflict where the older history is missing.
     """
+    if (bare / "shallow").exists():
+        raise Conflict(
+            "the mirror holds only the newest commits, and a bundle of them could not be read",
+            "`appliance repo set NAME --depth 0` fetches the rest; or carry patches: --range, --item",
+        )
     there = {"GIT_DIR": str(bare)}
     names = git(bare, "for-each-ref", "--format=%(refname)", "refs/heads", "refs/tags", env=there).splitlines()
     known = existing(git, bare, since)

@@ -24,22 +24,21 @@ from appliance.mirror.listing import MIRRORED, behind, size
 from appliance.mirror.place import Place
 from appliance.mirror.record import Record
 from appliance.mirror.soundness import carry_over, damage
+from appliance.mirror.trailers import LANDED, REVERTED, newest
 from appliance.mirror.workspace import Clone
 from appliance.private import replace_private
 from appliance.work import MirrorHealth, TrackedRepository, utcnow
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
-LANDED, REVERTED = "Factory-Item", "Factory-Revert-Of"
-"""The trailers of the box's commits (see appliance/line/ship.py and monitor.py)."""
-
 BRANCHES = "+refs/heads/*:refs/heads/*"
 """What is mirrored: branches. A forge's own refs (merge requests, keep-around) can outnumber them a thousand times."""
 TAGS = "+refs/tags/*:refs/tags/*"
 
-TIDY = ("gc.auto=2000", "gc.autoPackLimit=50", "gc.autoDetach=false", "gc.pruneExpire=never", "gc.packRefs=true")
+TIDY = ("gc.auto=2000", "gc.autoPackLimit=50", "gc.autoDetach=false", "gc.pruneExpire=never", "gc.packRefs=true",
+        "gc.cruftPacks=true")  # fmt: skip
 """Pack what has come in, and drop nothing: clones borrow objects, and a plan may stand on a commit that a forced push
-has taken off its branch."""
+has taken off its branch. Such objects go into a pack of their own; single files would be packed again each time."""
 
 
 class Mirror:
@@ -152,12 +151,12 @@ class Mirror:
 
     def landed(self, item: str) -> str:
         """See ports.Repository. A commit that was taken back since does not count."""
-        kind, commit = self._newest(item)
+        kind, commit = newest(self._git, self.folder, self.sync(), item)
         return commit if kind == LANDED else ""
 
     def reverted(self, item: str) -> str:
         """See ports.Repository. A revert after which the item landed again does not count."""
-        kind, commit = self._newest(item)
+        kind, commit = newest(self._git, self.folder, self.sync(), item)
         return commit if kind == REVERTED else ""
 
     def changed_between(self, old: str, new: str) -> tuple[str, ...]:
@@ -186,8 +185,9 @@ class Mirror:
             self._clone(broken, allow_empty)
             return True
         self._suspect.unlink(missing_ok=True)
+        cut = self._cut(self.folder)
         try:
-            self._fetch(self.folder, self._settings.timeout_seconds)
+            self._fetch(self.folder, self._settings.clone_seconds if cut else self._settings.timeout_seconds)
         except FactoryError as error:
             if type(error) is not FactoryError or not (broken := self._damage()):  # not the mirror's fault
                 raise
@@ -195,7 +195,7 @@ class Mirror:
             return True
         after = self._refs(self.folder)
         if after != before:
-            self._moved(before or {}, after)
+            self._moved(before or {}, after, bool(cut))
         return after != before
 
     def _readable(self) -> dict[str, str] | None:
@@ -207,13 +207,13 @@ class Mirror:
             return None
         return refs if self.branch and "bare = true" in config else None
 
-    def _moved(self, before: Mapping[str, str], after: Mapping[str, str]) -> None:
-        """Note what people should know, and tidy up."""
+    def _moved(self, before: Mapping[str, str], after: Mapping[str, str], cut: bool) -> None:
+        """Note what people should know, and tidy up. `cut`: the history is of another depth now, and cannot tell."""
         old, new = (refs.get(f"refs/heads/{self.branch}", "") for refs in (before, after))
         what = ""
         if old and not new:
             what = f"the branch {self.branch!r} is gone from the server; it was at {old[:12]}"
-        elif old and not self._depth and self._run("rev-list", "--max-count=1", old, f"^{new}", "--"):
+        elif old and not cut and self._run("rev-list", "--max-count=1", old, f"^{new}", "--"):
             what = f"{self.branch!r} was force-pushed: from {old[:12]} to {new[:12]}"
         if what:
             Record.of(self.folder).noting(what).keep(self.folder)
@@ -243,7 +243,7 @@ class Mirror:
             if not allow_empty or branches_of(refs):
                 self._tip(refs)
             self._run("symbolic-ref", "HEAD", f"refs/heads/{self.branch}", bare=bare)
-            record = Record.of(self.folder).with_(default=default, checked=utcnow())
+            record = Record.of(self.folder).with_(default=default, checked=utcnow(), depth=self._depth)
             (record.noting(f"cloned again: {broken}") if broken else record).keep(bare)
             if self.folder.exists():
                 carry_over(self._git, self.folder, bare, limit)
@@ -278,27 +278,15 @@ class Mirror:
         """There when the mirror may be damaged; see `_refresh`."""
         return self.folder / "appliance.suspect"
 
-    def _newest(self, item: str) -> tuple[str, str]:
-        """The newest commit on the server's branch that speaks of the item, and which trailer it does so with."""
-        head = self.sync()
-        shown = self._run(
-            "log", "--topo-order", "--fixed-strings", f"--grep={LANDED}: {item}", f"--grep={REVERTED}: {item}",
-            "--format=%H %(trailers:only,unfold,separator=%x00)", head, "--",
-        )  # fmt: skip
-        for line in shown.split("\n"):
-            commit, _, trailers = line.partition(" ")
-            for kind in (LANDED, REVERTED):
-                if f"{kind}: {item}" in trailers.split("\0"):
-                    return kind, commit
-        return "", ""
-
     def _fetch(self, bare: Path, seconds: float) -> None:
         """Bring the copy in step. Needs `Place.alone`."""
         self._place.clear_locks(bare)
         options = ["--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-gc"]
-        options += [f"--depth={self._depth}"] if self._depth else []
+        options += (cut := self._cut(bare))
         try:
             self._run("fetch", *options, "--", self.url, BRANCHES, TAGS, bare=bare, seconds=seconds)
+            if cut:
+                Record.of(bare).with_(depth=self._depth).keep(bare)
         except NotFound as error:
             raise NotFound(f"{redact(self.url)}: {error.message}", error.hint) from error
         except Conflict as error:
@@ -306,13 +294,23 @@ class Mirror:
                 f"the mirror of {self.name} could not be written: {error.message}", "try again"
             ) from error
 
+    def _cut(self, bare: Path) -> tuple[str, ...]:
+        """How a fetch gives the history another depth; nothing where it has the wanted one. Only the first fetch cuts
+        it: what comes later is added whole, so that what the box works on stays joined to what people push."""
+        if not self._depth:
+            return ("--unshallow",) if (bare / "shallow").exists() else ()
+        return () if Record.of(bare).depth == self._depth else (f"--depth={self._depth}",)
+
     def _tip(self, refs: Mapping[str, str]) -> str:
         found = refs.get(f"refs/heads/{self.branch}", "")
         if found:
             return found
         known = branches_of(refs)
         if not known:
-            raise NotFound(f"{redact(self.url)} is empty: it has no branch", "push a first commit, then try again")
+            raise NotFound(
+                f"{redact(self.url)} is empty: it has no branch",
+                "push a first commit, then try again, or say `repo add --allow-empty`",
+            )
         shown = ", ".join([*known[:10], *(["…"] if len(known) > 10 else [])])
         raise NotFound(
             f"{self.name} has no branch {self.branch!r} on the server",

@@ -21,6 +21,7 @@ class Record(Noun):
 
     default: str = Field("", description="the server's own default branch, as it was last asked")
     checked: datetime = Field(default_factory=utcnow, description="when every object was last looked at")
+    depth: int = Field(0, description="commits of each branch that it was made with; 0: all there were")
     diary: tuple[str, ...] = ()
     lasting: tuple[str, ...] = Field((), description="what holds for the branch's commit: submodules, LFS pointers")
 

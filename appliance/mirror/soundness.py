@@ -47,6 +47,8 @@ def carry_over(git: Git, old: Path, new: Path, seconds: float) -> None:
         if not there.exists() and (file.suffix or _whole(file)):
             there.parent.mkdir(parents=True, exist_ok=True)
             os.link(file, there)
+    if (old / "shallow").exists() and (new / "shallow").exists():
+        _keep_ends(git, old / "shallow", new)
     with contextlib.suppress(FactoryError):  # broken references are what it may have been given up for
         shown = git(old, "for-each-ref", "--format=%(objectname) %(refname)", env={"GIT_DIR": str(old)})
         for line in shown.splitlines():
@@ -55,6 +57,20 @@ def carry_over(git: Git, old: Path, new: Path, seconds: float) -> None:
                 git.trouble(new, "update-ref", "--", name, commit, env={"GIT_DIR": str(new)})
     if packs:  # most of it is in the new pack too
         git.trouble(new, "repack", "-a", "-d", "-k", "-q", env={"GIT_DIR": str(new)}, seconds=seconds)
+
+
+def _keep_ends(git: Git, old: Path, new: Path) -> None:
+    """Where the history of commits that no branch leads to ends, when it was cut: without, git would look for more."""
+    ends = sorted({*old.read_text("ascii").split()} - {*(new / "shallow").read_text("ascii").split()})
+    here = {"GIT_DIR": str(new)}
+    asked = "".join(f"{end}\n" for end in ends).encode()
+    shown = git(new, "rev-list", "--no-walk", "--parents", "--ignore-missing", "--stdin", stdin=asked, env=here)
+    parents = {one: others for one, *others in (line.split() for line in shown.splitlines())}
+    asked = "".join(f"{parent}\n" for others in parents.values() for parent in others).encode()
+    lacking = {line.split()[0] for line in git(new, "cat-file", "--batch-check", stdin=asked, env=here).splitlines()
+               if line.endswith(" missing")}  # fmt: skip
+    with (new / "shallow").open("a", encoding="ascii") as out:
+        out.writelines(f"{end}\n" for end, others in parents.items() if lacking & {*others})
 
 
 def _packs(bare: Path) -> list[Path]:

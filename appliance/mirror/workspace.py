@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import tempfile
@@ -14,6 +15,8 @@ from appliance.errors import Conflict, FactoryError, NotFound, PolicyRefused, Un
 from appliance.mirror.address import Address, checked_branch, checked_commit
 from appliance.mirror.export import exactly, export
 from appliance.mirror.git import Git
+
+DEEPER = "`appliance repo set NAME --depth 0` mirrors the whole history"
 
 
 class Clone:
@@ -29,11 +32,10 @@ class Clone:
         self._folder = Path(tempfile.mkdtemp(prefix="clone-", dir=scratch))
         self.tree = self._folder / "tree"
         self._there = {"GIT_DIR": str(self.tree / ".git"), "GIT_WORK_TREE": str(self.tree)}
-        # objects are borrowed from the mirror, which never drops any, so this is quick at any size
-        borrow = ("--quiet", "--shared", "--no-checkout", "--no-tags", "--template=")
         try:
-            git(self._folder, "clone", *borrow, "--", str(mirror), str(self.tree))
+            git(self._folder, "init", "--quiet", "--template=", "--", str(self.tree))
             exactly(self.tree / ".git")
+            self._borrow(mirror)
             self._run("checkout", "--quiet", "--detach", commit, "--")
         except BaseException:
             self.close()
@@ -95,6 +97,8 @@ class Clone:
     def revert(self, commit: str, message: str, trailers: Sequence[tuple[str, str]], at: datetime | None = None) -> str:
         """See ports.Workspace."""
         parents = self._run("rev-list", "--parents", "-n", "1", checked_commit(commit), "--").split()[1:]
+        if not parents and self._run("rev-parse", "--is-shallow-repository") == "true":
+            raise Conflict(f"what was before {commit[:12]} is not mirrored", DEEPER)
         mainline = ("-m", "1") if len(parents) > 1 else ()
         try:
             self._signed("revert", "--no-commit", *mainline, commit)
@@ -136,6 +140,14 @@ class Clone:
     def close(self) -> None:
         """See ports.Workspace."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _borrow(self, mirror: Path) -> None:
+        """Read objects in the mirror, which never drops any: a clone is quick at any size and number of branches."""
+        alternates = self.tree / ".git" / "objects" / "info" / "alternates"
+        alternates.parent.mkdir(exist_ok=True)
+        alternates.write_text(f"{mirror / 'objects'}\n", encoding="utf-8")
+        with contextlib.suppress(FileNotFoundError):  # only a mirror of some depth has one
+            shutil.copyfile(mirror / "shallow", self.tree / ".git" / "shallow")
 
     def _allowed(self, diff: str) -> None:
         """Raises VerificationFailed for a diff that leaves the tree, or makes links or submodules.

@@ -101,6 +101,25 @@ def test_shallow_and_partial_clones_work_and_the_missing_is_fetched_when_needed(
     assert refused.returncode != 0 and "not supported" in refused.stderr
 
 
+def test_a_mirror_of_some_depth_is_cloned_as_far_as_it_goes_and_grows_from_there(
+    served: Served, tmp_path: Path
+) -> None:
+    def push() -> None:
+        git(tmp_path / "shop-tree", "commit", "-q", "--allow-empty", "-m", "more")
+        git(tmp_path / "shop-tree", "push", "-q", "origin", "main")
+        Mirror(served.console.home, "shop", served.bare.as_uri(), "main", MirrorSettings(), depth=2).sync()
+
+    for _ in range(3):
+        push()
+    Mirror(served.console.home, "shop", served.bare.as_uri(), "main", MirrorSettings(), depth=1).sync()
+    done = served.git("clone", "-q", served.url(), str(tmp_path / "copy"))
+    assert done.returncode == 0, done.stderr
+    assert git(tmp_path / "copy", "rev-list", "--count", "HEAD") == "1"
+    push()
+    assert served.git("pull", "-q", cwd=tmp_path / "copy").returncode == 0
+    assert git(tmp_path / "copy", "rev-parse", "HEAD") == git(served.bare, "rev-parse", "main")
+
+
 def test_a_bearer_header_opens_as_a_password_does(served: Served) -> None:
     header = f"http.extraHeader=Authorization: Bearer {served.token}"
     plain = f"http://127.0.0.1:{served.port}/git/shop.git"
