@@ -75,7 +75,7 @@ def settled(tracked: TrackedRepository, told: Told) -> tuple[TrackedRepository, 
     every = tracked.every_issue if told.every_issue is None else told.every_issue
     if kind == "plain":
         if told.api or told.project or told.api_token_file:
-            raise UsageError("a plain server has no API", "say --forge gitea, forgejo or github")
+            raise UsageError("a plain server has no API", f"say --forge {', '.join(ADAPTERS)}")
         return tracked.with_(forge=kind, api="", project="", label=label, every_issue=every), []
     same = kind == tracked.forge
     api, project = told.api or (tracked.api if same else ""), told.project or (tracked.project if same else "")

@@ -15,10 +15,11 @@ from appliance.ports import Forge
 from appliance.work import TrackedRepository
 from tests.contracts.forges.gitea import Forgejo, Gitea
 from tests.contracts.forges.github import Github
+from tests.contracts.forges.gitlab import Gitlab
 from tests.contracts.forges.server import Server, serving
 from tests.e2e.world import remote
 
-SERVERS: tuple[type[Server], ...] = (Gitea, Forgejo, Github)
+SERVERS: tuple[type[Server], ...] = (Gitea, Forgejo, Gitlab, Github)
 SETTINGS = MirrorSettings(timeout_seconds=30)
 DIFF = "--- a/shop.py\n+++ b/shop.py\n@@ -1,2 +1,2 @@\n-PRICE = 1\n+PRICE = 2\n TAX = 1\n"
 

@@ -172,6 +172,7 @@ def test_findings_are_shown_once_on_their_lines(forge: Forge, server: Server, cl
 
 def test_each_gate_has_its_status(forge: Forge, server: Server, clone: Clone) -> None:
     commit = committed(clone)
+    clone.publish(commit, DRAFT.branch)
     for verdict in (None, Result.PASS, Result.FAIL, Result.INCONCLUSIVE):
         forge.status(commit, "test", verdict, "", "")
     assert [one.state for one in server.statuses] == list(server.states)

@@ -13,6 +13,7 @@ from appliance.mirror.forges.client import Client
 from appliance.mirror.forges.forgejo import ForgejoForge
 from appliance.mirror.forges.gitea import GiteaForge
 from appliance.mirror.forges.github import GithubForge
+from appliance.mirror.forges.gitlab import GitlabForge
 from appliance.mirror.forges.plain import PlainForge
 from appliance.ports import Forge
 from appliance.work import TrackedRepository
@@ -37,7 +38,9 @@ class ApiForge(Forge, Protocol):
         ...
 
 
-ADAPTERS: dict[str, type[ApiForge]] = {"gitea": GiteaForge, "forgejo": ForgejoForge, "github": GithubForge}
+ADAPTERS: dict[str, type[ApiForge]] = {
+    "gitea": GiteaForge, "forgejo": ForgejoForge, "gitlab": GitlabForge, "github": GithubForge,
+}  # fmt: skip
 
 
 def adapter(home: Home, tracked: TrackedRepository, settings: MirrorSettings) -> Forge:

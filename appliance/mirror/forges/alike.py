@@ -2,49 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import quote
 
-from appliance.errors import FactoryError
 from appliance.mirror.forges.client import Client
-from appliance.mirror.forges.words import mark_of, number_of
-from appliance.ports import Draft, Rights, Workspace
+from appliance.mirror.forges.verbs import Request, Verbs
+from appliance.mirror.forges.words import number_of
+from appliance.ports import Draft, Rights
 from appliance.work import Origin, Result
-
-LONGEST = 65_536
-"""Characters of a comment or text."""
 
 STATES = {Result.PASS: "success", Result.FAIL: "failure", Result.INCONCLUSIVE: "error", None: "pending"}
 RIGHTS = {"owner": Rights.ADMIN, "admin": Rights.ADMIN, "write": Rights.WRITE, "read": Rights.READ}
 
 
-class Alike(ABC):
+class Alike(Verbs):
     """The verbs of ports.Forge that go the same way on both."""
 
-    page: ClassVar[Mapping[str, int]] = {}
-    """What asks for long pages."""
-
     def __init__(self, client: Client, project: str) -> None:
-        self._client = client
-        self._repo = f"/repos/{quote(project)}"
-
-    @cached_property
-    def account(self) -> str:
-        """See ports.Forge."""
-        return str(self._client.get("/user")["login"])
-
-    def withdraw(self, workspace: Workspace, draft: Draft, why: str) -> None:
-        """See ports.Forge. A branch that the server keeps is untidy, and no reason to stop."""
-        pull = self._pull(draft)
-        if pull and pull["state"] == "open":
-            self.say(Origin(kind="change", number=str(pull["number"])), f"{draft.item}:withdrawn", why)
-            self._client.call("PATCH", f"{self._repo}/pulls/{pull['number']}", {"state": "closed"})
-        with contextlib.suppress(FactoryError):
-            workspace.delete(draft.branch, draft.over)
+        super().__init__(client, f"/repos/{quote(project)}")
 
     def status(self, commit: str, gate: str, verdict: Result | None, text: str, url: str) -> None:
         """See ports.Forge."""
@@ -52,32 +29,54 @@ class Alike(ABC):
         link = {"target_url": url} if url.startswith(("http://", "https://")) else {}  # GitHub refuses anything else
         self._client.call("POST", f"{self._repo}/statuses/{commit}", {**body, **link})
 
-    def say(self, origin: Origin, mark: str, text: str) -> None:
-        """See ports.Forge. A mark that somebody else wrote counts for nothing."""
-        body = f"{mark_of(mark)}\n{text}"[:LONGEST].rstrip()
-        place = f"{self._repo}/issues/{number_of(origin.number)}/comments"
-        for comment in self._list(place):
-            if login(comment) == self.account and (comment["body"] or "").startswith(mark_of(mark)):
-                if comment["body"] != body:
-                    self._client.call("PATCH", f"{self._repo}/issues/comments/{comment['id']}", {"body": body})
-                return
-        self._client.call("POST", place, {"body": body})
-
-    def close(self, origin: Origin) -> None:
-        """See ports.Forge."""
-        self._client.call("PATCH", f"{self._repo}/issues/{number_of(origin.number)}", {"state": "closed"})
-
     def rights(self, login: str) -> Rights:
         """See ports.Forge."""
         found = self._client.find(f"{self._repo}/collaborators/{quote(login, safe='')}/permission")
         return RIGHTS.get(found["permission"], Rights.NONE) if found else Rights.NONE
 
-    @abstractmethod
-    def _pull(self, draft: Draft) -> dict[str, Any] | None:
-        """The newest request of the box's branch, open ones first."""
+    def login_of(self, person: Mapping[str, Any] | None) -> str:
+        """See Verbs."""
+        return str((person or {}).get("login", ""))
 
-    def _list(self, path: str, **params: str | int) -> list[Any]:
-        return self._client.pages(path, **self.page, **params)
+    def by(self, said: Mapping[str, Any]) -> str:
+        """See Verbs."""
+        return login(said)
+
+    def head_of(self, request: Request) -> str:
+        """See Verbs."""
+        return str(request["head"]["sha"])
+
+    def landed(self, request: Request) -> str:
+        """See Verbs."""
+        return str(request["merge_commit_sha"])
+
+    def sends_to(self, hook: Mapping[str, Any]) -> str:
+        """See Verbs."""
+        return str(hook["config"].get("url", ""))
+
+    def _words(self, title: str, text: str) -> dict[str, str]:
+        return {"title": title[:256], "body": text}
+
+    def _open(self, draft: Draft, words: Mapping[str, str]) -> Request:
+        return dict(
+            self._client.call("POST", f"{self._repo}/pulls", {"head": draft.branch, "base": draft.target, **words})
+        )
+
+    def _comments(self, origin: Origin) -> str:
+        return f"{self._repo}/issues/{number_of(origin.number)}/comments"
+
+    def _comment(self, place: str, comment: Mapping[str, Any]) -> str:  # noqa: ARG002 - they lie together
+        return f"{self._repo}/issues/comments/{comment['id']}"
+
+    def _moved(self, tested: str, target: str) -> bool:
+        return bool(self._ahead(self._client.get(f"{self._repo}/compare/{tested}...{quote(target)}")))
+
+    @abstractmethod
+    def _ahead(self, compared: Mapping[str, Any]) -> int:
+        """Commits that the second of two has over the first."""
+
+    def _lacks(self, project: Mapping[str, Any]) -> str:
+        return "" if project.get("permissions", {}).get("push", False) else "may only read"
 
 
 def login(said: Mapping[str, Any]) -> str:

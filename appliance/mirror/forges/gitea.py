@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import quote
 
-from appliance.errors import Conflict, FactoryError, NotFound, PolicyRefused, Unavailable
+from appliance.errors import PolicyRefused, Unavailable
 from appliance.mirror.forges.alike import Alike, login
-from appliance.mirror.forges.words import number_of, shown, text_of, when
+from appliance.mirror.forges.verbs import Remark, Request
+from appliance.mirror.forges.words import when
 from appliance.news import ChangeNews, CommentNews, IssueNews, News, ReviewNews
-from appliance.ports import Checked, Draft, Workspace
-from appliance.work import Finding, Origin, Proposal
+from appliance.ports import Draft
+from appliance.work import Origin, Proposal
 
 STYLES = {
     "fast-forward-only": "allow_fast_forward_only_merge", "merge": "allow_merge_commits", "rebase": "allow_rebase",
@@ -28,6 +29,11 @@ class GiteaForge(Alike):
     """See ports.Forge."""
 
     kind = "gitea"
+    to_write = (
+        "Settings → Collaborators: add {account} with the right Write; token scopes: write:repository, write:issue, "
+        "read:user"
+    )
+    to_hook = "Settings → Webhooks → Add: {url}, JSON, all events; app.ini: [webhook] ALLOWED_HOST_LIST = private"
 
     @staticmethod
     def base_of(api: str) -> str:
@@ -39,118 +45,55 @@ class GiteaForge(Alike):
         """How a token is shown."""
         return {"Authorization": f"token {token}"}
 
-    def propose(self, workspace: Workspace, commit: str, draft: Draft) -> Proposal:
-        """See ports.Forge."""
-        workspace.publish(commit, draft.branch, draft.over)
-        words = {"title": draft.title, "body": text_of(draft)}
-        known = self._pull(draft)
-        if known is None or known["state"] != "open":
-            new = {"head": draft.branch, "base": draft.target, **words}
-            known = self._client.call("POST", f"{self._repo}/pulls", new)
-        elif (known["title"], known["body"]) != (words["title"], words["body"]):
-            known = self._client.call("PATCH", f"{self._repo}/pulls/{known['number']}", words)
-        return self._as_proposal(known).with_(commit=commit)
+    # -- what requests, comments and hooks say ------------------------------------------------------------------------
 
-    def proposal(self, draft: Draft) -> Proposal | None:
-        """See ports.Forge."""
-        pull = self._pull(draft)
-        return self._as_proposal(pull) if pull else None
+    def state_of(self, request: Request) -> Literal["open", "merged", "closed"]:
+        """See Verbs."""
+        return state_of(request)
 
-    def land(self, workspace: Workspace, commit: str, draft: Draft) -> str:
-        """Where the branch takes the box's pushes and no request is open, push; else through the request, and only
-        when the target has nothing that the tested commit lacks."""
-        pull = self._pull(draft)
-        is_open = pull is not None and state_of(pull) == "open"
-        if not is_open and self._branch(draft.target).get("user_can_push"):
-            workspace.push(commit, draft.target)
-            return commit
-        if pull is not None and is_open and pull["head"]["sha"] == commit:
-            number = str(pull["number"])
-        else:
-            number = self.propose(workspace, commit, draft).number
-        tested = draft.onto or commit
-        ahead = self._client.get(f"{self._repo}/compare/{tested}...{quote(draft.target)}")["total_commits"]
-        if ahead:
-            raise Conflict(f"{draft.target} moved on the server", "the box tries again from a fresh base")
-        self._merge(number, commit)
-        return str(self._client.get(f"{self._repo}/pulls/{number}")["merge_commit_sha"])
+    def wrong_with(self, hook: Mapping[str, Any]) -> str:
+        """See Verbs."""
+        return "" if hook["active"] else "the webhook is switched off"
 
-    def review(self, proposal: Proposal, findings: Sequence[Finding]) -> None:
-        """See ports.Forge."""
-        place = f"{self._repo}/pulls/{number_of(proposal.number)}/reviews"
-        there = {
-            (comment["path"], comment["body"])
-            for review in self._client.pages(place)
-            if login(review) == self.account
-            for comment in self._client.pages(f"{place}/{review['id']}/comments")
-        }
-        words = [(finding.path, finding.line, shown(finding)) for finding in findings]
-        fresh = [
-            {"path": path, "new_position": line, "body": body}
-            for path, line, body in dict.fromkeys(words)
-            if (path, body) not in there
-        ]
-        if fresh:
-            self._client.call("POST", place, {"event": "COMMENT", "commit_id": proposal.commit, "comments": fresh})
+    def _ahead(self, compared: Mapping[str, Any]) -> int:
+        return int(compared["total_commits"])
 
-    def news(self, cursor: str) -> tuple[tuple[News, ...], str]:
-        """See ports.Forge. The cursor is the forge's own time before this look: what happens meanwhile comes twice."""
-        self._client.get("/version")
-        account, now = self.account, self._client.clock.strftime("%Y-%m-%dT%H:%M:%SZ")
-        if not cursor:
-            return (), now
-        heard: list[News] = []
-        for issue in self._client.pages(f"{self._repo}/issues", state="all", since=cursor):
-            heard += self._of_change(issue, cursor) if issue.get("pull_request") is not None else [as_issue(issue)]
-        for comment in self._client.pages(f"{self._repo}/issues/comments", since=cursor):
-            heard.append(as_comment(comment))
-        return tuple(sorted((one for one in heard if one.by != account), key=lambda one: one.at)), now
+    # -- what is asked of the forge -----------------------------------------------------------------------------------
 
-    def check(self, branch: str, hook_url: str) -> tuple[Checked, ...]:
-        """See ports.Forge."""
-        try:
-            account = self.account
-            project = self._client.get(self._repo)
-        except FactoryError as error:
-            return (Checked(what="reach", result="fail", found=error.message, fix=error.hint),)
-        checked = [Checked(what="reach", result="pass", found=f"{self.kind} answers; the box is {account} there")]
-        writes = project["permissions"]["push"]
-        checked.append(Checked(
-            what="rights", result="pass" if writes else "fail",
-            found=f"{account} may {'write' if writes else 'only read'}",
-            fix="" if writes else f"Settings → Collaborators: add {account} with the right Write; "
-            "token scopes: write:repository, write:issue, read:user",
-        ))  # fmt: skip
-        return (*checked, self._check_branch(branch), self._check_hook(hook_url))
-
-    def _check_branch(self, name: str) -> Checked:
-        try:
-            branch = self._branch(name)
-        except FactoryError as error:
-            return Checked(what="branch", result="fail", found=error.message, fix=error.hint)
+    def _branch_in_words(self, name: str) -> tuple[str, str]:
+        branch = self._branch(name)
         if not branch["user_can_push"] and not branch["user_can_merge"]:
             fix = "Settings → Branches: let the box's account merge (its merge allow list), or people merge by hand"
-            return Checked(what="branch", result="warn", found=f"{name} takes no merges of the box", fix=fix)
-        owed = branch.get("required_approvals", 0)
+            return "takes no merges of the box", fix
         how = "pushed to" if branch["user_can_push"] else "merged into by request"
-        return Checked(what="branch", result="pass", found=f"{name} is {how}; reviews required: {owed}")
+        return f"is {how}; reviews required: {branch.get('required_approvals', 0)}", ""
 
-    def _check_hook(self, url: str) -> Checked:
-        line = f"Settings → Webhooks → Add: {url}, JSON, all events; app.ini: [webhook] ALLOWED_HOST_LIST = private"
-        try:
-            hooks = self._client.pages(f"{self._repo}/hooks")
-        except (PolicyRefused, NotFound):
-            return Checked(
-                what="webhook", result="warn", found="the token may not see the project's webhooks", fix=line
-            )
-        except FactoryError as error:
-            return Checked(what="webhook", result="warn", found=error.message, fix=error.hint)
-        if any(hook["active"] and hook["config"].get("url") == url for hook in hooks):
-            return Checked(what="webhook", result="pass", found=url)
-        return Checked(what="webhook", result="warn", found="there is none to this box: it polls", fix=line)
+    def _takes_pushes(self, branch: str) -> bool:
+        return bool(self._branch(branch).get("user_can_push"))
 
-    def _merge(self, number: str, commit: str) -> None:
-        """Merge by a style the project allows. `head_commit_id` makes the forge refuse any other head."""
+    def _remarked(self, proposal: Proposal) -> set[tuple[str, str]]:
+        place = f"{self._place(proposal.number)}/reviews"
+        return {
+            (comment["path"], comment["body"])
+            for review in self._list(place)
+            if login(review) == self.account
+            for comment in self._list(f"{place}/{review['id']}/comments")
+        }
+
+    def _remark(self, proposal: Proposal, remarks: Sequence[Remark]) -> list[Remark]:
+        comments = [{"path": path, "new_position": line, "body": body} for path, line, body in remarks]
+        whole = {"event": "COMMENT", "commit_id": proposal.commit, "comments": comments}
+        self._client.call("POST", f"{self._place(proposal.number)}/reviews", whole)
+        return []
+
+    def _heard(self, since: str) -> Iterable[News]:
+        for issue in self._list(f"{self._repo}/issues", state="all", since=since):
+            yield from self._of_change(issue, since) if issue.get("pull_request") is not None else [as_issue(issue)]
+        for comment in self._list(f"{self._repo}/issues/comments", since=since):
+            yield as_comment(comment)
+
+    def _merge(self, number: str, commit: str, draft: Draft) -> str:  # noqa: ARG002 - the project rules, not the branch
+        """`head_commit_id` makes the forge refuse any other head."""
         project = self._client.get(self._repo)
         allowed = [style for style, setting in STYLES.items() if project.get(setting)]
         if not allowed:
@@ -167,26 +110,26 @@ class GiteaForge(Alike):
         except PolicyRefused as error:
             if "try again later" in error.message.lower():  # it still works out whether the request merges
                 raise Unavailable(error.message, "try again in 5 s") from error
-            owed = self._as_proposal(self._client.get(f"{self._repo}/pulls/{number}")).blockers
+            owed = self._as_proposal(self._whole(number)).blockers
             if owed:
                 raise PolicyRefused("; ".join(owed), f"review and approve request {number} on the forge") from error
             raise
+        return self.landed(self._whole(number))
 
     def _branch(self, name: str) -> dict[str, Any]:
         return dict(self._client.get(f"{self._repo}/branches/{quote(name)}"))
 
-    def _pull(self, draft: Draft) -> dict[str, Any] | None:
-        """The newest request of the box's branch, open ones first."""
-        pulls = self._client.pages(f"{self._repo}/pulls", state="all", sort="recentupdate")
+    def _request(self, draft: Draft) -> Request | None:
+        pulls = self._list(f"{self._repo}/pulls", state="all", sort="recentupdate")
         ours = [p for p in pulls if p["head"]["ref"] == draft.branch and p["base"]["ref"] == draft.target]
         ours = [p for p in ours if p["user"]["login"] == self.account]
         return max(ours, key=lambda p: (p["state"] == "open", p["number"]), default=None)
 
-    def _as_proposal(self, pull: dict[str, Any]) -> Proposal:
+    def _as_proposal(self, pull: Request) -> Proposal:
         number, state = str(pull["number"]), state_of(pull)
         head = pull["head"]["sha"]
         last: dict[str, str] = {}
-        for review in self._client.pages(f"{self._repo}/pulls/{number}/reviews"):
+        for review in self._list(f"{self._repo}/pulls/{number}/reviews"):
             if review["state"] not in ("APPROVED", "REQUEST_CHANGES") or not review["user"]:
                 continue
             counts = not review["dismissed"] and review["official"]
@@ -216,7 +159,7 @@ class GiteaForge(Alike):
         heard: list[News] = [
             ChangeNews(by=by, at=when(pull["updated_at"]), origin=origin, state=state, branch=branch, commit=commit)
         ]
-        for review in self._client.pages(f"{self._repo}/pulls/{pull['number']}/reviews"):
+        for review in self._list(f"{self._repo}/pulls/{pull['number']}/reviews"):
             verdict = "dismissed" if review["dismissed"] else VERDICTS.get(review["state"])
             if verdict and when(review["submitted_at"]) >= when(since):
                 heard.append(ReviewNews(
@@ -226,7 +169,7 @@ class GiteaForge(Alike):
         return heard
 
 
-def state_of(pull: dict[str, Any]) -> Literal["open", "merged", "closed"]:
+def state_of(pull: Mapping[str, Any]) -> Literal["open", "merged", "closed"]:
     """How a request stands. The forge calls a merged one closed."""
     if pull["merged"]:
         return "merged"

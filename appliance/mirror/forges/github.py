@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 from urllib.parse import quote, urlsplit
 
 from appliance.errors import Conflict, FactoryError, NotFound, PolicyRefused, Unavailable
 from appliance.mirror.forges import github_said as said
-from appliance.mirror.forges.alike import LONGEST, Alike, login
+from appliance.mirror.forges.alike import Alike, login
 from appliance.mirror.forges.client import Client
 from appliance.mirror.forges.github_rules import Rules, rules_of
-from appliance.mirror.forges.words import number_of, shown, text_of
+from appliance.mirror.forges.verbs import Remark, Request
 from appliance.news import News
-from appliance.ports import Checked, Draft, Rights, Workspace
-from appliance.work import Finding, Origin, Proposal
+from appliance.ports import Draft, Rights
+from appliance.work import Proposal
 
 VERSION = "2022-11-28"
 """Of the API; servers that are older than it know one alone, and do not look."""
@@ -25,21 +25,21 @@ EVENTS = (
 )  # fmt: skip
 """What a webhook must send."""
 
-TO_WRITE = (
-    "Settings → Collaborators and teams: add {account} with the role Write; its token: classic with the scope repo, or "
-    "fine-grained with Contents, Issues, Pull requests and Commit statuses (read and write) and Metadata (read)"
-)
-TO_HOOK = (
-    "Settings → Webhooks → Add webhook: Payload URL {url}, Content type application/json, the secret of "
-    f"`appliance repo hook`, events {', '.join(EVENTS)}"
-)
-
 
 class GithubForge(Alike):
     """See ports.Forge."""
 
     kind = "github"
     page: ClassVar[Mapping[str, int]] = {"per_page": 100}
+    to_write = (
+        "Settings → Collaborators and teams: add {account} with the role Write; its token: classic with the scope "
+        "repo, or fine-grained with Contents, Issues, Pull requests and Commit statuses (read and write) and Metadata "
+        "(read)"
+    )
+    to_hook = (
+        "Settings → Webhooks → Add webhook: Payload URL {url}, Content type application/json, the secret of "
+        f"`appliance repo hook`, events {', '.join(EVENTS)}"
+    )
 
     def __init__(self, client: Client, project: str) -> None:
         super().__init__(client, project)
@@ -57,141 +57,58 @@ class GithubForge(Alike):
         kind = "application/vnd.github+json"
         return {"Authorization": f"Bearer {token}", "Accept": kind, "X-GitHub-Api-Version": VERSION}
 
-    def propose(self, workspace: Workspace, commit: str, draft: Draft) -> Proposal:
-        """See ports.Forge."""
-        workspace.publish(commit, draft.branch, draft.over)
-        text = text_of(draft.with_(text=draft.text[: LONGEST - 500]))  # what closes the issue stands at its end
-        words = {"title": draft.title.strip()[:256], "body": text.strip()}
-        known = self._pull(draft)
-        if known is None or known["state"] != "open":
-            known = self._opened(draft, words)
-        if (known["title"], known["body"]) != (words["title"], words["body"]):
-            known = self._client.call("PATCH", f"{self._repo}/pulls/{known['number']}", words)
-        return self._as_proposal(self._whole(known["number"])).with_(commit=commit)  # a list tells less
+    # -- what requests, comments and hooks say ------------------------------------------------------------------------
 
-    def proposal(self, draft: Draft) -> Proposal | None:
-        """See ports.Forge."""
-        pull = self._pull(draft)
-        return self._as_proposal(self._whole(pull["number"])) if pull else None
+    def state_of(self, request: Request) -> Literal["open", "merged", "closed"]:
+        """See Verbs."""
+        return said.state_of(request)
 
-    def land(self, workspace: Workspace, commit: str, draft: Draft) -> str:
-        """Where no rule guards the branch and no request is open, push; else through the request, and only when the
-        target has nothing that the tested commit lacks."""
-        pull = self._pull(draft)
-        state = said.state_of(pull) if pull else "closed"
-        if pull and state == "merged" and pull["head"]["sha"] == commit:
-            return str(pull["merge_commit_sha"])
-        rules = self._rules(draft.target)
-        if state != "open" and rules.free:
-            workspace.push(commit, draft.target)
-            return commit
-        if pull and state == "open" and pull["head"]["sha"] == commit:
-            number = str(pull["number"])
-        else:
-            number = self.propose(workspace, commit, draft).number
-        tested = draft.onto or commit
-        ahead = self._client.get(f"{self._repo}/compare/{tested}...{quote(draft.target)}")["ahead_by"]
-        if ahead:
-            raise Conflict(f"{draft.target} moved on the server", "the box tries again from a fresh base")
-        return self._merge(number, commit, rules)
+    def wrong_with(self, hook: Mapping[str, Any]) -> str:
+        """See Verbs."""
+        return said.wrong_with(hook, EVENTS)
 
-    def review(self, proposal: Proposal, findings: Sequence[Finding]) -> None:
-        """See ports.Forge. A review is taken whole or not at all, and a line outside of the diff is refused: then
-        each finding goes alone to its line, else to its file, else into a comment."""
-        place = f"{self._repo}/pulls/{number_of(proposal.number)}"
-        there = {
-            (comment["path"], comment["body"])
-            for comment in self._list(f"{place}/comments")
-            if login(comment) == self.account
-        }
-        words = dict.fromkeys((finding.path, finding.line, shown(finding)) for finding in findings)
-        fresh = [
-            {"path": path, "line": line, "side": "RIGHT", "body": body}
-            for path, line, body in words
-            if (path, body) not in there
-        ]
-        if not fresh:
-            return
-        opening = f"The factory found {len(fresh)} thing{'s' if len(fresh) > 1 else ''} to look at."
-        whole = {"commit_id": proposal.commit, "event": "COMMENT", "body": opening, "comments": fresh}
-        if self._takes("POST", f"{place}/reviews", whole):
-            return
-        left = [one for one in fresh if not self._placed(place, proposal.commit, one)]
-        if left:
-            lines = [f"- `{one['path']}` line {one['line']}: {one['body']}" for one in left]
-            self.say(Origin(kind="change", number=proposal.number), "findings", "\n".join(lines))
+    def _ahead(self, compared: Mapping[str, Any]) -> int:
+        return int(compared["ahead_by"])
 
-    def news(self, cursor: str) -> tuple[tuple[News, ...], str]:
-        """See ports.Forge. The cursor is the forge's own time before this look: what happens meanwhile comes twice."""
-        self._client.get(self._repo)
-        account, now = self.account, self._client.clock.strftime("%Y-%m-%dT%H:%M:%SZ")
-        if not cursor:
-            return (), now
-        heard: list[News] = []
-        for issue in self._list(f"{self._repo}/issues", state="all", since=cursor, sort="updated", direction="asc"):
-            heard += self._of_change(issue["number"], cursor) if "pull_request" in issue else [said.as_issue(issue)]
-        for kind in ("issues", "pulls"):
-            for comment in self._list(f"{self._repo}/{kind}/comments", since=cursor, sort="updated", direction="asc"):
-                heard.append(said.as_comment(comment))
-        return tuple(sorted((one for one in heard if one.by != account), key=lambda one: one.at)), now
+    # -- what is asked of the forge -----------------------------------------------------------------------------------
 
-    def check(self, branch: str, hook_url: str) -> tuple[Checked, ...]:
-        """See ports.Forge."""
-        account = "the box's account"
-        try:
-            account = self.account
-            project = self._client.get(self._repo)
-        except NotFound as error:  # also what a token without the scope is told
-            return (Checked(what="reach", result="fail", found=error.message, fix=TO_WRITE.format(account=account)),)
-        except FactoryError as error:
-            return (Checked(what="reach", result="fail", found=error.message, fix=error.hint),)
-        writes = project.get("permissions", {}).get("push", False)
-        found = f"{account} may {'write' if writes else 'only read'}"
-        fix = "" if writes else TO_WRITE.format(account=account)
-        return (
-            Checked(what="reach", result="pass", found=f"{self.kind} answers; the box is {account} there"),
-            Checked(what="rights", result="pass" if writes else "fail", found=found, fix=fix),
-            self._check_branch(branch),
-            self._check_hook(hook_url),
-        )
-
-    def _check_branch(self, name: str) -> Checked:
-        try:
-            rules = self._rules(name)
-        except FactoryError as error:
-            return Checked(what="branch", result="fail", found=error.message, fix=error.hint)
+    def _branch_in_words(self, name: str) -> tuple[str, str]:
+        rules = self._rules(name)
         if rules.queued:
-            found = f"{name} is merged into by a merge queue, which this API cannot put requests into"
             fix = "let people queue the box's requests, or let its account bypass the queue"
-            return Checked(what="branch", result="warn", found=found, fix=fix)
-        return Checked(what="branch", result="pass", found=f"{name} {rules.in_words()}")
+            return "is merged into by a merge queue, which this API cannot put requests into", fix
+        return rules.in_words(), ""
 
-    def _check_hook(self, url: str) -> Checked:
-        fix = TO_HOOK.format(url=url)
-        try:
-            hooks = self._list(f"{self._repo}/hooks")
-        except (PolicyRefused, NotFound):
-            found = "the token may not see the project's webhooks"
-            return Checked(what="webhook", result="warn", found=found, fix=fix)
-        except FactoryError as error:
-            return Checked(what="webhook", result="warn", found=error.message, fix=error.hint)
-        ours = [hook for hook in hooks if hook["config"].get("url") == url]
-        wrong = said.wrong_with(ours[0], EVENTS) if ours else "there is none to this box: it polls"
-        return Checked(what="webhook", result="warn" if wrong else "pass", found=wrong or url, fix=fix if wrong else "")
+    def _takes_pushes(self, branch: str) -> bool:
+        return self._rules(branch).free
 
-    def _opened(self, draft: Draft, words: dict[str, str]) -> dict[str, Any]:
-        """A new request, or the one that somebody was quicker to open."""
-        try:
-            new = {"head": draft.branch, "base": draft.target, **words}
-            return dict(self._client.call("POST", f"{self._repo}/pulls", new))
-        except FactoryError as error:
-            known = self._pull(draft) if "already exists" in error.message else None
-            if known is None:
-                raise
-            return self._whole(known["number"])
+    def _remarked(self, proposal: Proposal) -> set[tuple[str, str]]:
+        comments = self._list(f"{self._place(proposal.number)}/comments")
+        return {(comment["path"], comment["body"]) for comment in comments if login(comment) == self.account}
 
-    def _merge(self, number: str, commit: str, rules: Rules) -> str:
-        """Merge by a method that is allowed. `sha` makes the forge refuse any other head."""
+    def _remark(self, proposal: Proposal, remarks: Sequence[Remark]) -> list[Remark]:
+        """A review is taken whole or not at all, and a line outside of the diff is refused: then each goes alone to
+        its line, else to its file."""
+        place, opening = self._place(proposal.number), f"The factory found {len(remarks)} thing"
+        opening += f"{'s' if len(remarks) > 1 else ''} to look at."
+        comments = [{"path": path, "line": line, "side": "RIGHT", "body": body} for path, line, body in remarks]
+        whole = {"commit_id": proposal.commit, "event": "COMMENT", "body": opening, "comments": comments}
+        if self._takes("POST", f"{place}/reviews", whole):
+            return []
+        pairs = zip(remarks, comments, strict=True)
+        return [one for one, comment in pairs if not self._placed(place, proposal.commit, comment)]
+
+    def _heard(self, since: str) -> Iterable[News]:
+        asked = {"since": since, "sort": "updated", "direction": "asc"}
+        for issue in self._list(f"{self._repo}/issues", state="all", **asked):
+            yield from self._of_change(issue["number"], since) if "pull_request" in issue else [said.as_issue(issue)]
+        for kind in ("issues", "pulls"):
+            for comment in self._list(f"{self._repo}/{kind}/comments", **asked):
+                yield said.as_comment(comment)
+
+    def _merge(self, number: str, commit: str, draft: Draft) -> str:
+        """`sha` makes the forge refuse any other head."""
+        rules = self._rules(draft.target)
         method = rules.method(self._client.get(self._repo))
         body: dict[str, Any] = {"sha": commit, "merge_method": method}
         if method != "rebase":  # the forge's own commit says what the tested one says
@@ -240,12 +157,8 @@ class GithubForge(Alike):
             rulesets = []
         return rules_of(branch, protection, rulesets)
 
-    def _whole(self, number: int | str) -> dict[str, Any]:
-        """A request with all fields; a list leaves out whether it merges."""
-        return dict(self._client.get(f"{self._repo}/pulls/{number}"))
-
-    def _pull(self, draft: Draft) -> dict[str, Any] | None:
-        """The newest request of the box's branch, open ones first. Forks may have a branch of the same name."""
+    def _request(self, draft: Draft) -> Request | None:
+        """Forks may have a branch of the same name."""
         pulls = self._list(
             f"{self._repo}/pulls", state="all", head=f"{self._owner}:{draft.branch}", base=draft.target
         )  # fmt: skip
@@ -253,7 +166,7 @@ class GithubForge(Alike):
         ours = [p for p in ours if login(p) == self.account and not said.from_fork(p)]
         return max(ours, key=lambda p: (p["state"] == "open", p["number"]), default=None)
 
-    def _as_proposal(self, pull: dict[str, Any], rules: Rules | None = None) -> Proposal:
+    def _as_proposal(self, pull: Request, rules: Rules | None = None) -> Proposal:
         number, state, head = str(pull["number"]), said.state_of(pull), pull["head"]["sha"]
         last = said.last_words(self._list(f"{self._repo}/pulls/{number}/reviews"), head)
         counted = {who for who in last if self.rights(who) in (Rights.WRITE, Rights.ADMIN)}
@@ -282,5 +195,5 @@ class GithubForge(Alike):
 
     def _of_change(self, number: int, since: str) -> list[News]:
         """What is new of a request: its state, and its reviews."""
-        pull = self._whole(number)
+        pull = self._whole(str(number))
         return [said.as_change(pull), *said.as_reviews(pull, self._list(f"{self._repo}/pulls/{number}/reviews"), since)]

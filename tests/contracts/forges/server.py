@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 from flask import Flask, Response, abort, jsonify, request
@@ -133,8 +134,10 @@ class Server(Project):
         shown, number, more = self.page(rows, size)
         answer = jsonify(shown)
         if more:
-            others = "&".join(f"{key}={value}" for key, value in request.args.items() if key != "page")
-            answer.headers["Link"] = f'<{request.base_url}?{others}&page={number + 1}>; rel="next"'
+            others = [(key, value) for key, value in request.args.items(multi=True) if key != "page"]
+            asked = urlencode([*others, ("page", number + 1)])
+            path = urlsplit(request.environ["RAW_URI"]).path  # as it was sent: what is one part of it stays one
+            answer.headers["Link"] = f'<{self.url}{path}?{asked}>; rel="next"'
         return answer
 
     # -- webhooks -----------------------------------------------------------------------------------------------------
