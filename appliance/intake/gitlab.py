@@ -14,10 +14,14 @@ ACTIONS = {"open": "opened", "close": "closed", "reopen": "reopened"}
 STATES: dict[str, Literal["open", "merged", "closed"]] = {
     "open": "open", "reopen": "open", "merge": "merged", "close": "closed",
 }  # fmt: skip
-VERDICTS: dict[str, Literal["approved", "dismissed"]] = {
+VERDICTS: dict[str, Literal["approved", "changes", "dismissed"]] = {
     "approved": "approved", "approval": "approved", "unapproved": "dismissed", "unapproval": "dismissed",
 }  # fmt: skip
 """`approval` is one person's, `approved` the last one that was owed."""
+
+ENDED: dict[str, Literal["success", "failure"]] = {"success": "success", "failed": "failure"}
+OWN = "factory/"
+"""How the box's own commit statuses begin."""
 
 
 def recognise(headers: Headers) -> tuple[str, str] | None:
@@ -85,17 +89,38 @@ def note(body: Fields) -> tuple[News, ...]:
 
 
 def merge_request(body: Fields) -> tuple[News, ...]:
-    """A merge request was opened, merged, closed, approved, or lost an approval."""
+    """A merge request was opened, merged, closed, approved, lost an approval, or changes were asked for."""
     told = body.at("object_attributes")
-    action, branch = told.text("action"), told.some("source_branch")
+    action, branch, where = told.text("action"), told.some("source_branch"), _origin(told, "change")
+    head = told.maybe("last_commit").commit("id")
     if action in STATES:
-        commit = (told.commit("merge_commit_sha") or told.commit("squash_commit_sha")) if action == "merge" else ""
-        where = _origin(told, "change")
+        made = told.commit("merge_commit_sha") or told.commit("squash_commit_sha")  # a fast-forward makes neither
+        commit = (made or head) if action == "merge" else ""
         return (ChangeNews(by=_by(body), origin=where, state=STATES[action], branch=branch, commit=commit),)
-    if action in VERDICTS:
-        commit, where = told.maybe("last_commit").commit("id"), _origin(told, "change")
-        return (ReviewNews(by=_by(body), origin=where, verdict=VERDICTS[action], branch=branch, commit=commit),)
-    return ()
+    verdict = VERDICTS.get(action) or ("changes" if action == "update" and _asks_for_changes(body) else None)
+    if verdict is None:
+        return ()
+    return (ReviewNews(by=_by(body), origin=where, verdict=verdict, branch=branch, commit=head),)
+
+
+def _asks_for_changes(body: Fields) -> bool:
+    """Did who did this come to ask for changes just now? Reviewers are told before and after, with their states; an
+    approval that is taken back, or a reviewer who is asked again, changes these too."""
+    moved = body.maybe("changes").content.get("reviewers")
+    sides = [moved.get("previous"), moved.get("current")] if isinstance(moved, dict) else moved
+    if not isinstance(sides, list) or len(sides) != 2:
+        return False
+    before, after = (_asking(side) for side in sides)
+    return _by(body) in after - before
+
+
+def _asking(side: object) -> set[str]:
+    """Logins of the reviewers who ask for changes."""
+    rows = side if isinstance(side, list) else []
+    return {
+        str(one.get("username", "")) for one in rows
+        if isinstance(one, dict) and one.get("state") == "requested_changes"
+    }  # fmt: skip
 
 
 def push(body: Fields) -> tuple[News, ...]:
@@ -108,18 +133,46 @@ def push(body: Fields) -> tuple[News, ...]:
 
 
 def pipeline(body: Fields) -> tuple[News, ...]:
-    """A pipeline came to its end."""
+    """A pipeline came to its end. One from outside consists of commit statuses, each of which counts for itself."""
     told = body.at("object_attributes")
-    ended: dict[str, Literal["success", "failure"]] = {"success": "success", "failed": "failure"}
-    outcome = ended.get(told.some("status"))
-    if outcome is None:
-        return ()
+    if told.text("source") == "external":
+        return tuple(_job(body, job) for job in body.each("builds") if job.text("status") in ENDED)
+    outcome = ENDED.get(told.some("status"))
+    failed = [job.some("name") for job in body.each("builds") if job.text("status") == "failed" and not _may_fail(job)]
+    if outcome is None or (failed and all(name.startswith(OWN) for name in failed)):
+        return ()  # what the box said of its own change is no news to it
+    # whoever pushed is named as its user, the box among them, and did not make it fail
+    name = told.text("name") or f"{told.text('source') or 'push'} pipeline"  # the same for the one that mends it
+    text = f"Failed jobs: {', '.join(failed)}" if failed else ""
     return (
         PipelineNews(
-            by=_by(body), name=told.text("name") or f"pipeline {told.number('id')}", outcome=outcome,
-            branch="" if told.true("tag") else told.text("ref"), commit=told.some("sha"), url=told.text("url"),
+            name=name, outcome=outcome, branch=_branch(told), commit=told.some("sha"), url=_page(body), text=text
         ),
+    )
+
+
+def _job(body: Fields, job: Fields) -> PipelineNews:
+    """One commit status."""
+    told = body.at("object_attributes")
+    return PipelineNews(
+        by=job.maybe("user").text("username"), name=job.some("name"), outcome=ENDED[job.text("status")],
+        branch=_branch(told), commit=told.some("sha"), url=_page(body),
     )  # fmt: skip
+
+
+def _may_fail(job: Fields) -> bool:
+    return job.true("allow_failure")
+
+
+def _branch(pipeline: Fields) -> str:
+    return "" if pipeline.true("tag") else pipeline.text("ref")
+
+
+def _page(body: Fields) -> str:
+    """The pipeline's page; older releases do not say it."""
+    told = body.at("object_attributes")
+    place = body.maybe("project").text("web_url")
+    return told.text("url") or (f"{place}/-/pipelines/{told.number('id')}" if place else "")
 
 
 def _origin(told: Fields, kind: Literal["issue", "change"]) -> Origin:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from appliance.errors import NotFound, Unavailable
 from appliance.ledger import Ledger
@@ -29,6 +30,9 @@ from appliance.news import (
 )
 from appliance.ports import Draft, Forge, Rights
 from appliance.work import ENDED, Origin, State, TrackedRepository, WorkItem
+
+LOOK_BACK = timedelta(minutes=5)
+"""How far before a message came its sender may have done what it tells of; its clock may differ, too."""
 
 
 class Later(Unavailable):
@@ -164,7 +168,20 @@ class Hearing:
             return self.look(item, f"{news.by} {news.verdict} its request")
         if not self.may_steer(news.by):
             return refused(f"changes asked, but {news.by} may not write to the project", item.id)
+        if not news.text:
+            news = self.with_reasons(news)
+            name = f"review:{fingerprint(news.by, news.verdict, news.commit, news.text)}"
         return self.revise(item, news, name)
+
+    def with_reasons(self, news: ReviewNews) -> ReviewNews:
+        """A review with what its author wrote beside it, as the forge tells it: some webhooks bring a bare verdict."""
+        since = (self.delivery.received - LOOK_BACK).strftime("%Y-%m-%dT%H:%M:%SZ")
+        told = [
+            one for one in self.forge.news(since)[0]
+            if isinstance(one, ReviewNews) and one.origin.number == news.origin.number
+            and (one.by, one.verdict) == (news.by, news.verdict) and one.text
+        ]  # fmt: skip
+        return told[-1] if told else news
 
     def revise(self, item: WorkItem, news: ReviewNews, name: str) -> Settled:
         """Have the change planned again with the reviewer's words."""

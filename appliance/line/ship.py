@@ -131,7 +131,15 @@ def attempt(item: WorkItem, change: Change, parts: Parts, by: str, turn: int) ->
         # what people approved lands as it stands; the forge then merges it onto the head it was tested on
         landing = change.commit if asked else tested
         how = f"{by}; {'merged onto a moved branch after re-testing' if head != change.base else 'fast-forward'}"
-        return land(item, change, parts, workspace, landing, head, how, facts)
+        try:
+            return land(item, change, parts, workspace, landing, head, how, facts)
+        except Conflict as refused:
+            seen = seen_there(item, change, parts)
+            as_shown = seen is not None and seen.state == "open" and seen.commit == change.commit
+            if landing == tested or not as_shown or parts.repository.sync() != head:
+                raise
+            # nothing moved: the forge merges what is built on today's head alone (fast-forward, semi-linear)
+            return rebuild(item, f"the request cannot be merged onto {head[:12]} as it stands: {refused.message}")
     except VerificationFailed as error:
         return rebuild(item, error.message)
     finally:

@@ -22,9 +22,9 @@ COMMANDS_PER_HOUR = 20
 COMMANDED = "told by "
 """How the settling of a delivery begins that was a command."""
 
-LABELS_BY_RIGHT = frozenset({"gitea", "forgejo", "gitlab"})
-"""Forges where only people with the right set labels and assignees; elsewhere an issue's template may do so for anybody
-who opens one."""
+LABELS_BY_RIGHT = frozenset({"gitea", "forgejo"})
+"""Forges where only people with the right set labels and assignees; elsewhere anybody who opens an issue may, or its
+template does so for them."""
 
 
 class Asked(Noun):

@@ -87,6 +87,22 @@ def test_a_base_that_moves_during_the_merge_is_a_conflict(forge: Forge, server: 
         forge.land(clone, committed(clone), DRAFT)
 
 
+def test_a_request_that_must_stand_on_its_target_waits_for_nobody_and_does_not_land_behind_it(
+    forge: Forge, server: Github, clone: Clone
+) -> None:
+    server.protect()
+    server.strict = True
+    commit = committed(clone)
+    forge.propose(clone, commit, DRAFT)
+    moved = server.commit("ann", "main", "other", {"other.py": "X = 1\n"})
+    with pytest.raises(Unavailable):  # it is worked out after the first look
+        forge.land(clone, commit, DRAFT.with_(onto=moved))
+    with pytest.raises(Conflict):
+        forge.land(clone, commit, DRAFT.with_(onto=moved))
+    seen = forge.proposal(DRAFT)
+    assert seen and seen.blockers == () and server.head("main") == moved
+
+
 def test_a_request_that_is_proposed_again_unchanged_stays_as_it_is(forge: Forge, server: Github, clone: Clone) -> None:
     commit = committed(clone)
     first, again = forge.propose(clone, commit, DRAFT), forge.propose(clone, commit, DRAFT)

@@ -76,7 +76,7 @@ OWN: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
      {"what": "review", "verdict": "dismissed"}),
     ("gitlab", "Push Hook", {"object_kind": "push", "user_username": "mira", **PUSH}, {"what": "push", "by": "mira"}),
     ("gitlab", "Pipeline Hook", of_gitlab("pipeline", {"id": 4, "status": "failed", "sha": COMMIT, "ref": "main"}),
-     {"what": "pipeline", "outcome": "failure", "name": "pipeline 4", "branch": "main"}),
+     {"what": "pipeline", "outcome": "failure", "name": "push pipeline", "branch": "main"}),
     ("alertmanager", "alerts", {"version": "4", "alerts": [{
         "status": "resolved", "fingerprint": "ab12", "labels": {"alertname": "Full", "host": "n1"},
         "annotations": {"summary": "The disk is full"}, "startsAt": "2026-01-01T00:00:00Z"}]},

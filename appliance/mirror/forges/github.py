@@ -124,6 +124,8 @@ class GithubForge(Alike):
             owed = self._as_proposal(pull, rules.told_by(error.message)).blockers
             if owed:
                 raise PolicyRefused("; ".join(owed), f"review and approve request {number} on the forge") from error
+            if pull.get("mergeable_state") == "behind":
+                raise Conflict(error.message, "the box tries again from a fresh base") from error
             if pull["mergeable"] is None:
                 raise Unavailable(f"the forge still works out whether {number} merges", "try again in 5 s") from error
             raise

@@ -55,13 +55,13 @@ class Rules:
     def blockers(
         self, pull: Mapping[str, Any], approved: Sequence[str], against: Sequence[str], not_passed: Sequence[str]
     ) -> tuple[str, ...]:
-        """Why the forge would not merge a request now, in words."""
+        """Why the forge would not merge a request now, in words. Not because it is behind its target: the box builds
+        such a change again."""
         state, owed = pull.get("mergeable_state"), (self.approvals or 0) - len(approved)
         found = [f"{owed} more approval{'s' if owed > 1 else ''} of people is required"] if owed > 0 else []
         found += [f"{who} asks for changes" for who in against]
         found += [f"the required check {name} has not passed" for name in not_passed]
         found += ["it does not merge cleanly"] if pull["mergeable"] is False or state == "dirty" else []
-        found += ["it must be brought up to date with its target first"] if state == "behind" else []
         found += ["it is a draft"] if pull.get("draft") else []
         if state == "blocked" and not found:
             person = "the review of a code owner" if self.owners else "1 more approval of people"

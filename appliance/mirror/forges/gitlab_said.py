@@ -20,10 +20,10 @@ PENDING = frozenset({"unchecked", "checking", "preparing", "approvals_syncing", 
 """The forge still works out whether the request merges."""
 
 WAITS = {
-    "conflict": "it does not merge cleanly", "need_rebase": "it must be brought up to date with its target first",
-    "draft_status": "it is a draft", "ci_must_pass": "its pipeline has to pass",
-    "ci_still_running": "its pipeline is still running", "discussions_not_resolved": "a discussion is not resolved",
-    "not_open": "it is not open", "commits_status": "its branch is gone, or has nothing new",
+    "conflict": "it does not merge cleanly", "draft_status": "it is a draft",
+    "ci_must_pass": "its pipeline has to pass", "ci_still_running": "its pipeline is still running",
+    "discussions_not_resolved": "a discussion is not resolved", "not_open": "it is not open",
+    "commits_status": "its branch is gone, or has nothing new",
     "jira_association_missing": "it names no Jira issue", "locked_lfs_files": "a file of it is locked",
     "merge_request_blocked": "another request has to be merged first", "locked_paths": "somebody locked a file of it",
     "merge_time": "it has to wait for a set time", "security_policy_violations": "a security policy is not met",
@@ -80,7 +80,8 @@ def blockers(request: Mapping[str, Any], approvals: Mapping[str, Any], against: 
         which = f" ({', '.join(rules)})" if rules else ""
         found.insert(0, f"{max(left, 1)} more approval{'s' if left > 1 else ''} of people is required{which}")
     status = status_of(request)
-    told = {"not_approved": bool(left or rules), "requested_changes": bool(against)}
+    # the box itself builds a change again whose target moved
+    told = {"not_approved": bool(left or rules), "requested_changes": bool(against), "need_rebase": True}
     if status != "mergeable" and status not in PENDING and not told.get(status):
         found.append(WAITS.get(status, f"the forge says {status or 'nothing'}"))
     return tuple(found)
@@ -183,11 +184,12 @@ def reviewed(note: Mapping[str, Any], versions: Sequence[Mapping[str, Any]]) -> 
 
 
 def reasons(verdict: Mapping[str, Any], notes: Iterable[Mapping[str, Any]]) -> str:
-    """What a reviewer wrote together with a verdict, which has no words of its own."""
+    """What a reviewer wrote together with a verdict, which has no words of its own; commands stand for themselves."""
     at, who = when(verdict["created_at"]), login(verdict["author"])
     words = [
         note for note in notes
         if not note["system"] and login(note["author"]) == who and abs(when(note["created_at"]) - at) <= TOGETHER
+        and not note["body"].lstrip().startswith("/factory")
     ]  # fmt: skip
     return "\n\n".join(str(note["body"]) for note in sorted(words, key=lambda one: when(one["created_at"])))
 

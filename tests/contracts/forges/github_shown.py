@@ -29,6 +29,7 @@ class Shown(Server):
         "changes": (405, "Changes must be addressed: a reviewer with write access requested them."),
         "check": (405, "Required status check is expected."), "conflict": (405, "Pull Request is not mergeable"),
         "closed": (405, "Pull Request is not mergeable"), "draft": (405, "Pull Request is still a draft"),
+        "behind": (405, "Required status checks: the head branch is not up to date with the base branch."),
         "queue": (405, "Changes must be made through the merge queue"),
         "base": (405, "Base branch was modified. Review and try the merge again."),
         "none": (404, "Not Found"),
@@ -40,6 +41,8 @@ class Shown(Server):
         """Rules from rulesets, which anybody may read."""
         self.checks: list[str] = []
         """Contexts that must have passed before a merge into main."""
+        self.strict = False
+        """What is merged into main must stand on it."""
         self.base_moves = False
         """A merge is refused because the target just moved."""
         self._looked: set[tuple[str, str]] = set()
@@ -78,6 +81,8 @@ class Shown(Server):
         if self.base_moves:
             raise Refused("base")
         super()._allow(change, style, head, tip)
+        if self.strict and self.behind(change):
+            raise Refused("behind")
         if any(rule["type"] == "merge_queue" for rule in self.rules):
             raise Refused("queue")
         if set(self.checks) - self.passed(tip):
@@ -140,7 +145,7 @@ class Shown(Server):
         state = "clean" if merges else "dirty"
         if merges and self.guarded(one.target):
             owed = len(self.approvals(one)) < self.required or set(self.checks) - self.passed(self.tip(one))
-            state = "blocked" if owed else state
+            state = "blocked" if owed else "behind" if self.strict and self.behind(one) else state
         return {**told, "mergeable": merges, "mergeable_state": "draft" if one.draft else state}
 
     def guarded(self, branch: str) -> bool:
