@@ -16,7 +16,8 @@ from appliance.ledger import open_ledger
 LINES = {
     "gitea": "in app.ini, section [webhook]: ALLOWED_HOST_LIST = {host}; POST, application/json, secret as above",
     "forgejo": "in app.ini, section [webhook]: ALLOWED_HOST_LIST = {host}; POST, application/json, secret as above",
-    "gitlab": "Admin, Settings, Network, Outbound requests: allow {host}:{port}; secret token as above",
+    "gitlab": "secret token as above; triggers push, comments, issues, merge request and pipeline events; in Admin, "
+    "Settings, Network, Outbound requests: allow {host}:{port}",
     "github": "content type application/json, secret as above",
     "alertmanager": "webhook_configs: url as above, http_config: authorization: credentials: the secret",
     "generic": "X-Signature-256: sha256= and the body's HMAC-SHA256 in hex, or Authorization: Bearer with the secret",

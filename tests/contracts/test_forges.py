@@ -29,6 +29,12 @@ def test_a_request_proposed_twice_is_one_and_has_the_newest_words(forge: Forge, 
     assert again.state == "open" and again.commit == commit == server.head(DRAFT.branch)
 
 
+def test_a_request_that_is_proposed_again_unchanged_stays_as_it_is(forge: Forge, server: Server, clone: Clone) -> None:
+    commit = committed(clone)
+    first, again = forge.propose(clone, commit, DRAFT), forge.propose(clone, commit, DRAFT)
+    assert first == again and not [call for call in server.calls if call.startswith(("PATCH", "PUT"))]
+
+
 def test_there_is_no_proposal_before_one_was_made(forge: Forge) -> None:
     assert forge.proposal(DRAFT) is None
 
@@ -71,6 +77,13 @@ def test_a_protected_branch_waits_for_its_reviews_and_then_merges_on_the_forge(
     assert landed == server.head("main") == server.changes[number].merged
     seen = forge.proposal(DRAFT)
     assert seen and seen.state == "merged" and seen.commit == landed and seen.approved_by == ("ann",)
+
+
+def test_a_merge_said_twice_is_one(forge: Forge, server: Server, clone: Clone) -> None:
+    server.protect()
+    commit = committed(clone)
+    assert forge.land(clone, commit, DRAFT) == forge.land(clone, commit, DRAFT) == server.head("main")
+    assert len(server.changes) == 1
 
 
 @pytest.mark.parametrize("style", ["merge", "squash", "rebase", "rebase-merge", "fast-forward"])

@@ -103,23 +103,10 @@ def test_a_request_that_must_stand_on_its_target_waits_for_nobody_and_does_not_l
     assert seen and seen.blockers == () and server.head("main") == moved
 
 
-def test_a_request_that_is_proposed_again_unchanged_stays_as_it_is(forge: Forge, server: Github, clone: Clone) -> None:
-    commit = committed(clone)
-    first, again = forge.propose(clone, commit, DRAFT), forge.propose(clone, commit, DRAFT)
-    assert first == again and not [call for call in server.calls if call.startswith("PATCH")]
-
-
 def test_a_story_that_is_too_long_still_closes_its_issue(forge: Forge, server: Github, clone: Clone) -> None:
     number = int(forge.propose(clone, committed(clone), DRAFT.with_(text="long " * 20_000)).number)
     body = server.changes[number].body
     assert len(body) <= 65_536 and body.endswith("Closes #1")
-
-
-def test_a_merge_said_twice_is_one(forge: Forge, server: Github, clone: Clone) -> None:
-    server.protect()
-    commit = committed(clone)
-    assert forge.land(clone, commit, DRAFT) == forge.land(clone, commit, DRAFT) == server.head("main")
-    assert len(server.changes) == 1
 
 
 def test_a_finer_limit_without_a_header_asks_to_wait_too(forge: Forge, server: Github) -> None:

@@ -101,14 +101,6 @@ def test_a_request_that_takes_note_of_a_push_late_is_merged_once_it_did(
     assert server.git("rev-parse", "main^2") == commit
 
 
-def test_a_merge_said_twice_is_one(forge: Forge, server: Gitlab, clone: Clone) -> None:
-    server.protect()
-    server.styles = ["fast-forward"]
-    commit = committed(clone)
-    assert forge.land(clone, commit, DRAFT) == forge.land(clone, commit, DRAFT) == commit == server.head("main")
-    assert len(server.changes) == 1
-
-
 @pytest.mark.parametrize("style", ["rebase-merge", "fast-forward"])
 def test_what_is_merged_in_a_line_alone_does_not_land_on_a_target_that_moved(
     forge: Forge, server: Gitlab, clone: Clone, style: str
@@ -163,6 +155,12 @@ def test_a_check_tells_how_many_approvals_the_branch_itself_wants(forge: Forge, 
 def test_a_token_without_the_scope_is_told_which_it_lacks(forge: Forge, server: Gitlab) -> None:
     server.tokens = {"t0ken": Token("factory", frozenset({"read_api"}))}
     assert checked(forge, "rights") == ("fail", "factory has a token with the scopes read_api: api is missing")
+
+
+def test_a_token_that_ends_soon_is_warned_of(forge: Forge, server: Gitlab) -> None:
+    assert checked(forge, "rights") == ("pass", "factory may write; its token ends on 2099-01-01")
+    server.token_ends = "2020-01-01"
+    assert checked(forge, "rights") == ("warn", "factory may write; its token ends on 2020-01-01")
 
 
 def test_an_administrator_s_check_tells_what_is_wrong_with_the_webhook(

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from appliance.mirror.forges.client import Client
-from appliance.mirror.forges.verbs import Request, Verbs
+from appliance.mirror.forges.verbs import Grade, Request, Verbs
 from appliance.mirror.forges.words import number_of
 from appliance.ports import Draft, Rights
 from appliance.work import Origin, Result
@@ -75,8 +75,9 @@ class Alike(Verbs):
     def _ahead(self, compared: Mapping[str, Any]) -> int:
         """Commits that the second of two has over the first."""
 
-    def _lacks(self, project: Mapping[str, Any]) -> str:
-        return "" if project.get("permissions", {}).get("push", False) else "may only read"
+    def _rights_in_words(self, project: Mapping[str, Any]) -> tuple[Grade, str]:
+        writes = project.get("permissions", {}).get("push", False)
+        return ("pass", "may write") if writes else ("fail", "may only read")
 
 
 def login(said: Mapping[str, Any]) -> str:

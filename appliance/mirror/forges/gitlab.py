@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
 from appliance.errors import Conflict, FactoryError, NotFound, PolicyRefused, Unavailable
 from appliance.mirror.forges import gitlab_said as said
 from appliance.mirror.forges.client import Client
-from appliance.mirror.forges.verbs import Remark, Request, Verbs
+from appliance.mirror.forges.verbs import Grade, Remark, Request, Verbs
 from appliance.mirror.forges.words import number_of, when
 from appliance.news import News
 from appliance.ports import Draft, Rights
@@ -27,6 +28,9 @@ PAUSES = (0.0, 0.2, 1.0, 2.0, 4.0)
 
 THROTTLED = timedelta(seconds=90)
 """What happens to an issue or request within a minute of something else leaves its `updated_at` as it is."""
+
+ENDING = timedelta(days=14)
+"""A token that ends within this time is warned of; the forge gives none without an end."""
 
 PLACES = {"issue": "issues", "change": "merge_requests"}
 TO_MERGE = "Settings → Repository → Protected branches: let Developers merge, or people merge by hand"
@@ -255,12 +259,20 @@ class GitlabForge(Verbs):
             versions = self._versions(number) if any(said.review_of(note) for note in notes) else []
             yield from said.as_said(request, "change", notes, versions, since)
 
-    def _lacks(self, project: Mapping[str, Any]) -> str:
+    def _rights_in_words(self, project: Mapping[str, Any]) -> tuple[Grade, str]:
         granted = [one["access_level"] for one in project["permissions"].values() if one]
         if max(granted, default=0) < DEVELOPER:
-            return "may only read"
-        scopes = (self._client.find("/personal_access_tokens/self") or {}).get("scopes", ["api"])
-        return "" if "api" in scopes else f"has a token with the scopes {', '.join(scopes)}: api is missing"
+            return "fail", "may only read"
+        token: dict[str, Any] = {}
+        with contextlib.suppress(PolicyRefused):  # what is no personal token, nor a project's, tells nothing of itself
+            token = self._client.find("/personal_access_tokens/self") or {}
+        scopes, ends = token.get("scopes", ["api"]), token.get("expires_at")
+        if "api" not in scopes:
+            return "fail", f"has a token with the scopes {', '.join(scopes)}: api is missing"
+        if not ends:
+            return "pass", "may write"
+        soon = date.fromisoformat(ends) - self._client.clock.date() < ENDING
+        return "warn" if soon else "pass", f"may write; its token ends on {ends}"
 
     def _branch_in_words(self, name: str) -> tuple[str, str]:
         branch, protection = self._branch(name), self._protection(name)

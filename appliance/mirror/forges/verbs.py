@@ -21,6 +21,9 @@ LONGEST = 65_536
 Request = Mapping[str, Any]
 """A merge request in the forge's words."""
 
+Grade = Literal["pass", "warn", "fail"]
+"""How a check came out."""
+
 Remark = tuple[str, int, str]
 """Path, line and words of a comment beside a line."""
 
@@ -149,10 +152,9 @@ class Verbs(ABC):
         )
 
     def _check_rights(self, account: str, project: Mapping[str, Any]) -> Checked:
-        wrong = self._lacks(project)
-        found = f"{account} {wrong or 'may write'}"
-        fix = self.to_write.format(account=account) if wrong else ""
-        return Checked(what="rights", result="fail" if wrong else "pass", found=found, fix=fix)
+        result, said = self._rights_in_words(project)
+        fix = "" if result == "pass" else self.to_write.format(account=account)
+        return Checked(what="rights", result=result, found=f"{account} {said}", fix=fix)
 
     def _check_hook(self, url: str) -> Checked:
         fix = self.to_hook.format(url=url)
@@ -259,8 +261,8 @@ class Verbs(ABC):
         """What happened since a time."""
 
     @abstractmethod
-    def _lacks(self, project: Mapping[str, Any]) -> str:
-        """What the account lacks; "" when it may write."""
+    def _rights_in_words(self, project: Mapping[str, Any]) -> tuple[Grade, str]:
+        """May the account write, and what may it do?"""
 
     @abstractmethod
     def _branch_in_words(self, name: str) -> tuple[str, str]:

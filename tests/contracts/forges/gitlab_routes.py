@@ -18,7 +18,7 @@ def add_project(app: Flask, forge: Shown) -> None:
     @app.get(f"{API}/personal_access_tokens/self")
     def token() -> Any:
         scopes = sorted(request.environ["scopes"])
-        return {"id": 1, "name": "box", "scopes": scopes, "active": True, "expires_at": "2030-01-01"}
+        return {"id": 1, "name": "box", "scopes": scopes, "active": True, "expires_at": forge.token_ends}
 
     @app.get(REPO)
     def project() -> Any:
