@@ -60,6 +60,7 @@ def client(server: Scripted, tmp_path: Path) -> Client:
         (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}, Unavailable, "1 s"),
         (403, {"Retry-After": "30"}, Unavailable, "30 s"),
         (429, {}, Unavailable, "60 s"),
+        (429, {"RateLimit-Remaining": "0", "RateLimit-Reset": "1"}, Unavailable, "1 s"),
         (404, {}, NotFound, "project"),
         (405, {}, PolicyRefused, "by hand"),
         (409, {}, Conflict, "again"),

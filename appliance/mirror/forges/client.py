@@ -157,7 +157,8 @@ def _spent(answer: httpx.Response, said: str) -> bool:
 
 def _wait(answer: httpx.Response) -> int:
     """Seconds until the forge listens again."""
-    after, until = answer.headers.get("retry-after", ""), answer.headers.get("x-ratelimit-reset", "")
+    after = answer.headers.get("retry-after", "")
+    until = answer.headers.get("x-ratelimit-reset") or answer.headers.get("ratelimit-reset", "")  # the latter: GitLab
     if after.isdigit():
         return int(after)
     if until.isdigit():
