@@ -70,7 +70,7 @@ def test_no_text_of_the_box_is_carried_out(forge: Forge, server: Gitlab, clone: 
     number = server.open_issue("ann", "The sum is wrong")
     forge.propose(clone, committed(clone), DRAFT.with_(title="Draft: mend", text="see\n/approve\n  /merge"))
     for _ in range(2):
-        forge.say(Origin(number=str(number)), "W-1:progress", "/close\n/label ~done")
+        forge.say(Origin(number=str(number)), "W-1:progress", "/close\n\r/reopen\n/label ~done")
     (change,) = server.changes.values()
     assert server.carried_out == [] and server.issues[number].open and not change.draft
     assert len(server.comments) == 1 and "/label ~done" in server.comments[0].text
@@ -223,7 +223,7 @@ def test_a_request_closed_there_names_who_did_it(forge: Forge, server: Gitlab, c
     _, cursor = forge.news("")
     server.edit("ann", "change", number, open=False)
     (news,) = [one for one in forge.news(cursor)[0] if isinstance(one, ChangeNews)]
-    assert (news.state, news.branch) == ("closed", DRAFT.branch)
+    assert (news.by, news.state, news.branch) == ("ann", "closed", DRAFT.branch)
 
 
 @pytest.mark.parametrize("around", [0, 1, 3])

@@ -31,12 +31,13 @@ OTHERS = tuple(f"test_clamp.py::test_{name}" for name in ("below", "above", "edg
 
 
 SERVERS: tuple[type[Server], ...] = (Gitea, Gitlab)
-"""One whose reviews have words and a commit, and one whose approvals have neither."""
+ON_BOTH = pytest.mark.parametrize("server", SERVERS, indirect=True, ids=[server.kind for server in SERVERS])
+"""For what goes another way where approvals have no words and no commit, and statuses are jobs of a pipeline."""
 
 
-@pytest.fixture(params=SERVERS, ids=[server.kind for server in SERVERS])
+@pytest.fixture
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    with serving(request.param(remote(tmp_path, "shop", CLAMP.files))) as running:
+    with serving(getattr(request, "param", Gitea)(remote(tmp_path, "shop", CLAMP.files))) as running:
         running.protect(approvals=1)
         yield running
 
@@ -74,6 +75,7 @@ def secured(site: Site, autonomy: Autonomy = Autonomy.MEDIUM) -> int:
     return number
 
 
+@ON_BOTH
 def test_an_approval_holds_while_the_target_moves_and_the_approved_head_lands_unchanged(
     site: Site, server: Server
 ) -> None:
@@ -97,6 +99,7 @@ def test_a_change_that_fails_on_the_moved_target_does_not_land_whoever_approved_
     assert site.ledger.item("W-1").approvals == {}
 
 
+@ON_BOTH
 def test_at_the_highest_autonomy_a_protected_branch_still_waits_for_its_people(site: Site, server: Server) -> None:
     number = secured(site, Autonomy.HIGH)
     assert "1 more approval" in site.ledger.item("W-1").waiting_for
@@ -124,6 +127,7 @@ def test_somebody_s_push_to_the_box_s_branch_stops_it_and_stays(site: Site, serv
     assert shipped.release and shipped.release.commit == server.head("main")
 
 
+@ON_BOTH
 def test_asked_changes_refuse_the_change_and_the_next_goes_into_the_same_request(site: Site, server: Server) -> None:
     with site.hooked():
         number = secured(site)
@@ -145,6 +149,7 @@ def test_a_request_closed_there_is_rejected_by_who_closed_it(site: Site, server:
     assert f"person:ann@{server.kind}" in [event.payload.get("by") for event in site.ledger.history("W-1")]
 
 
+@ON_BOTH
 def test_a_failing_pipeline_of_the_site_holds_an_approved_change_until_it_passes(site: Site, server: Server) -> None:
     with site.hooked():
         number = secured(site)
@@ -194,6 +199,7 @@ def test_the_box_cannot_be_told_to_look_at_what_does_not_wait(site: Site) -> Non
         site.ledger.command("W-1", "look", "gitea")
 
 
+@ON_BOTH
 def test_where_the_forge_merges_only_what_stands_on_today_s_head_a_moved_target_has_it_built_again(
     site: Site, server: Server
 ) -> None:

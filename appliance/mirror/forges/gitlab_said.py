@@ -231,12 +231,13 @@ def wrong_with(hook: Mapping[str, Any]) -> str:
 
 
 def harmless(text: str) -> str:
-    r"""The text without quick actions: a line that begins with a slash would be carried out as the box's own wish.
+    r"""The text without quick actions: a line that begins with a slash would be carried out as the box's own wish. In
+    code too, for whose end is disputable; and behind any blank, for carriage returns are taken out before it is read.
 
     >>> harmless("look:\n/merge")
     'look:\n\\/merge'
     """
-    return re.sub(r"^([ \t]*)/", r"\1\\/", text, flags=re.MULTILINE)
+    return re.sub(r"^([^\S\n]*)/", r"\1\\/", text, flags=re.MULTILINE)
 
 
 def ready(title: str) -> str:

@@ -114,7 +114,7 @@ class Verbs(ABC):
 
     def review(self, proposal: Proposal, findings: Sequence[Finding]) -> None:
         """See ports.Forge. What the forge takes on no line of the change goes into one comment."""
-        number_of(proposal.number)
+        number_of(proposal.number)  # it stands in paths
         remarks: dict[Remark, None] = dict.fromkeys((one.path, one.line, self.worded(shown(one))) for one in findings)
         there = self._remarked(proposal)
         fresh = [one for one in remarks if (one[0], one[2]) not in there]

@@ -77,6 +77,7 @@ class Shown(Server):
         self.noted: list[Noted] = []
         self.labelled: list[Labelled] = []
         self.versions: dict[int, list[tuple[str, str]]] = {}
+        self.closed_by: dict[int, str] = {}
         self._looked: set[tuple[str, str]] = set()
 
     # -- what GitLab keeps beside what all keep ------------------------------------------------------------------------
@@ -89,6 +90,8 @@ class Shown(Server):
                 self.labelled.append(Labelled(about.number, happened.by, action, label))
         if isinstance(about, Change) and happened.action in ("opened", "pushed") and not self.lags:
             self.note_push(about)
+        if isinstance(about, Change) and happened.action == "closed":
+            self.closed_by[about.number] = happened.by
         if isinstance(about, Review) and about.verdict in NOTED and about.official:
             text = "unapproved this merge request" if happened.action == "dismissed" else NOTED[about.verdict]
             self.noted.append(Noted(about.number, happened.by, text))
@@ -217,6 +220,7 @@ class Shown(Server):
             "source_branch": one.branch, "target_branch": one.target, "source_project_id": 1, "target_project_id": 1,
             "sha": self.seen(one), "merge_commit_sha": made, "squash_commit_sha": squashed, "draft": one.draft,
             "merge_user": self.as_user(one.merged_by) if one.merged else None, "merge_status": "unchecked",
+            "closed_by": None if one.open or one.merged else self.as_user(self.closed_by[one.number]),
             "detailed_merge_status": self.merge_status(one, worked_out=whole),
         }  # fmt: skip
         if not whole:
@@ -318,7 +322,7 @@ class Shown(Server):
     def taken(self, text: str) -> str:
         """A text as it is kept: what looks like a quick action is carried out, and is gone."""
         kept = []
-        for line in text.splitlines():
+        for line in text.replace("\r", "").split("\n"):
             if re.match(r"/[a-z_]+", line):
                 self.carried_out.append(line)
             else:
