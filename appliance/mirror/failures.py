@@ -7,12 +7,20 @@ import re
 from appliance.errors import Conflict, FactoryError, NotFound, PolicyRefused, Unavailable, UsageError
 from appliance.mirror.address import PROTOCOLS, redact
 
+UNTRUSTED = "the server's certificate is not trusted"
+
 FAILURES: tuple[tuple[str, type[FactoryError], str, str], ...] = (
     (r"No space left on device|Disk quota exceeded", Unavailable, "the disk is full", "free space on that disk"),
     (r"dubious ownership", Unavailable, "the repository's folder belongs to another user",
      "serve it by ssh or http, or let the box's user own it"),
     (r"unpacker error|unable to (create|migrate)|failed to (write|store)|Read-only file system", Unavailable,
      "the files cannot be written", "look at disk space and permissions there"),
+    (r"(error:|HTTP) 41[13]", PolicyRefused, "the push is longer than the server takes",
+     "let its administrator raise the limit (nginx: client_max_body_size), and of every proxy before it"),
+    (r"FATAL: R any .* DENIED by", Unavailable, "the server does not let the box read there, or has no such repository",
+     "let its administrator give the box's key the right to read and write (gitolite: RW), and check the name"),
+    (r"FATAL: [WC+].* DENIED by", PolicyRefused, "the server does not let the box's key write there",
+     "let its administrator give it that right (gitolite: RW), or land the change by hand"),
     (r"hook declined|protected branch|GL-HOOK-ERR|prohibited|denying|deny updating|not allowed to push"
      r"|branch is currently checked out|you are not allowed|insufficient permission",
      PolicyRefused, "the server refuses the push", "let the box's account push there, or land the change by hand"),
@@ -28,7 +36,7 @@ FAILURES: tuple[tuple[str, type[FactoryError], str, str], ...] = (
      "ask its administrator; if the change is meant, `appliance repo trust HOST` with the new fingerprint"),
     (r"Host key verification failed", Unavailable, "the server's host key is not pinned",
      "compare its fingerprint with the administrator's: `appliance repo trust HOST`"),
-    (r"certificate|SSL|GnuTLS|gnutls", Unavailable, "the server's certificate is not trusted",
+    (r"certificate|SSL|GnuTLS|gnutls", Unavailable, UNTRUSTED,
      "give the CA that signed it: `appliance repo add --ca FILE`, and an address with the name in the certificate"),
     (r"returned error: 30\d|redirect", Unavailable,
      "the server sends the box to another address, which is not followed",

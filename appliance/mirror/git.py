@@ -15,9 +15,10 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from appliance.errors import Unavailable
+from appliance.errors import FactoryError, Unavailable
+from appliance.mirror import certificates
 from appliance.mirror.address import PROTOCOLS, Address, ca_file
-from appliance.mirror.failures import in_words
+from appliance.mirror.failures import UNTRUSTED, in_words
 from appliance.mirror.keys import private_file
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -92,7 +93,7 @@ class Git:
         """As a call, with the output as it is."""
         status, out, err = self._run(folder, words, stdin, env or {}, seconds)
         if status:
-            raise in_words(words[0], (err + b"\n" + out).decode(errors="replace"))
+            raise self._failure(words[0], (err + b"\n" + out).decode(errors="replace"))
         return out
 
     def trouble(self, folder: Path, *words: str, env: Mapping[str, str] | None = None, seconds: float = 0) -> str:
@@ -100,6 +101,11 @@ class Git:
         status, out, err = self._run(folder, words, b"", env or {}, seconds)
         said = (err + b"\n" + out).decode(errors="replace")
         return in_words(words[0], said).message if status else ""
+
+    def _failure(self, verb: str, said: str) -> FactoryError:
+        error = in_words(verb, said)
+        closer = certificates.look(self._address.url, self._ca) if error.message.startswith(UNTRUSTED) else None
+        return closer or error
 
     def _run(
         self, folder: Path, words: Sequence[str], stdin: bytes, env: Mapping[str, str], seconds: float

@@ -45,3 +45,10 @@ def mirror(home: Home, server: Server) -> Mirror:
     made = Mirror(home, "shop", server.bare.as_uri(), "", SETTINGS)
     made.create()
     return made
+
+
+@pytest.fixture
+def box(home: Home) -> Path:
+    """A home with which the command line works."""
+    home.settings_file.touch()
+    return home.root

@@ -1,4 +1,7 @@
-"""A real ssh server for git: sshd on a free port, which runs nothing but git-shell for the keys it was given."""
+"""A real ssh server for git: sshd on a free port, which runs nothing but git-shell for the keys it was given.
+
+With a `home` of their own, keys bring the command that they may run (as gitolite writes them), and it runs there.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,12 @@ GIT_SHELL = shutil.which("git-shell")
 class SshServer:
     """`host_key` is the server's identity; `admit` lets a public key in."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, home: Path | None = None) -> None:
         self.folder = folder
         self.port = free_port()
-        self.keys = folder / "authorized_keys"
+        self.keys = (home / ".ssh" if home else folder) / "authorized_keys"
         self.keys.touch()
+        self._runs = f'SetEnv HOME="{home}"' if home else f'ForceCommand {GIT_SHELL} -c "$SSH_ORIGINAL_COMMAND"'
         self.new_host_key()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -51,7 +55,7 @@ class SshServer:
             f"ListenAddress 127.0.0.1:{self.port}\nHostKey {self.folder / 'host_key'}\nPidFile none\nUsePAM no\n"
             f"AuthorizedKeysFile {self.keys}\nStrictModes no\nPasswordAuthentication no\n"
             f"KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
-            f'ForceCommand {GIT_SHELL} -c "$SSH_ORIGINAL_COMMAND"\n'
+            f"{self._runs}\n"
         )
         self._process = subprocess.Popen([str(SSHD), "-D", "-f", str(config), "-E", str(self.folder / "log")])
         until(self._listens, "sshd listens", 30)
@@ -67,13 +71,13 @@ class SshServer:
 
 
 @contextmanager
-def ssh_serving(folder: Path) -> Iterator[SshServer]:
+def ssh_serving(folder: Path, home: Path | None = None) -> Iterator[SshServer]:
     """A running server; the test is skipped where there is no sshd."""
     if SSHD is None or GIT_SHELL is None:
         pytest.skip("no sshd here (apt-get install openssh-server)")
     folder.mkdir()
     Path("/run/sshd").mkdir(exist_ok=True) if getpass.getuser() == "root" else None
-    server = SshServer(folder)
+    server = SshServer(folder, home)
     server.start()
     try:
         yield server

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import http.server
 import ssl
 import subprocess
@@ -11,12 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from appliance.cli.main import root
 from appliance.config import Home
 from appliance.errors import Unavailable, UsageError, VerificationFailed
 from appliance.mirror import hosts, keys
@@ -24,6 +18,8 @@ from appliance.mirror.mirror import Mirror
 from tests.e2e.world import git
 from tests.mirror.conftest import SETTINGS, Server
 from tests.mirror.http_server import LOGIN, GitServer, serving
+from tests.mirror.product import appliance
+from tests.mirror.site_ca import SiteCa
 from tests.mirror.ssh_server import SshServer, ssh_serving
 
 
@@ -31,16 +27,6 @@ from tests.mirror.ssh_server import SshServer, ssh_serving
 def sshd(tmp_path: Path) -> Iterator[SshServer]:
     with ssh_serving(tmp_path / "sshd") as running:
         yield running
-
-
-@pytest.fixture
-def box(home: Home) -> Path:
-    home.settings_file.touch()
-    return home.root
-
-
-def appliance(box: Path, *words: str, stdin: str = "") -> Result:
-    return CliRunner().invoke(root, ["--home", str(box), *words], input=stdin)
 
 
 def pin(home: Home, sshd: SshServer) -> None:
@@ -162,46 +148,24 @@ def test_a_token_comes_from_standard_input_and_is_kept_for_this_user_alone(box: 
     assert kept.read_text() == ":".join(LOGIN) and kept.stat().st_mode & 0o777 == 0o600
 
 
-def certificate(folder: Path) -> Path:
-    """A certificate that vouches for 127.0.0.1, and its key after it, in one file; the CA alone in ca.pem."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "site CA")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    public = made.public_bytes(serialization.Encoding.PEM)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "ca.pem").write_bytes(public)
-    (folder / "server.pem").write_bytes(public + private)
-    return folder / "ca.pem"
-
-
 def test_a_private_ca_is_trusted_for_its_repository_and_nothing_else_is(
     box: Path, tmp_path: Path, server: Server
 ) -> None:
-    ca = certificate(tmp_path)
+    site = SiteCa(tmp_path / "ca")
     with serving(server.bare.parent) as http:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tmp_path / "server.pem")
+        context.load_cert_chain(site.issue())
         http.socket = context.wrap_socket(http.socket, server_side=True)
         url = f"https://localhost:{http.server_port}/shop.git"
         without = appliance(box, "repo", "add", "shop", "--url", url)
         assert isinstance(without.exception, Unavailable)
-        assert "certificate is not trusted" in without.exception.message
+        assert "not signed by a CA that the box trusts" in without.exception.message
         (tmp_path / "no.pem").write_text("not a certificate")
         wrong = appliance(box, "repo", "add", "shop", "--url", url, "--ca", str(tmp_path / "no.pem"))
         assert isinstance(wrong.exception, UsageError)
-        done = appliance(box, "repo", "add", "shop", "--url", url, "--ca", str(ca))
+        done = appliance(box, "repo", "add", "shop", "--url", url, "--ca", str(site.file))
         assert done.exit_code == 0, done.output
-    assert (box / "secrets" / "ca-shop.pem").read_bytes() == ca.read_bytes()
+    assert (box / "secrets" / "ca-shop.pem").read_bytes() == site.file.read_bytes()
 
 
 def test_a_server_that_sends_the_box_elsewhere_is_not_followed(home: Home, server: Server) -> None:
