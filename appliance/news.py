@@ -37,6 +37,7 @@ class IssueNews(Said):
     author: str = ""
     labels: tuple[str, ...] = ()
     assignees: tuple[str, ...] = ()
+    added: tuple[str, ...] = Field((), description="labels or logins put there just now, where the sender says which")
     open: bool = True
 
 

@@ -60,8 +60,15 @@ def issue(body: Fields) -> tuple[News, ...]:
             body=told.text("body"), author=told.maybe("user").text("login"),
             labels=tuple(label.some("name") for label in told.each("labels")),
             assignees=tuple(one.some("login") for one in told.each("assignees")), open=told.some("state") == "open",
+            added=_added(body, action),
         ),
     )  # fmt: skip
+
+
+def _added(body: Fields, action: str) -> tuple[str, ...]:
+    """The label or login that was put there."""
+    names = {"labelled": body.maybe("label").text("name"), "assigned": body.maybe("assignee").text("login")}
+    return (names[action],) if names.get(action) else ()
 
 
 def comment(body: Fields) -> tuple[News, ...]:

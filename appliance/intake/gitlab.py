@@ -66,8 +66,16 @@ def issue(body: Fields) -> tuple[News, ...]:
             labels=tuple(label.some("title") for label in body.each("labels")),
             assignees=tuple(one.some("username") for one in body.each("assignees")),
             open=told.some("state") == "opened",
+            added=(*_added(changed, "labels", "title"), *_added(changed, "assignees", "username")),
         ),
     )  # fmt: skip
+
+
+def _added(changed: Fields, what: str, name: str) -> tuple[str, ...]:
+    """What is there now and was not before."""
+    moved = changed.maybe(what)
+    before = {one.text(name) for one in moved.each("previous")}
+    return tuple(one.some(name) for one in moved.each("current") if one.text(name) not in before)
 
 
 def note(body: Fields) -> tuple[News, ...]:

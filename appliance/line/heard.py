@@ -110,7 +110,7 @@ class Hearing:
         by_what = steering.handed_over(news, self.tracked, self.forge.account)
         if not news.open or not by_what:
             return ignored(f"the issue is closed, or does not carry the label {self.tracked.label!r}")
-        who = steering.who_handed_over(news, self.tracked)
+        who = steering.who_handed_over(news, self.tracked, self.forge.account)
         known = self.ledger.signal_of_key(self.tracked.name, steering.issue_key(news.origin.number))
         if known is None and who and not self.may_steer(who):
             return refused(f"{who} may not write to the project; somebody who may can write `/factory fix` there")

@@ -64,13 +64,15 @@ def handed_over(news: IssueNews, tracked: TrackedRepository, account: str) -> st
     return "being an issue" if tracked.every_issue else ""
 
 
-def who_handed_over(news: IssueNews, tracked: TrackedRepository) -> str:
+def who_handed_over(news: IssueNews, tracked: TrackedRepository, account: str) -> str:
     """Whose right decides whether the issue counts as handed over; "" when the forge saw to that."""
     if tracked.every_issue or tracked.forge == "plain":  # a plain server knows no rights: its hook's secret vouches
         return ""
-    if news.action in ("labelled", "assigned") and news.by:
+    this = not news.added or tracked.label in news.added or account.lower() in {one.lower() for one in news.added}
+    if news.action in ("labelled", "assigned") and news.by and this:
         return news.by
-    return "" if tracked.forge in LABELS_BY_RIGHT else news.by or news.author or "nobody it names"
+    opener = news.author or (news.by if news.action == "opened" else "")
+    return "" if tracked.forge in LABELS_BY_RIGHT else opener or "nobody it names"
 
 
 def source_of(delivery: Delivery, tracked: TrackedRepository) -> str:

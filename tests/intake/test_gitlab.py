@@ -8,7 +8,7 @@ import pytest
 
 from appliance.intake.reading import read
 from appliance.line.steering import own_deed
-from appliance.news import ChangeNews, CommentNews, Delivery, News, PipelineNews, ReviewNews
+from appliance.news import ChangeNews, CommentNews, Delivery, IssueNews, News, PipelineNews, ReviewNews
 from tests.intake.senders import COMMIT, of_gitlab, packed
 
 MERGED = {"iid": 9, "action": "merge", "source_branch": "factory/W-1", "last_commit": {"id": COMMIT}}
@@ -34,6 +34,18 @@ def test_a_fast_forward_leaves_the_request_s_own_commit() -> None:
         assert isinstance(news, ChangeNews) and (news.state, news.commit) == ("merged", COMMIT)
     (news,) = told(of_gitlab("merge_request", {**MERGED, "merge_commit_sha": "5" * 40}))
     assert isinstance(news, ChangeNews) and news.commit == "5" * 40
+
+
+def test_what_was_put_on_an_issue_just_now_is_told_beside_all_that_is_there() -> None:
+    attributes = {"iid": 7, "title": "Off", "action": "update", "state": "opened", "url": "u"}
+    both, one = [{"title": "bug"}, {"title": "factory"}], [{"title": "bug"}]
+    for before, after, added in ((one, both, ("factory",)), (both, one, ()), (both, both, ())):
+        moved = {"labels": {"previous": before, "current": after}}
+        (news,) = told(of_gitlab("issue", attributes, labels=after, changes=moved))
+        assert isinstance(news, IssueNews) and (news.action, news.added) == ("labelled", added)
+    moved = {"assignees": {"previous": [], "current": [{"username": "box"}]}}
+    (news,) = told(of_gitlab("issue", attributes, assignees=[{"username": "box"}], changes=moved))
+    assert isinstance(news, IssueNews) and (news.action, news.added) == ("assigned", ("box",))
 
 
 def test_a_request_that_is_closed_names_no_commit() -> None:

@@ -57,6 +57,8 @@ OWN: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("forgejo", "pull_request_rejected", of_github(action="reviewed", pull_request=CHANGE, review={"content": "no"}),
      {"what": "review", "verdict": "changes"}),
     ("gitea", "issues", of_github(action="label_updated", issue=ISSUE), {"what": "issue", "action": "labelled"}),
+    ("github", "issues", of_github(action="labeled", issue=ISSUE, label={"name": "factory"}),
+     {"what": "issue", "action": "labelled", "added": ("factory",)}),
     ("gitlab", "Issue Hook", of_gitlab("issue", {
         "iid": 7, "title": "Off", "description": "by a cent", "action": "update", "state": "opened", "url": "u"},
         labels=[{"title": "factory"}], changes={"labels": {}}),

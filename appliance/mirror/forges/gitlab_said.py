@@ -130,18 +130,22 @@ def review_of(note: Mapping[str, Any]) -> Literal["approved", "changes", "dismis
 
 
 def of_issue(issue: Mapping[str, Any], labelled: Iterable[Mapping[str, Any]], since: str) -> Iterable[IssueNews]:
-    """An issue as it stands, when it changed since a time. Its author may have been another than who changed it; who
-    put the last label there is told."""
+    """An issue as it stands, when it changed since a time: once for everybody who put labels there. Who else changed it
+    is not told; its author may have been another."""
     if when(issue["updated_at"]) < when(since):
         return
-    adding = [one for one in labelled if one["action"] == "add" and when(one["created_at"]) >= when(since)]
-    by = login(max(adding, key=lambda one: when(one["created_at"]))["user"]) if adding else ""
-    yield IssueNews(
-        by=by, at=when(issue["updated_at"]), action="labelled" if by else "edited", title=issue["title"],
-        body=issue["description"] or "", origin=_origin(issue, "issue"), author=login(issue["author"]),
-        labels=tuple(issue["labels"]), assignees=tuple(login(person) for person in issue["assignees"]),
-        open=issue["state"] == "opened",
+    told = IssueNews(
+        at=when(issue["updated_at"]), action="edited", title=issue["title"], body=issue["description"] or "",
+        origin=_origin(issue, "issue"), author=login(issue["author"]), labels=tuple(issue["labels"]),
+        assignees=tuple(login(person) for person in issue["assignees"]), open=issue["state"] == "opened",
     )  # fmt: skip
+    fresh = [one for one in labelled if one["action"] == "add" and when(one["created_at"]) >= when(since)]
+    people = dict.fromkeys(login(one["user"]) for one in fresh)
+    for who in people:
+        added = tuple(str((one["label"] or {}).get("name", "")) for one in fresh if login(one["user"]) == who)
+        yield told.with_(by=who, action="labelled", added=added)
+    if not people:
+        yield told
 
 
 def of_change(request: Mapping[str, Any], since: str) -> Iterable[ChangeNews]:
