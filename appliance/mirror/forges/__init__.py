@@ -15,6 +15,7 @@ from appliance.mirror.forges.gitea import GiteaForge
 from appliance.mirror.forges.github import GithubForge
 from appliance.mirror.forges.gitlab import GitlabForge
 from appliance.mirror.forges.plain import PlainForge
+from appliance.mirror.forges.understood import Understood
 from appliance.ports import Forge
 from appliance.work import TrackedRepository
 
@@ -61,7 +62,7 @@ def adapter(home: Home, tracked: TrackedRepository, settings: MirrorSettings) ->
     seconds = min(API_SECONDS, settings.timeout_seconds)
     base = made.base_of(tracked.api.rstrip("/"))
     client = Client(base, made.headers_of(_token(file)), ca_file(home.secrets, tracked.name), seconds)
-    return made(client, tracked.project)
+    return Understood(made(client, tracked.project), client)
 
 
 def token_file(secrets: Path, name: str) -> Path:

@@ -6,21 +6,31 @@ would carry it to another host.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import ssl
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
-from appliance.errors import Conflict, FactoryError, NotFound, PolicyRefused, Unavailable, VerificationFailed
+from appliance.errors import Conflict, FactoryError, NotFound, PolicyRefused, Unavailable
+from appliance.mirror.certificates import trusting
+from appliance.mirror.forges.wire import Wire
 
 PAGES = 200
 """Most pages of one list that are read."""
+LIST_BYTES = 64 * 2**20
+"""Most of one list that is kept in memory."""
+LIST_TIMES = 10
+"""A whole list may take so many times as long as one answer."""
 
 
 class Client:
@@ -30,10 +40,17 @@ class Client:
         self._base = base.rstrip("/")
         self._host = urlsplit(self._base).netloc
         self._headers = {"Accept": "application/json", **headers}
-        self._verify = _trusting(ca)
+        self._ca = ca
         self._seconds = seconds
+        self._kept = threading.local()
         self.clock = datetime.now(UTC)
         """The forge's own time, as its last answer said it."""
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[None]:
+        """All calls of this thread meanwhile go over one connection, which ends with it."""
+        with self._wire():
+            yield
 
     def get(self, path: str, **params: str | int) -> Any:
         """One object. Raises as `call` does."""
@@ -51,11 +68,19 @@ class Client:
         rows: list[Any] = []
         target: str | None = path
         seen: set[str] = set()
-        while target and target not in seen and len(seen) < PAGES:
-            seen.add(target)
-            answer = self._send("GET", target, params if target == path else {}, None)
-            rows += self._json(answer) or []
-            target = self._following(answer)
+        size, until = 0, time.monotonic() + LIST_TIMES * self._seconds
+        with self.connected():
+            while (
+                target and target not in seen and len(seen) < PAGES and size < LIST_BYTES and time.monotonic() < until
+            ):
+                seen.add(target)
+                answer = self._send("GET", target, params if target == path else {}, None)
+                size += len(answer.content)
+                page = self._json(answer)
+                if not isinstance(page, list | None):
+                    raise self._nonsense()
+                rows += page or []
+                target = self._following(answer)
         if target is None:
             return rows
         raise Unavailable(f"the forge's list {path} has no end", "look at the forge; the list is read again later")
@@ -75,36 +100,52 @@ class Client:
     def _send(
         self, verb: str, path: str, params: Mapping[str, str | int], body: Mapping[str, Any] | None
     ) -> httpx.Response:
-        try:
-            # trust_env=False: no proxy, and no login from a .netrc
-            with httpx.Client(verify=self._verify, trust_env=False, timeout=self._seconds) as http:
-                answer = http.request(
-                    verb, self._base + path, params=dict(params) or None, json=body, headers=self._headers
-                )
-        except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
-            raise Unavailable(f"the forge at {self._host} does not answer: {error}", _remedy(str(error))) from error
-        if date := answer.headers.get("date"):
-            self.clock = parsedate_to_datetime(date).astimezone(UTC)
+        with self._wire() as wire:
+            answer = wire.ask(verb, self._base + path, self._headers, params, body)
+        with contextlib.suppress(ValueError):
+            self.clock = parsedate_to_datetime(answer.headers.get("date", "")).astimezone(UTC)
         if answer.status_code >= 300:
             raise refusal(answer, verb, self._host)
         return answer
+
+    @contextlib.contextmanager
+    def _wire(self) -> Iterator[Wire]:
+        kept: Wire | None = getattr(self._kept, "wire", None)
+        if kept:
+            yield kept
+            return
+        with Wire(self._host, self._trust, self._seconds) as made:
+            self._kept.wire = made
+            try:
+                yield made
+            finally:
+                del self._kept.wire
+
+    @cached_property
+    def _trust(self) -> ssl.SSLContext | bool:
+        """Raises VerificationFailed."""
+        return trusting(self._ca) if self._base.startswith("https://") else False
 
     def _json(self, answer: httpx.Response) -> Any:
         if not answer.content:
             return None
         try:
             return answer.json()
-        except ValueError as error:
-            raise Unavailable(
-                f"{self._host} does not answer as a forge's API would", "check the address given with --api"
-            ) from error
+        except (ValueError, RecursionError) as error:  # the latter: nested too deeply
+            raise self._nonsense() from error
+
+    def _nonsense(self) -> Unavailable:
+        return Unavailable(f"{self._host} does not answer as a forge's API would", "check the address given with --api")
 
     def _following(self, answer: httpx.Response) -> str | None:
         """The next page, on this host alone: anything else would carry the token away."""
         url = str(answer.links.get("next", {}).get("url", ""))
         if not url:
             return None
-        parts, ours = urlsplit(url), urlsplit(self._base).path
+        try:
+            parts, ours = urlsplit(url), urlsplit(self._base).path
+        except ValueError as error:
+            raise self._nonsense() from error
         if not parts.path.startswith(ours + "/"):
             raise Unavailable(f"the next page of {self._host} is not on its API: {parts.path}", "check --api")
         inner = parts.path.removeprefix(ours)
@@ -138,7 +179,7 @@ def refusal(answer: httpx.Response, verb: str, host: str) -> FactoryError:
 def _said(answer: httpx.Response) -> str:
     try:
         told = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return answer.reason_phrase or "no reason given"
     words = told.get("message") or told.get("error") if isinstance(told, dict) else told
     further = told.get("errors") if isinstance(told, dict) else None
@@ -159,24 +200,8 @@ def _wait(answer: httpx.Response) -> int:
     """Seconds until the forge listens again."""
     after = answer.headers.get("retry-after", "")
     until = answer.headers.get("x-ratelimit-reset") or answer.headers.get("ratelimit-reset", "")  # the latter: GitLab
-    if after.isdigit():
+    if re.fullmatch("[0-9]{1,12}", after):
         return int(after)
-    if until.isdigit():
+    if re.fullmatch("[0-9]{1,12}", until):
         return max(1, int(until) - int(datetime.now(UTC).timestamp()))
     return 60
-
-
-def _trusting(ca: Path) -> ssl.SSLContext:
-    """Whom to trust: a private CA alone where there is one, as git does; else whom the machine trusts."""
-    if not ca.exists():
-        return ssl.create_default_context()
-    try:
-        return ssl.create_default_context(cafile=str(ca))
-    except (ssl.SSLError, OSError) as error:
-        raise VerificationFailed(f"{ca.name} is no certificate: {error}", "give the CA's certificate as PEM") from error
-
-
-def _remedy(said: str) -> str:
-    if "CERTIFICATE" in said.upper():
-        return "give the box the private CA of this server"
-    return "is it up, and reachable from this box?"
