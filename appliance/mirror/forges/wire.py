@@ -63,7 +63,9 @@ class Wire:
                 closer = certificates.in_words(str(error), self._host)
                 words = f"the forge at {self._host} does not answer: {error}"
                 raise closer or Unavailable(words, "is it up, and reachable from this box?") from error
-        kept = {name: value for name, value in answer.headers.items() if name != "content-encoding"}  # it is unpacked
+        kept = [
+            (name, value) for name, value in answer.headers.raw if name.lower() != b"content-encoding"
+        ]  # it is undone
         return httpx.Response(answer.status_code, headers=kept, content=content, request=answer.request)
 
     def _content(self, answer: httpx.Response) -> bytes:
