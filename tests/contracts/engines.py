@@ -17,6 +17,7 @@ import psutil
 
 from appliance.config import Home, Settings
 from inference.engines.asking import trusting
+from inference.engines.engine import Engine
 from inference.engines.pool import Pool
 from inference.engines.server import kinds
 from tests.inference.engines_process import until
@@ -95,8 +96,8 @@ class Served:
 
 
 @contextmanager
-def running_pool(home: Home, settings: Settings) -> Iterator[Pool]:
-    pool = Pool(home, settings, kinds(settings))
+def running_pool(home: Home, settings: Settings, kind: Engine | None = None) -> Iterator[Pool]:
+    pool = Pool(home, settings, [kind] if kind else kinds(settings))
     stop = threading.Event()
     thread = threading.Thread(target=pool.run, args=(stop,))
     thread.start()
@@ -109,9 +110,9 @@ def running_pool(home: Home, settings: Settings) -> Iterator[Pool]:
 
 
 @contextmanager
-def served(home: Home, settings: Settings, model: str, **known: Any) -> Iterator[Served]:
-    """A pool that serves one model, ready."""
-    with running_pool(home, settings) as pool:
+def served(home: Home, settings: Settings, model: str, kind: Engine | None = None, **known: Any) -> Iterator[Served]:
+    """A pool that serves one model, ready; by this kind of engine, or as the settings say."""
+    with running_pool(home, settings, kind) as pool:
         pool.load(model)
         made = Served(pool, model, **known)
         made.becomes("ready")

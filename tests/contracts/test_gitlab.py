@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from appliance.config import Home
-from appliance.errors import Conflict, NotFound, PolicyRefused
+from appliance.errors import Conflict, FactoryError, NotFound, PolicyRefused, Unavailable
 from appliance.line.steering import who_handed_over
 from appliance.mirror.forges import adapter, gitlab_said
 from appliance.mirror.forges.gitlab import GitlabForge
@@ -132,6 +132,22 @@ def test_a_branch_that_maintainers_alone_merge_into_is_told_and_left_to_them(
     server.merging = "admin"
     assert checked(forge, "branch") == ("warn", "main takes no merges of the box")
     with pytest.raises(PolicyRefused, match="takes no merges of the box"):
+        forge.land(clone, committed(clone), DRAFT)
+
+
+@pytest.mark.parametrize(
+    ("told", "kind", "word"),
+    [
+        ({"merge_error": "pre-receive hook declined"}, PolicyRefused, "hook declined"),
+        ({"state": "locked"}, Unavailable, "still merges"),
+    ],
+)
+def test_a_merge_that_is_taken_and_does_not_happen_has_not_landed(
+    forge: Forge, server: Gitlab, clone: Clone, told: dict[str, str], kind: type[FactoryError], word: str
+) -> None:
+    server.protect()
+    server.merge_fails = told
+    with pytest.raises(kind, match=word):
         forge.land(clone, committed(clone), DRAFT)
 
 

@@ -195,10 +195,16 @@ class GitlabForge(Verbs):
             if not request.get("user", {}).get("can_merge", True):
                 raise PolicyRefused(f"{draft.target} takes no merges of the box", TO_MERGE) from error
             raise
-        if self.state_of(done) != "merged":  # a hook of the server had a word
-            why = done.get("merge_error") or f"request {number} is still {done['state']}"
+        return self._done(done, number)
+
+    def _done(self, request: Request, number: str) -> str:
+        """What a merge left on the target: the forge says yes and means it may have failed, or may still be at it."""
+        if request["state"] == "locked":
+            raise Unavailable(f"the forge still merges request {number}", "it is looked at again later")
+        if self.state_of(request) != "merged":  # a hook of the server had a word
+            why = request.get("merge_error") or f"request {number} is still {request['state']}"
             raise PolicyRefused(str(why), f"see request {number} on the forge")
-        return said.landed(done)
+        return said.landed(request)
 
     def _settled(self, number: str, commit: str) -> dict[str, Any]:
         """A request that proposes the commit and of which it is known whether it merges: the forge takes note of a

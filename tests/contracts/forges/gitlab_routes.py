@@ -134,6 +134,8 @@ def add_requests(app: Flask, forge: Shown) -> None:
             return forge.error(401, "401 Unauthorized")
         style = "squash" if asked.get("squash") else forge.styles[0]
         words = asked["squash_commit_message" if style == "squash" else "merge_commit_message"]
+        if forge.merge_fails:  # it says so in the request, and not by a code
+            return {**forge.as_request(change), **forge.merge_fails}
         forge.merge(number, style, by=forge.login, head=asked.get("sha", ""), message=words)
         return forge.as_request(change)
 

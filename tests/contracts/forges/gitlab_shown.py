@@ -71,6 +71,8 @@ class Shown(Server):
         """It takes note of a push to a request only after somebody looked."""
         self.hooked_reviews = True
         """It tells of asked changes; older releases do not."""
+        self.merge_fails: dict[str, str] = {}
+        """What a request says instead of being merged."""
         self.token_ends = "2099-01-01"
         self.carried_out: list[str] = []
         """Quick actions that were in texts."""
