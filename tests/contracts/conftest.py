@@ -21,6 +21,12 @@ from tests.e2e.world import remote
 
 SERVERS: tuple[type[Server], ...] = (Gitea, Forgejo, Gitlab, Github)
 SETTINGS = MirrorSettings(timeout_seconds=30)
+LONG = {
+    "shop.py": "PRICE = 1\nTAX = 1\n" + "".join(f"TAX_{number} = 1\n" for number in range(30)),
+    "till.py": "OPEN = 1\n",
+}
+"""Files of a project in which a line may lie far from a change, or in another file."""
+
 DIFF = "--- a/shop.py\n+++ b/shop.py\n@@ -1,2 +1,2 @@\n-PRICE = 1\n+PRICE = 2\n TAX = 1\n"
 
 

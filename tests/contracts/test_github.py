@@ -16,7 +16,7 @@ from appliance.mirror.forges.github_rules import rules_of
 from appliance.mirror.workspace import Clone
 from appliance.ports import Forge
 from appliance.work import Finding, Result, TrackedRepository
-from tests.contracts.conftest import SETTINGS
+from tests.contracts.conftest import LONG, SETTINGS
 from tests.contracts.forges.github import Github
 from tests.contracts.forges.server import serving
 from tests.contracts.test_forges import DRAFT, committed
@@ -28,9 +28,7 @@ HOOK = "http://box.example/hooks/github/shop"
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Github]:
-    lines = "".join(f"TAX_{number} = 1\n" for number in range(30))
-    files = {"shop.py": f"PRICE = 1\nTAX = 1\n{lines}", "till.py": "OPEN = True\n"}
-    with serving(Github(remote(tmp_path, "shop", files))) as running:
+    with serving(Github(remote(tmp_path, "shop", LONG))) as running:
         yield running
 
 

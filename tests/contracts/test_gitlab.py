@@ -19,7 +19,7 @@ from appliance.mirror.workspace import Clone
 from appliance.news import ChangeNews, CommentNews, IssueNews, ReviewNews
 from appliance.ports import Forge, Rights
 from appliance.work import Finding, Origin, Result, TrackedRepository
-from tests.contracts.conftest import SETTINGS
+from tests.contracts.conftest import LONG, SETTINGS
 from tests.contracts.forges.gitlab import Gitlab
 from tests.contracts.forges.nouns import Token
 from tests.contracts.forges.server import serving
@@ -31,9 +31,7 @@ HOOK = "http://box.example/hooks/gitlab/shop"
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Gitlab]:
-    lines = "".join(f"TAX_{number} = 1\n" for number in range(30))
-    files = {"shop.py": f"PRICE = 1\nTAX = 1\n{lines}", "till.py": "OPEN = True\n"}
-    with serving(Gitlab(remote(tmp_path, "shop", files))) as running:
+    with serving(Gitlab(remote(tmp_path, "shop", LONG))) as running:
         yield running
 
 
