@@ -206,6 +206,7 @@ class MirrorSettings(Section):
     timeout_seconds: float = Field(300.0, gt=0, description="longest time of one fetch or push, in seconds")
     clone_seconds: float = Field(3600.0, gt=0, description="longest time of one clone or check of a mirror, in seconds")
     check_days: float = Field(7.0, gt=0, description="how often all that a mirror holds is checked, in days")
+    lfs_max_mb: int = Field(10240, ge=1, description="room for one repository's files of Git LFS, in MiB")
     author_name: str = Field("Appliance", description="name on the box's commits")
     author_email: str = Field("appliance@localhost", description="address on the box's commits")
     push_retries: int = Field(5, ge=0, description="tries again, each from a fresh base, when a push is rejected")
@@ -217,9 +218,7 @@ class IntakeSettings(Section):
     max_mb: int = Field(5, ge=1, le=100, description="largest webhook, mail or file, in MiB")
     secret_hours: float = Field(24.0, ge=0, description="how long a hook's old secret counts after a new one, in hours")
     raw_days: float = Field(30.0, gt=0, description="how long the bytes of settled messages are kept, in days")
-    raw_mb: int = Field(
-        1024, ge=1, description="room for these bytes, in MiB: older ones go first, at twice as many mails wait"
-    )
+    raw_mb: int = Field(1024, ge=1, description="room for these bytes, in MiB; at twice as many, mails wait")
     known_days: float = Field(
         365.0, gt=0, description="how long it is known that a message came, which makes its replay useless, in days"
     )

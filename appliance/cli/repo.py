@@ -64,7 +64,7 @@ def add(
     if token and address == url and repo_trust.lacks_login(url):
         box.say("git uses the API's token too (--token-file gives another)")
         address = repo_trust.with_token(url, token)
-    mirror = Mirror(box.home, name, address, branch, box.settings.mirror, depth=depth)
+    mirror = Mirror(box.home, name, address, branch, box.settings.mirror, depth=depth, lfs=lfs)
     key = repo_trust.give_key(box, name, mirror.url)
     kept = repo_trust.keep_ca(box.home, name, ca) if ca else None
     box.say(f"cloning {name}")

@@ -31,16 +31,22 @@ class Address:
             return cls(url)
         return cls(found.group(1) + found.group(3), unquote(found.group(2)))
 
+    @property
+    def authorization(self) -> str:
+        """The credentials as http sends them; "" without any."""
+        if not self.credentials:
+            return ""
+        name, _, password = self.credentials.partition(":")
+        return f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"
+
     def variables(self) -> dict[str, str]:
         """The credentials as git takes them from the environment: for this address and no other."""
         if not self.credentials:
             return {}
-        name, _, password = self.credentials.partition(":")
-        token = base64.b64encode(f"{name}:{password}".encode()).decode()
         return {
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": f"http.{self.url}.extraHeader",
-            "GIT_CONFIG_VALUE_0": f"Authorization: Basic {token}",
+            "GIT_CONFIG_VALUE_0": f"Authorization: {self.authorization}",
         }
 
 

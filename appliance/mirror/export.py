@@ -7,6 +7,8 @@ from pathlib import Path
 
 from appliance.mirror.address import checked_commit
 from appliance.mirror.git import ATTRIBUTES, Git
+from appliance.mirror.lfs import Store
+from appliance.mirror.lfs_trees import fill
 
 ANONYMOUS = {
     "GIT_AUTHOR_NAME": "-.", "GIT_AUTHOR_EMAIL": "@", "GIT_COMMITTER_NAME": "-.", "GIT_COMMITTER_EMAIL": "@",
@@ -14,11 +16,12 @@ ANONYMOUS = {
 }  # fmt: skip
 
 
-def export(git: Git, git_dir: Path, commit: str, into: Path) -> Path:
+def export(git: Git, git_dir: Path, commit: str, into: Path, store: Store | None = None) -> Path:
     """Write a commit of `git_dir` into the new folder `into`, whole or not at all, and commit it there anew.
 
     The new commit has the same tree and another id: no history can be read from it. A link that leads out of the tree
     becomes a file with its target's name, because whoever reads or writes the tree on the host must stay inside.
+    Files that Git LFS keeps and `store` has are put in place of their pointers.
     """
     checked_commit(commit)
     index = into.with_name(f"{into.name}.index")
@@ -33,6 +36,8 @@ def export(git: Git, git_dir: Path, commit: str, into: Path) -> Path:
         exactly(into / ".git")
         git(into, "add", "--all", "--force", env=own)
         git(into, "commit", "--quiet", "--no-verify", "--allow-empty", "-m", "as handed over", env={**own, **ANONYMOUS})
+        if store is not None:
+            fill(git, store, into)
     except BaseException:
         shutil.rmtree(into, ignore_errors=True)
         raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -17,9 +18,12 @@ from appliance.config import Home, MirrorSettings
 from appliance.errors import Conflict, FactoryError, NotFound, Unavailable, UsageError
 from appliance.mirror import keys
 from appliance.mirror.address import Address, ca_file, checked_branch, checked_commit, redact
+from appliance.mirror.contents import look_into
 from appliance.mirror.export import exactly, export
 from appliance.mirror.failures import UNREADABLE
 from appliance.mirror.git import Git
+from appliance.mirror.lfs import Store
+from appliance.mirror.lfs_server import LfsServer
 from appliance.mirror.listing import MIRRORED, behind, size
 from appliance.mirror.place import Place
 from appliance.mirror.record import Record
@@ -48,8 +52,9 @@ class Mirror:
     """
 
     def __init__(
-        self, home: Home, name: str, url: str, branch: str, settings: MirrorSettings, *, depth: int = 0
-    ) -> None:
+        self, home: Home, name: str, url: str, branch: str, settings: MirrorSettings, *, depth: int = 0,
+        lfs: bool = False,
+    ) -> None:  # fmt: skip
         if not NAME.fullmatch(name) or name.endswith(".git") or ".." in name:
             raise UsageError(f"{name!r} cannot be a repository's name", "use a-z, 0-9, '.', '_' and '-', at most 64")
         given = Address.read(url)
@@ -63,6 +68,8 @@ class Mirror:
         self._scratch = home.computers
         self._settings = settings
         self._depth = depth
+        self._store = Store(self.folder.with_suffix(".lfs"), settings.lfs_max_mb << 20)
+        self._lfs = LfsServer(home.secrets, name, self._address, settings) if lfs else None
         self._git = Git(home.secrets, name, settings.timeout_seconds, self._address)
         self._given = checked_branch(branch) if branch else ""
         self.branch = self._given or (self._default() if self.folder.exists() else "")
@@ -70,7 +77,7 @@ class Mirror:
     @classmethod
     def of(cls, home: Home, tracked: TrackedRepository, settings: MirrorSettings) -> Self:
         """The mirror of a repository the box looks after."""
-        return cls(home, tracked.name, tracked.url, tracked.branch, settings, depth=tracked.depth)
+        return cls(home, tracked.name, tracked.url, tracked.branch, settings, depth=tracked.depth, lfs=tracked.lfs)
 
     def create(self, allow_empty: bool = False) -> str:
         """Clone it, whole or not at all; returns the branch's commit. A mirror that is there already is fetched, or
@@ -90,13 +97,16 @@ class Mirror:
             refs = self._refs(self.folder)
             head = "" if allow_empty and not branches_of(refs) else self._tip(refs)
             self._keep_login()
-            return head
+        self._look_into(head)
+        return head
 
     def sync(self) -> str:
         """See ports.Repository. A mirror that is gone, or broken beyond fetching, is cloned again."""
         with self._place.alone():
             self._refresh()
-            return self._tip(self._refs(self.folder))
+            head = self._tip(self._refs(self.folder))
+        self._look_into(head)
+        return head
 
     def examine(self, before: MirrorHealth) -> MirrorHealth:
         """Fetch, check now and then whether all can be read, and say how the mirror stands now, given how it stood
@@ -108,6 +118,7 @@ class Mirror:
                 moved = self._refresh(allow_empty=True)
                 self._note_default()
                 refs = self._refs(self.folder)
+            self._look_into(refs.get(f"refs/heads/{self.branch}", ""))
         except FactoryError as failed:
             return before.with_(tried=now, failures=before.failures + 1, error=failed.message, hint=failed.hint)
         head, error, hint, notes = "", "", "", Record.of(self.folder).notes()
@@ -121,7 +132,8 @@ class Mirror:
         return before.with_(
             tried=now, fetched=now, failures=0, error=error, hint=hint, head=head, notes=notes,
             branches=len(branches_of(refs)),
-            size_bytes=size(self.folder) if moved or not before.size_bytes else before.size_bytes,
+            size_bytes=size(self.folder) + size(self._store.folder) if moved or not before.size_bytes
+            else before.size_bytes,
         )  # fmt: skip
 
     def behind(self) -> bool:
@@ -141,13 +153,14 @@ class Mirror:
     def checkout(self, commit: str, into: Path) -> Path:
         """See ports.Repository."""
         with self._reading():
-            return export(self._git, self.folder, commit, into)
+            return export(self._git, self.folder, commit, into, self._store if self._lfs else None)
 
     def workspace(self, commit: str) -> Clone:
         """See ports.Repository."""
         self._scratch.mkdir(exist_ok=True)
         with self._reading():
-            return Clone(self._git, self._settings, self.folder, self._address, commit, self._scratch)
+            lfs = (self._store, self._lfs) if self._lfs else None
+            return Clone(self._git, self._settings, self.folder, self._address, commit, self._scratch, lfs)
 
     def landed(self, item: str) -> str:
         """See ports.Repository. A commit that was taken back since does not count."""
@@ -170,6 +183,7 @@ class Mirror:
         with self._place.alone():
             self._place.sweep()
             self._place.drop()
+            shutil.rmtree(self._store.folder, ignore_errors=True)
             for secret in (self._login, ca_file(self._secrets, self.name)):
                 secret.unlink(missing_ok=True)
             keys.remove(self._secrets, self.name)
@@ -219,6 +233,20 @@ class Mirror:
             Record.of(self.folder).noting(what).keep(self.folder)
         with contextlib.suppress(FactoryError):  # untidy is not wrong
             self._run(*(word for setting in TIDY for word in ("-c", setting)), "gc", "--auto", "--quiet")
+
+    def _look_into(self, tip: str) -> None:
+        """Note what the branch's commit holds, and bring its files of Git LFS where they are wanted: once for each
+        commit, and again while some are missing. Others may read and fetch meanwhile."""
+        record, looked = Record.of(self.folder), f"{tip} {'lfs' if self._lfs else ''}"
+        if not tip or (record.looked == looked and not record.lacking):
+            return
+        try:
+            with self._reading():
+                notes, lacking = look_into(self._git, self.folder, tip, self.name, self._store, self._lfs)
+        except FactoryError as error:
+            notes, lacking, looked = (f"what {tip[:12]} holds could not be read: {error.message}",), 0, ""
+        with self._place.alone():
+            Record.of(self.folder).with_(looked=looked, lasting=notes, lacking=lacking).keep(self.folder)
 
     def _note_default(self) -> None:
         """Ask which branch is the server's own default, and note when that is another one than before."""

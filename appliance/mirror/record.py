@@ -23,6 +23,8 @@ class Record(Noun):
     checked: datetime = Field(default_factory=utcnow, description="when every object was last looked at")
     depth: int = Field(0, description="commits of each branch that it was made with; 0: all there were")
     diary: tuple[str, ...] = ()
+    looked: str = Field("", description="the commit that was looked into, and how")
+    lacking: int = Field(0, description="its files of Git LFS that are wanted and not here")
     lasting: tuple[str, ...] = Field((), description="what holds for the branch's commit: submodules, LFS pointers")
 
     @classmethod

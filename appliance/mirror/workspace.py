@@ -15,6 +15,9 @@ from appliance.errors import Conflict, FactoryError, NotFound, PolicyRefused, Un
 from appliance.mirror.address import Address, checked_branch, checked_commit
 from appliance.mirror.export import exactly, export
 from appliance.mirror.git import Git
+from appliance.mirror.lfs import Store
+from appliance.mirror.lfs_server import LfsServer
+from appliance.mirror.lfs_trees import changed, expand, take_back
 
 DEEPER = "`appliance repo set NAME --depth 0` mirrors the whole history"
 
@@ -23,9 +26,11 @@ class Clone:
     """A clone of the mirror standing at one commit; pushes go to the server."""
 
     def __init__(
-        self, git: Git, settings: MirrorSettings, mirror: Path, address: Address, commit: str, scratch: Path
-    ) -> None:
+        self, git: Git, settings: MirrorSettings, mirror: Path, address: Address, commit: str, scratch: Path,
+        lfs: tuple[Store, LfsServer] | None = None,
+    ) -> None:  # fmt: skip
         self._git = git
+        self._lfs = lfs
         self._settings = settings
         self._url = address.url
         self.base = checked_commit(commit)
@@ -44,7 +49,9 @@ class Clone:
     def apply(self, diff: str) -> None:
         """See ports.Workspace."""
         try:
-            self._allowed(diff)
+            names = self._allowed(diff)
+            if self._lfs:
+                expand(self._git, self._lfs[0], self.tree, names)
             self._run("apply", "--index", "--whitespace=nowarn", "-", stdin=_bytes(diff))
         except (Unavailable, VerificationFailed):
             raise
@@ -55,6 +62,8 @@ class Clone:
 
     def commit(self, message: str, trailers: Sequence[tuple[str, str]], at: datetime | None = None) -> str:
         """See ports.Workspace."""
+        if self._lfs:
+            take_back(self._git, self._lfs[0], self.tree)
         text = _bytes(with_trailers(message, trailers))
         self._signed("commit", "--quiet", "--no-verify", "--cleanup=verbatim", "-F", "-", stdin=text, at=at)
         return self._head()
@@ -113,15 +122,18 @@ class Clone:
 
     def export(self, commit: str, into: Path) -> Path:
         """See ports.Workspace."""
-        return export(self._git, self.tree / ".git", commit, into)
+        return export(self._git, self.tree / ".git", commit, into, self._lfs[0] if self._lfs else None)
 
     def push(self, commit: str, branch: str) -> None:
         """See ports.Workspace."""
-        self._run_push(f"{checked_commit(commit)}:refs/heads/{checked_branch(branch)}")
+        refspec = f"{checked_commit(commit)}:refs/heads/{checked_branch(branch)}"
+        self._give_files(commit)
+        self._run_push(refspec)
 
     def publish(self, commit: str, branch: str, over: str | None = None) -> None:
         """See ports.Workspace."""
         name = f"refs/heads/{checked_branch(branch)}"
+        self._give_files(checked_commit(commit))
         try:
             self._push(f"{checked_commit(commit)}:{name}", over)
         except (Conflict, PolicyRefused):
@@ -149,15 +161,22 @@ class Clone:
         with contextlib.suppress(FileNotFoundError):  # only a mirror of some depth has one
             shutil.copyfile(mirror / "shallow", self.tree / ".git" / "shallow")
 
-    def _allowed(self, diff: str) -> None:
-        """Raises VerificationFailed for a diff that leaves the tree, or makes links or submodules.
+    def _give_files(self, commit: str) -> None:
+        """Files of LFS go to the server before the branch that needs them. Raises PolicyRefused when one is nowhere."""
+        if self._lfs:
+            git_dir = self.tree / ".git"
+            if pointers := changed(self._git, git_dir, git_dir / "index", self.base, commit):
+                self._lfs[1].push(pointers, self._lfs[0])
+
+    def _allowed(self, diff: str) -> list[bytes]:
+        """The paths of a diff. Raises VerificationFailed for a diff that leaves the tree, or makes links or submodules.
 
         `git apply` refuses paths outside, in `.git` and beyond links by itself; this says so in plain words and does
         not depend on it.
         """
         listed = self._run("apply", "--numstat", "-z", "-", stdin=_bytes(diff))
-        for entry in listed.split("\0"):
-            name = entry.split("\t")[-1]
+        names = [entry.split("\t")[-1] for entry in listed.split("\0")]
+        for name in names:
             parts = name.split("/")
             if name.startswith("/") or ".." in parts or any(part.lower() == ".git" for part in parts):
                 raise VerificationFailed(f"the change names {name!r}, which is not in the tree", "it is refused whole")
@@ -167,6 +186,7 @@ class Clone:
             raise VerificationFailed(
                 f"the change makes a link or a submodule ({found.group().strip()})", "it is refused whole"
             )
+        return [_bytes(name) for name in names if name]
 
     def _push(self, refspec: str, over: str | None) -> None:
         """Push by force, but over `over` alone where it is given (a `+` would undo that)."""

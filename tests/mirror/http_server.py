@@ -10,7 +10,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
+S = TypeVar("S", bound="GitServer")
 LOGIN = ("bot", "s3cret/word")
 CGI = ("REQUEST_METHOD", "QUERY_STRING", "CONTENT_TYPE", "CONTENT_LENGTH", "PATH_INFO", "REMOTE_USER")
 
@@ -21,12 +23,15 @@ class GitServer(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, root: Path) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(("127.0.0.1", 0), self.handler())
         self.root = root
         self.login: tuple[str, str] | None = None
         self.hang = threading.Event()
         self.asked = threading.Event()
         self.resume = threading.Event()
+
+    def handler(self) -> type[Handler]:
+        return Handler
 
     def url(self, name: str, login: str = "") -> str:
         return f"http://{login}127.0.0.1:{self.server_port}/{name}"
@@ -90,9 +95,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(root: Path) -> Iterator[GitServer]:
-    """A running server on a free port."""
-    server = GitServer(root)
+def running(server: S) -> Iterator[S]:
+    """A server that answers until the end."""
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
@@ -102,3 +106,10 @@ def serving(root: Path) -> Iterator[GitServer]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def serving(root: Path) -> Iterator[GitServer]:
+    """A running server on a free port."""
+    with running(GitServer(root)) as server:
+        yield server
