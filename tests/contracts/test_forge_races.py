@@ -9,6 +9,7 @@ import pytest
 from appliance.errors import Conflict
 from appliance.mirror.workspace import Clone
 from appliance.ports import Draft, Forge
+from tests.contracts.forges.gitea import Forgejo, Gitea
 from tests.contracts.forges.server import Server
 
 DRAFT = Draft(item="W-1", branch="factory/w-1", target="main", title="Mend the sum", text="Why and how")
@@ -79,3 +80,15 @@ def test_a_request_for_a_branch_with_a_slash_in_its_name_is_found(forge: Forge, 
     number = forge.propose(clone, committed(clone), draft).number
     seen = forge.proposal(draft)
     assert seen and seen.number == number
+
+
+@pytest.mark.parametrize("server", [Gitea, Forgejo], indirect=True)
+@pytest.mark.parametrize("version", ["1.21.11", "1.21.11-1+gitea-1.21.11", "development"])
+def test_a_gitea_that_cannot_find_requests_by_their_branches_is_asked_for_its_list(
+    forge: Forge, server: Gitea, clone: Clone, version: str
+) -> None:
+    server.version = version
+    number = forge.propose(clone, committed(clone), DRAFT).number
+    seen = forge.proposal(DRAFT)
+    assert seen and seen.number == number
+    assert forge.propose(clone, seen.commit, DRAFT).number == number

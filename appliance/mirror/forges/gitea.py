@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -120,9 +122,31 @@ class GiteaForge(Alike):
         return dict(self._client.get(f"{self._repo}/branches/{quote(name)}"))
 
     def _request(self, draft: Draft) -> Request | None:
-        pulls = self._list(f"{self._repo}/pulls", state="all", sort="recentupdate")
+        """The forge finds the oldest request of two branches at once. Only where that one is not open, or somebody
+        else's, there may be others, and lists are read: of the open ones first, which are few."""
+        if self._finds and "/" not in draft.target:  # a slash would end the base's name
+            first = self._client.find(f"{self._repo}/pulls/{quote(draft.target)}/{quote(draft.branch)}")
+            if first is None:
+                return None
+            ours = self.by(first) == self.account
+            if ours and first["state"] == "open":
+                return dict(first)
+            newer = self._newest(draft, "open")
+            if newer or (ours and first["merged"]):
+                return newer or dict(first)
+        return self._newest(draft, "all")
+
+    @cached_property
+    def _finds(self) -> bool:
+        """Does it find requests by their branches? Since Gitea 1.22, and Forgejo 7, which names the Gitea it equals."""
+        said = str(self._client.get("/version")["version"])
+        found = re.search(r"gitea-(\d+)\.(\d+)", said) or re.match(r"(\d+)\.(\d+)", said)
+        return found is not None and (int(found[1]), int(found[2])) >= (1, 22)
+
+    def _newest(self, draft: Draft, state: str) -> Request | None:
+        pulls = self._list(f"{self._repo}/pulls", state=state, sort="recentupdate")
         ours = [p for p in pulls if p["head"]["ref"] == draft.branch and p["base"]["ref"] == draft.target]
-        ours = [p for p in ours if p["user"]["login"] == self.account]
+        ours = [p for p in ours if self.by(p) == self.account]
         return max(ours, key=lambda p: (p["state"] == "open", p["number"]), default=None)
 
     def _as_proposal(self, pull: Request) -> Proposal:

@@ -43,6 +43,7 @@ REVIEWED = {"approved": "approved", "changes": "rejected", "commented": "comment
 
 class Gitea(Server):
     kind = "gitea"
+    version = "1.22.0"
     api = API
     scopes = frozenset({"write:repository", "write:issue", "read:user"})
     resent_anew = True
@@ -173,6 +174,7 @@ class Gitea(Server):
 
 class Forgejo(Gitea):
     kind = "forgejo"
+    version = "11.0.1+gitea-1.22.0"
 
     def names(self) -> tuple[str, ...]:
         return ("Forgejo", *super().names())
@@ -210,7 +212,7 @@ def pushed(push: Push, common: dict[str, Any]) -> Iterable[tuple[str, dict[str, 
 def add_project(app: Flask, forge: Gitea) -> None:
     @app.get(f"{API}/version")
     def version() -> Any:
-        return {"version": "1.22.0"}
+        return {"version": forge.version}
 
     @app.get(f"{API}/user")
     def user() -> Any:
@@ -293,7 +295,7 @@ def add_pulls(app: Flask, forge: Gitea) -> None:
     @app.get(f"{REPO}/pulls/<base>/<path:head>")
     def pull_of(base: str, head: str) -> Any:
         found = [one for one in forge.changes.values() if (one.target, one.branch) == (base, head)]
-        return forge.as_pull(found[0]) if found else forge.refuse(404, "not found")
+        return forge.as_pull(found[0]) if found and "1.22" in forge.version else forge.refuse(404, "not found")
 
     @app.patch(f"{REPO}/pulls/<int:number>")
     def edit_pull(number: int) -> Any:
