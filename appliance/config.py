@@ -40,9 +40,7 @@ class GatewaySettings(Section):
     retries: int = Field(2, ge=0, le=10, description="tries again with the same model before the next one is taken")
     max_body_mb: int = Field(32, ge=1, description="largest request body, in MiB")
     parallel: int = Field(512, ge=1, description="calls under way at once; more wait up to `queue_seconds`")
-    batch_percent: int = Field(
-        75, ge=1, le=100, description="part of these places that batch calls may take, in percent"
-    )
+    batch_percent: int = Field(75, ge=1, le=100, description="part of these places batch calls may take, in percent")
     keepalive_seconds: float = Field(
         10.0, gt=0, description="silence in a stream after which a comment line tells clients to wait on, in seconds"
     )
@@ -108,6 +106,7 @@ class EnginesSettings(Section):
     llama_gpu: bool = Field(False, description="that llama-server is built for GPUs, and models go there")
     vllm: str = Field("", description="path of a Python that has vLLM, for safetensors models; empty means none")
     vllm_device: Literal["gpu", "cpu"] = Field("gpu", description="what that vLLM is built for: gpu or cpu")
+    vllm_sleep: bool = Field(False, description="vLLM on GPUs sleeps, weights in RAM, before it is unloaded")
     ray_address: str = Field("", description="address of the Ray cluster for models spread over several nodes")
 
 
@@ -118,7 +117,7 @@ class ModelSettings(Section):
     slots: int = Field(0, ge=0, le=1024, description="requests served at once; 0 means `engines.slots`")
     cache_type: str = Field("f16", description="how keys and values are kept: f16, bf16, q8_0, q5_1, q4_0, fp8 …")
     pin: bool = Field(False, description="once loaded it is never unloaded to make room")
-    idle_seconds: float = Field(0.0, ge=0, description="unloaded after so long without a call; 0 means never")
+    idle_seconds: float = Field(0.0, ge=0, description="asleep or unloaded after so long without a call; 0 means never")
     cost: float = Field(0.0, ge=0, description="what unloading it costs when room is needed; 0 means by its size")
     group: str = Field("", description="at most one model of a group is loaded at a time; empty for no group")
     gpus: list[int] = Field(default_factory=list, description="numbers of the GPUs it may use; empty means any")

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inference.engines.devices import Room, private_bytes
+from inference.engines.loaded import SLEEPING
 from inference.engines.placement import Claim, Place, unclaimed
 from inference.engines.seating import Candidate
 from inference.lifecycle import Phase
 
-TAKEN = frozenset({Phase.READY, Phase.DRAINING})
-"""States in which an engine has taken its memory on GPUs."""
+TAKEN = frozenset({Phase.READY, Phase.DRAINING, SLEEPING})
+"""States in which an engine has taken its memory on GPUs; one that sleeps what it keeps of it."""
 
 
 def outlook(candidate: Candidate, room: Room, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -48,7 +49,9 @@ def _by_slots(found: Mapping[int, int]) -> dict[str, int]:
 
 
 def _claim(row: Mapping[str, Any]) -> Claim:
-    return Claim(_place(row), private_bytes(row["pid"]), row["state"] in TAKEN)
+    # The RAM that weights sleep in is the driver's, and taken.
+    taken = int(row["ram_bytes"]) if row["state"] == SLEEPING else private_bytes(row["pid"])
+    return Claim(_place(row), taken, row["state"] in TAKEN)
 
 
 def _place(row: Mapping[str, Any]) -> Place:
@@ -60,5 +63,5 @@ def _given_back(room: Room, rows: Sequence[Mapping[str, Any]]) -> Room:
     taken = [Claim(_place(row), 0, row["state"] in TAKEN) for row in rows]
     back = [Claim(Place(gpus={n: -size for n, size in one.place.gpus.items()})) for one in taken if one.gpus_taken]
     free = unclaimed(room, back)
-    ram = sum(private_bytes(row["pid"]) for row in rows)
+    ram = sum(row["ram_bytes"] if row["state"] == SLEEPING else private_bytes(row["pid"]) for row in rows)
     return Room(min(free.ram + ram, free.ram_total), free.ram_total, free.gpus)

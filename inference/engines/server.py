@@ -25,7 +25,7 @@ def kinds(settings: Settings) -> tuple[Engine, ...]:
     own = settings.engines
     return (
         LlamaCpp(own.llama_server, own.llama_gpu),
-        Vllm(own.vllm, own.vllm_device == "gpu", own.ray_address),
+        Vllm(own.vllm, own.vllm_device == "gpu", own.ray_address, own.vllm_sleep),
         RemoteServer(),
     )
 

@@ -18,8 +18,8 @@ from inference import keep
 from inference.engines import lora
 from inference.engines.asking import ALIVE_SECONDS, ask, counts, fetch, is_ranking, is_vector
 from inference.engines.devices import gpus_seen
-from inference.engines.engine import Seat
-from inference.engines.needs import MIB, Need, Part, Wish, vllm_need
+from inference.engines.engine import Rest, Seat
+from inference.engines.needs import FRAMEWORK, MIB, Need, Part, Wish, vllm_need
 from inference.engines.reasons import VLLM, explained
 from inference.lifecycle import Patience
 from models.card import Card
@@ -35,6 +35,8 @@ STARTED = 4.0
 """How many times longer than a llama-server it takes to be ready: it imports, compiles and warms up."""
 STOPPED = 15.0
 """Seconds it gets to end its processes one by one; a llama-server needs less."""
+NAP_SECONDS = 120.0
+"""For all weights to go to RAM, or to come back from it."""
 IN_RAM = 3072 * MIB
 """Of the CPU build with a tiny model: three processes with PyTorch in each, measured."""
 GIB = 1 << 30
@@ -55,11 +57,13 @@ class Vllm:
     death_signal = keep.END_ALL
     telling: tuple[str, ...] = ("ValueError:", "RuntimeError:", "OSError:", "ImportError:", "Error:")
 
-    def __init__(self, program: str, gpu: bool = True, ray_address: str = "") -> None:
-        """`program` is the path of a Python that has vLLM; `ray_address` that of the Ray cluster for several nodes."""
+    def __init__(self, program: str, gpu: bool = True, ray_address: str = "", sleeps: bool = False) -> None:
+        """`program` is the path of a Python that has vLLM; `ray_address` that of the Ray cluster for several nodes;
+        `sleeps` that models on GPUs are to be put to sleep when they make room."""
         self._program = program
         self._gpu = gpu
         self._ray = ray_address
+        self._sleeps = sleeps
 
     def argv(self, seat: Seat) -> tuple[str, ...]:
         return (
@@ -80,6 +84,8 @@ class Vllm:
         if seat.nodes > 1:
             del own["VLLM_HOST_IP"]  # the other nodes must reach this one
             own["RAY_ADDRESS"] = self._ray
+        if self._may_sleep(seat):
+            own["VLLM_SERVER_DEV_MODE"] = "1"  # the only way to its doors for sleep; the guard shuts the others
         if self._gpu:
             return own | gpus_seen(seat.gpus)
         threads = str(max(1, seat.threads))
@@ -114,6 +120,19 @@ class Vllm:
     def busy(self, seat: Seat) -> bool:
         return counts(seat, "vllm:num_requests_running|vllm:num_requests_waiting")
 
+    def rest(self, seat: Seat, shape: Shape | None, gpus: int) -> Rest | None:
+        if shape is None or not self._may_sleep(seat):
+            return None
+        # With the weights go what kernels and graphs had; contexts and buffers between GPUs stay where they are.
+        return Rest(shape.weight_bytes + gpus * FRAMEWORK, FRAMEWORK)
+
+    def sleep(self, seat: Seat) -> None:
+        # Level 1, weights to RAM: from level 2 it wakes only by running methods of its workers, a door that is shut.
+        fetch(seat, "POST", "/sleep?level=1", seconds=NAP_SECONDS)
+
+    def wake(self, seat: Seat) -> None:
+        fetch(seat, "POST", "/wake_up", seconds=NAP_SECONDS)
+
     def on_gpu(self) -> bool:
         return self._gpu
 
@@ -130,6 +149,10 @@ class Vllm:
         framework = Part("framework", IN_RAM, "three processes with PyTorch, about")
         return Need((*kept, Part("cache", cache * GIB, f"{cache} GiB, set aside in whole ones"), framework))
 
+    def _may_sleep(self, seat: Seat) -> bool:
+        # Its build for processors has the doors and keeps its memory; over several machines nobody counts their RAM.
+        return self._sleeps and self._gpu and seat.nodes == 1
+
     def _device(self, seat: Seat) -> tuple[str, ...]:
         if not self._gpu:
             return ("--enforce-eager",)  # compiling takes a minute and gains little on processors
@@ -138,6 +161,7 @@ class Vllm:
             "--gpu-memory-utilization", f"{seat.gpu_share or 0.9:.2f}", "--tensor-parallel-size", str(count),
             *(("--pipeline-parallel-size", str(seat.nodes), "--distributed-executor-backend", "ray")
               if seat.nodes > 1 else ()),
+            *(("--enable-sleep-mode",) if self._may_sleep(seat) else ()),
         )  # fmt: skip
 
 

@@ -28,7 +28,9 @@ ASK_SECONDS = 1.0
 """Pause between two requests to load the same model."""
 TELL_SECONDS = 5.0
 """Pause between two reports about which models are in use."""
-READY, FAILED = "ready", "failed"
+READY = "ready"
+AT_REST = frozenset({"failed", "sleeping"})
+"""States in which a model has no work that could be waited for."""
 FIRST_POLL, POLL = 0.1, 0.5
 """How often the first of a line looks whether its engine is ready, and the others whether they must give up."""
 
@@ -178,7 +180,7 @@ class Turns:
         return [
             other
             for other, (state, _) in engines.items()
-            if other != model and state != FAILED and (other in reserved or not self._may_leave(other, state))
+            if other != model and state not in AT_REST and (other in reserved or not self._may_leave(other, state))
         ]
 
     def answered(self, model: str, wait_for: list[str]) -> None:

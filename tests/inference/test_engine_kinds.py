@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Unavailable, UsageError
-from inference.engines.engine import Seat
+from inference.engines.engine import Rest, Seat
 from inference.engines.llamacpp import LlamaCpp
 from inference.engines.lora import measured
-from inference.engines.needs import Adapters, Wish
+from inference.engines.needs import FRAMEWORK, Adapters, Wish
 from inference.engines.reasons import LLAMACPP, VLLM, Reason, explained
 from inference.engines.remote import Offer, RemoteServer, checked_url, chosen, read_key
 from inference.engines.usage import gpu_bytes_in, log_lines, use_of
@@ -73,6 +73,17 @@ def test_vllm_can_reach_nothing_and_reports_nothing(vllm: Vllm) -> None:
         assert OFFLINE[switch] == env[switch] == "1"
     assert "VLLM_SERVER_DEV_MODE" not in env, "its doors for developers want no key"
     assert env["VLLM_API_KEY"] == "secret" and "secret" not in " ".join(vllm.argv(seat()))
+
+
+def test_vllm_may_sleep_on_gpus_of_one_machine_when_it_is_told_so(vllm: Vllm) -> None:
+    sleeper, shape = Vllm(sys.executable, sleeps=True), SHAPE
+    assert "--enable-sleep-mode" in sleeper.argv(seat(gpus=(0,))) and sleeper.env(seat())["VLLM_SERVER_DEV_MODE"] == "1"
+    assert sleeper.rest(seat(), shape, 2) == Rest(shape.weight_bytes + 2 * FRAMEWORK, FRAMEWORK)
+    for kind, placed in (
+        (vllm, seat(gpus=(0,))), (Vllm(sys.executable, gpu=False, sleeps=True), seat()), (sleeper, seat(nodes=2)),
+    ):  # fmt: skip
+        assert "--enable-sleep-mode" not in kind.argv(placed) and "VLLM_SERVER_DEV_MODE" not in kind.env(placed)
+        assert kind.rest(placed, shape, 1) is None
 
 
 def test_vllm_over_several_machines_goes_through_ray() -> None:

@@ -25,6 +25,7 @@ from inference.engines.placement import (
     Plan,
     Resident,
     context_of,
+    fit_awake,
     fit_memory,
     make_room,
     share_threads,
@@ -137,6 +138,44 @@ def test_the_cheapest_set_leaves_even_where_it_is_not_the_smallest() -> None:
 
 def test_of_equal_ones_the_one_unused_for_longest_leaves() -> None:
     assert plan(2, 0, resident("a", 2, idle_seconds=5), resident("b", 2, idle_seconds=9)).leave == ("b",)
+
+
+def on_gpu(model: str, gib: int, ram: int, **more: Any) -> Resident:
+    """One that can sleep: 1 GiB of its GPU stays with it, and so much RAM is needed."""
+    asleep = Place(ram * GIB, {0: GIB})
+    return Resident(model, Place(gpus={0: gib * GIB}), **{"cost": float(gib), "asleep": asleep, **more})
+
+
+def plan_on_gpu(gib: int, free: int, ram: int, *residents: Resident) -> Plan:
+    there = Room(ram * GIB + RESERVE_BYTES, 64 * GIB, (Gpu(0, "GPU-0", "card", 50 * GIB, (free + 1) * GIB),))
+    return make_room("new", "", lambda free: fit_memory("new", needs(gib * GIB), free, True), there, residents)
+
+
+def test_one_that_can_sleeps_rather_than_leaves_as_long_as_ram_has_room_for_it() -> None:
+    sleeper = on_gpu("a", 8, ram=6)
+    assert (made := plan_on_gpu(7, 0, 6, sleeper)).rest == ("a",) and made.leave == () and made.goes == ("a",)
+    assert plan_on_gpu(7, 0, 5, sleeper).leave == ("a",), "RAM has no room for its weights"
+    assert plan_on_gpu(8, 0, 6, sleeper).leave == ("a",), "what it keeps of its GPU would be in the way"
+    assert plan_on_gpu(7, 0, 6, on_gpu("a", 8, ram=6, kept=True)).wait_for == ("a",)
+
+
+def test_sleep_is_cheaper_than_leaving() -> None:
+    dear, cheap = on_gpu("dear", 8, ram=6, cost=8.0), on_gpu("cheap", 8, ram=6, cost=1.0, asleep=None)
+    assert plan_on_gpu(7, 0, 6, dear, cheap).rest == ("dear",)
+    assert plan_on_gpu(7, 0, 5, dear, cheap).leave == ("cheap",)
+    both = plan_on_gpu(15, 0, 6, dear, cheap)
+    assert (both.leave, both.rest) == (("cheap",), ("dear",))
+
+
+def test_one_that_sleeps_needs_its_own_gpus_to_wake_up() -> None:
+    full, asleep = Place(gpus={1: 8 * GIB}), Place(6 * GIB, {1: GIB})
+    there = Room(0, 0, tuple(Gpu(n, f"GPU-{n}", "card", 50 * GIB, free * GIB) for n, free in ((0, 40), (1, 8))))
+    assert fit_awake("m", full, asleep, there).fits and fit_awake("m", full, asleep, there).place == full
+    tight = replace(there, gpus=(there.gpus[0], replace(there.gpus[1], free=7 * GIB)))
+    refused = fit_awake("m", full, asleep, tight)
+    assert not refused.fits and refused.reason == (
+        "m, which sleeps, does not fit when awake: it needs about 7168 MiB more of GPU 1; 6144 MiB are free"
+    )
 
 
 def test_pinned_models_stay_and_are_named_when_they_are_in_the_way() -> None:

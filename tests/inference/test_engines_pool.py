@@ -358,6 +358,7 @@ def test_an_adapter_that_comes_later_makes_others_leave_and_its_base_serves_unti
         for id in ("base", "other"):
             pool.load(id)
             ready(pool, id)
+        ready(pool, "base")  # it started anew with fewer threads
         add_adapter(with_adapter, tmp_path, "later")
         told = pool.load("later", keep=["other"])
         assert (told["model"], told["state"], told["wait_for"]) == ("later", WAITING, ["other"])
@@ -387,6 +388,7 @@ def test_unloading_a_base_gives_up_the_order_for_its_adapter(with_adapter: Home,
         for id in ("base", "other"):
             pool.load(id)
             ready(pool, id)
+        ready(pool, "base")  # it started anew with fewer threads
         add_adapter(with_adapter, tmp_path, "later")
         assert pool.load("later")["state"] == "stopped"
         assert pool.unload("base")["model"] == "base"

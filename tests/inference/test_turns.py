@@ -91,9 +91,9 @@ def test_a_pause_between_two_calls_of_a_loop_is_not_the_end_of_a_turn(turns: Tur
     assert turns.keep("b", {"a": ("ready", 1)}) == []
 
 
-def test_models_that_start_are_kept_and_failed_ones_are_not(turns: Turns) -> None:
+def test_models_that_start_are_kept_and_those_that_failed_or_sleep_are_not(turns: Turns) -> None:
     in_line(turns, "b1", "b")
-    states = {"x": ("starting", 1), "y": ("failed", 1), "z": ("ready", 1), "b": ("stopped", 1)}
+    states = {"x": ("starting", 1), "y": ("failed", 1), "w": ("sleeping", 1), "z": ("ready", 1), "b": ("stopped", 1)}
     assert turns.keep("b", states) == ["x", "z"], "nobody knows z's past: it has just become ready"
 
 

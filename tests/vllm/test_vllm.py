@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,7 @@ import psutil
 import pytest
 
 from appliance.config import EnginesSettings, Home, Settings
-from inference.engines.engine import Engine
+from inference.engines.engine import Engine, Seat
 from inference.engines.vllm import Vllm
 from installer.checkout import Checkout
 from installer.environment import ready
@@ -44,6 +45,18 @@ def home_with_model(folder: Path, python: Path) -> Home:
     return home
 
 
+def settings_with(python: Path) -> Settings:
+    own = EnginesSettings(threads=2, slots=4, context_tokens=512, vllm=str(python), vllm_device="cpu")
+    return Settings(engines=own)
+
+
+class WithDoorsForSleep(Vllm):
+    """On processors vLLM goes through the motions of sleeping: it takes no calls, and gives no memory back."""
+
+    def env(self, seat: Seat) -> Mapping[str, str]:
+        return {**super().env(seat), "VLLM_SERVER_DEV_MODE": "1"}
+
+
 class TestVllm(EngineContract):
     @pytest.fixture(scope="class")
     @classmethod
@@ -54,10 +67,7 @@ class TestVllm(EngineContract):
     @classmethod
     def engine(cls, python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         home = home_with_model(tmp_path_factory.mktemp("vllm"), python)
-        settings = Settings(
-            engines=EnginesSettings(threads=2, slots=4, context_tokens=512, vllm=str(python), vllm_device="cpu")
-        )
-        with served(home, settings, "tiny") as made:
+        with served(home, settings_with(python), "tiny") as made:
             yield made
 
 
@@ -93,3 +103,28 @@ def test_an_adapter_is_a_model_of_its_own_and_nothing_outlives_an_engines_proces
     os.kill(engines.process.pid, signal.SIGKILL)
     engines.process.wait()
     until(lambda: not any(lives(pid) for pid in processes), 20)
+
+
+def test_told_to_sleep_it_takes_no_calls_until_it_is_woken_and_the_other_doors_for_developers_stay_shut(
+    python: Path, tmp_path: Path
+) -> None:
+    kind = WithDoorsForSleep(str(python), gpu=False)
+    with served(home_with_model(tmp_path, python), settings_with(python), "tiny", kind) as engine:
+        seat = engine.pool.seat("tiny")
+        before = engine.post(CHAT, messages=HELLO, max_tokens=8, temperature=0)["choices"][0]["message"]
+        kind.sleep(seat)
+        with engine.talk() as http, ThreadPoolExecutor(1) as other:
+            assert http.get("/is_sleeping").json() == {"is_sleeping": True} and kind.alive(seat)
+            early = other.submit(engine.post, CHAT, messages=HELLO, max_tokens=8, temperature=0)
+            with pytest.raises(TimeoutError):
+                early.result(2)
+            assert not kind.busy(seat), "asleep, it counts nobody who waits"
+            kind.sleep(seat)  # told twice, it still does
+            kind.wake(seat)
+            assert early.result(60)["choices"][0]["message"]["content"] is not None
+            assert http.get("/is_sleeping").json() == {"is_sleeping": False}
+            shut = ("/collective_rpc", "/reset_prefix_cache", "/pause", "/server_info", "/release_kv_cache_memory")
+            assert [http.post(path, json={}).status_code for path in shut] == [404] * len(shut)
+        kind.wake(seat)
+        assert kind.answers(seat)
+        assert engine.post(CHAT, messages=HELLO, max_tokens=8, temperature=0)["choices"][0]["message"] == before
