@@ -6,7 +6,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--custom-compile-command 'make lock' $(UPGRADE)
 WHEELS := offline-wheels
 .DEFAULT_GOAL := help
-.PHONY: help run test test-clients test-vllm soak check bench bench-peers wheels lock clean setup setup-dev
+.PHONY: help run test test-clients test-vllm test-forge soak check bench bench-peers wheels lock clean setup setup-dev
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -24,6 +24,13 @@ test-clients: setup-dev  ## run LiteLLM, LangChain, llm, aider and Schemathesis 
 test-vllm: setup-dev  ## run vLLM's build for processors through the contract of engines (3.4 GB, in an environment of its own)
 	@$(BIN)/python -m installer environment vllm
 	@$(BIN)/python -m pytest tests/vllm $(PYTEST)
+
+test-forge: export FORGE_URL := $(URL)
+test-forge: export FORGE_KIND := $(or $(KIND),gitea)
+test-forge: export FORGE_TOKEN_FILE := $(TOKEN_FILE)
+test-forge: export FORGE_TOKEN := $(or $(TOKEN),$(FORGE_TOKEN))
+test-forge: setup-dev  ## run the contract of forges over a real one: URL=https://git.example TOKEN_FILE=FILE [KIND=gitlab] [FORGE_CA=FILE]
+	@$(if $(URL),,$(error say URL=https://git.example TOKEN_FILE=FILE))$(BIN)/python -m pytest tests/contracts/test_forges.py $(PYTEST)
 
 soak: setup-dev  ## kill the processes of a real box under load for ten minutes (MINUTES=60 for an hour)
 	@$(BIN)/python tests/soak/soak_gateway.py $(if $(MINUTES),--minutes $(MINUTES))

@@ -205,7 +205,8 @@ def test_an_issue_is_closed(forge: Forge, server: Server) -> None:
     ("login", "rights"),
     [("owner", Rights.ADMIN), ("ann", Rights.WRITE), ("guest", Rights.READ), ("nobody", Rights.NONE)],
 )
-def test_rights(forge: Forge, login: str, rights: Rights) -> None:
+def test_rights(forge: Forge, server: Server, login: str, rights: Rights) -> None:
+    assert server.people.get(login, "none") == rights
     assert forge.rights(login) is rights
 
 
