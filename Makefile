@@ -30,7 +30,8 @@ test-forge: export FORGE_KIND := $(or $(KIND),gitea)
 test-forge: export FORGE_TOKEN_FILE := $(TOKEN_FILE)
 test-forge: export FORGE_TOKEN := $(or $(TOKEN),$(FORGE_TOKEN))
 test-forge: setup-dev  ## run the contract of forges over a real one: URL=https://git.example TOKEN_FILE=FILE [KIND=gitlab] [FORGE_CA=FILE]
-	@$(if $(URL),,$(error say URL=https://git.example TOKEN_FILE=FILE))$(BIN)/python -m pytest tests/contracts/test_forges.py $(PYTEST)
+	@test -n "$(URL)" || { echo "say URL=https://git.example TOKEN_FILE=FILE" >&2; exit 2; }
+	@$(BIN)/python -m pytest tests/contracts/test_forges.py $(PYTEST)
 
 soak: setup-dev  ## kill the processes of a real box under load for ten minutes (MINUTES=60 for an hour)
 	@$(BIN)/python tests/soak/soak_gateway.py $(if $(MINUTES),--minutes $(MINUTES))
