@@ -150,7 +150,7 @@ class Gate:
 
 def is_for_programs() -> bool:
     """Is this request from a program, which wants JSON, rather than a person's browser?"""
-    return request.path.startswith(("/api/", "/events", "/healthz", "/hooks/"))
+    return request.path.startswith(("/api/", "/events", "/healthz", "/hooks/", "/metrics"))
 
 
 def _protect(response: Response) -> Response:

@@ -1,8 +1,22 @@
 """The pages, one file a noun."""
 
-from control.views import deliveries, door, events, floor, git, health, hooks, items, manual, repositories, signals
+from control.views import (
+    deliveries,
+    door,
+    events,
+    floor,
+    git,
+    health,
+    hooks,
+    items,
+    manual,
+    metrics,
+    repositories,
+    signals,
+)
 
 BLUEPRINTS = (
     door.blueprint, health.blueprint, floor.blueprint, items.blueprint, signals.blueprint, repositories.blueprint,
     manual.blueprint, events.blueprint, hooks.blueprint, deliveries.blueprint, git.blueprint,
+    metrics.blueprint,
 )  # fmt: skip

@@ -1,0 +1,56 @@
+"""How the mirrors stand, for Prometheus. What the models' side measures is at the gateway's own /metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from flask import Blueprint, Response
+from flask.typing import ResponseReturnValue
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from appliance.work import MirrorHealth, utcnow
+from control.desk import desk
+
+blueprint = Blueprint("metrics", __name__)
+
+
+class Mirrors(Collector):
+    """The mirrors of some repositories at one moment."""
+
+    def __init__(self, health: Mapping[str, MirrorHealth], now: datetime) -> None:
+        self._health, self._now = health, now
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """See Collector."""
+        lag = self._gauge("lag_seconds", "seconds since the last fetch that worked")
+        fetches = self._gauge("failed_fetches", "fetches in a row that did not work")
+        polls = self._gauge("failed_polls", "times in a row that the forge's API told no news")
+        size = self._gauge("size_bytes", "size on disk")
+        for name, one in sorted(self._health.items()):
+            since = one.lag_seconds(self._now)
+            if since is not None:  # before the first fetch there is none
+                lag.add_metric([name], since)
+            fetches.add_metric([name], one.failures)
+            polls.add_metric([name], one.api_failures)
+            size.add_metric([name], one.size_bytes)
+        return (lag, fetches, polls, size)
+
+    @staticmethod
+    def _gauge(name: str, told: str) -> GaugeMetricFamily:
+        return GaugeMetricFamily(f"appliance_mirror_{name}", f"Mirror: {told}.", labels=["repository"])
+
+
+@blueprint.get("/metrics")
+def show() -> ResponseReturnValue:
+    """How each mirror stands with its server, in the format of Prometheus."""
+    ledger = desk().ledger
+    known = ledger.forges.all_health()
+    registry = CollectorRegistry()
+    registry.register(
+        Mirrors({one.name: known.get(one.name, MirrorHealth()) for one in ledger.repositories()}, utcnow())
+    )
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
