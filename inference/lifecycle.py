@@ -13,9 +13,11 @@ failed     starting   the back-off is over; never when it is parked
 failed     stopped    it is no longer wanted
 
 `decide` looks at one process and says what happens next and what is to be done about it; whoever has effects does it.
-Back-off doubles with every failure in a row up to a cap, with jitter so that several do not come back at once. A
-process whose start fails `restart_limit` times in a row is parked: it stays failed until somebody starts it anew.
-Having been ready ends that count; having been ready for `settled_seconds` ends the back-off too.
+One that was ready and then ended is started again at once. Failures in a row are followed by a pause, so that nothing
+is started over and over: it doubles up to a cap, with jitter so that several do not come back at once, and the time
+for which it was ready counts towards it. Having been ready for as long as the pause would be ends the row. A process whose
+start fails `restart_limit` times in a row is parked: it stays failed until somebody starts it anew; having been ready
+ends that count.
 """
 
 from __future__ import annotations
@@ -67,7 +69,6 @@ class Patience:
     """Failed starts in a row; the end of one that was ready is none."""
     backoff_seconds: float = 0.5
     backoff_cap_seconds: float = 30.0
-    settled_seconds: float = 30.0
     alive_seconds: float = 0.0
     """Pause between two looks whether a ready one still answers; 0 for no looks."""
     alive_misses: int = 3
@@ -177,8 +178,6 @@ def _while_starting(life: Life, seen: Seen, patience: Patience) -> tuple[Life, A
 
 
 def _while_ready(life: Life, seen: Seen, patience: Patience) -> tuple[Life, Action]:
-    if life.failures and seen.now - life.since >= patience.settled_seconds:
-        life = replace(life, failures=0)
     if seen.ended is not None:
         return _fail(life, seen, patience, seen.ended), Action.NOTHING
     if seen.silent is not None:
@@ -206,7 +205,7 @@ def _while_draining(life: Life, seen: Seen, patience: Patience) -> tuple[Life, A
 
 
 def _fail(life: Life, seen: Seen, patience: Patience, reason: str) -> Life:
-    failures = life.failures + 1
+    failures, pause = _row(life, seen, patience)
     parked = life.failed_starts >= patience.restart_limit
     if parked:
         reason = f"{reason} (start failed {life.failed_starts} times in a row; not tried again)"
@@ -216,6 +215,17 @@ def _fail(life: Life, seen: Seen, patience: Patience, reason: str) -> Life:
         since=seen.now,
         deadline=None,
         failures=failures,
-        next_try=None if parked else seen.now + patience.backoff(failures, seen.jitter),
+        next_try=None if parked else seen.now + pause,
         reason=reason,
     )
+
+
+def _row(life: Life, seen: Seen, patience: Patience) -> tuple[int, float]:
+    """How many failures in a row there are with this one, and the pause after it in seconds."""
+    pause, lived = patience.backoff(life.failures, seen.jitter), seen.now - life.since
+    if life.phase is not Phase.READY:
+        return life.failures + 1, patience.backoff(life.failures + 1, seen.jitter)
+    if life.failures and lived < pause:
+        return life.failures + 1, pause - lived
+    # One that is silent may need the moment; of one that ended nothing is left that could.
+    return 1, patience.backoff(1, seen.jitter) if seen.ended is None else 0.0

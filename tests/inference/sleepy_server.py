@@ -1,8 +1,8 @@
 """A small server that speaks as vLLM does as far as sleep goes, and says in a file what it has of a GPU.
 
 `python sleepy_server.py PORT MODEL GPU_FILE FULL SMALL`: the file holds its pid and FULL or SMALL bytes. Asleep it
-takes calls and answers them once it is awake, as vLLM does. Files beside that one make it fail: `refuse-sleep` (it answers
-500), `die-waking`. Standard library only.
+takes calls and answers them once it is awake, as vLLM does. Files beside that one make it fail: `refuse-sleep` (it
+answers 500), `die-waking`. Standard library only.
 """
 
 from __future__ import annotations

@@ -90,23 +90,36 @@ def test_starts_that_fail_are_tried_again_later_and_later_and_then_parked() -> N
     assert not again.parked and decide(again, Seen(now), PATIENCE)[1] is Action.SPAWN
 
 
-def test_one_that_was_ready_is_never_parked_but_waits_longer_each_time() -> None:
+def pauses_of(lived: float, times: int) -> list[float]:
+    """Of one that is ready at once and ends after so long, again and again."""
     one, now, pauses = life(Phase.STARTING, deadline=10.0), 0.0, []
-    for _ in range(10):
+    for n in range(times):
         one, _ = decide(one, Seen(now, answers=True), PATIENCE)
-        one, _ = decide(one, Seen(now + 1, ended="killed"), PATIENCE)
-        assert one.next_try is not None
-        pauses.append(one.next_try - now - 1)
+        one, _ = decide(one, Seen(now + lived, ended="killed"), PATIENCE)
+        assert one.next_try is not None and one.restarts == n
+        pauses.append(one.next_try - now - lived)
         now = one.next_try
         one, _ = decide(one, Seen(now), PATIENCE)
-    assert pauses[:4] == [1.0, 2.0, 4.0, 4.0] and max(pauses) == 4.0 and one.restarts == 10
+    return pauses
 
 
-def test_a_long_quiet_life_ends_the_back_off() -> None:
-    one = life(Phase.READY, failures=5, since=0.0)
-    one, _ = decide(one, Seen(PATIENCE.settled_seconds), PATIENCE)
-    one, _ = decide(one, Seen(PATIENCE.settled_seconds + 1, ended="killed"), PATIENCE)
-    assert one.failures == 1 and one.next_try == PATIENCE.settled_seconds + 2
+def test_one_that_was_ready_is_never_parked_and_waits_longer_when_it_ends_again_at_once() -> None:
+    assert pauses_of(0.25, 8) == [0.0, 0.75, 1.75, 3.75, 3.75, 3.75, 3.75, 3.75]
+
+
+def test_one_that_served_for_a_while_is_started_again_at_once_however_often_it_is_killed() -> None:
+    assert pauses_of(1.5, 20) == [0.0] * 20
+
+
+def test_a_run_as_long_as_the_pause_would_be_ends_the_back_off() -> None:
+    for lived, failures, pause in ((1.0, 6, 3.0), (4.0, 1, 0.0), (100.0, 1, 0.0)):
+        one, _ = decide(life(Phase.READY, failures=5, since=0.0), Seen(lived, ended="killed"), PATIENCE)
+        assert (one.failures, one.next_try) == (failures, lived + pause)
+
+
+def test_one_that_is_silent_is_left_alone_for_a_moment() -> None:
+    one, _ = decide(life(Phase.READY, since=0.0), Seen(100.0, silent="answers no longer"), PATIENCE)
+    assert (one.failures, one.next_try) == (1, 101.0)
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1))

@@ -24,7 +24,7 @@ from tests.inference.storm import VICTIMS, Storm, make_home
 WEIGHTS = {"box": 1, "engines": 3, "gateway": 3, "gateway worker": 4, "llama-server": 4, "writer": 4}
 LEAVES = 0.1
 CALM_SECONDS = 6.0
-"""Longest calm between two kills: a process killed every few seconds is started ever later."""
+"""Longest calm between two kills."""
 
 
 def storm_for(seconds: float, storm: Storm) -> None:
