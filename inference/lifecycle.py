@@ -15,9 +15,9 @@ failed     stopped    it is no longer wanted
 `decide` looks at one process and says what happens next and what is to be done about it; whoever has effects does it.
 One that was ready and then ended is started again at once. Failures in a row are followed by a pause, so that nothing
 is started over and over: it doubles up to a cap, with jitter so that several do not come back at once, and the time
-for which it was ready counts towards it. Having been ready for as long as the pause would be ends the row. A process whose
-start fails `restart_limit` times in a row is parked: it stays failed until somebody starts it anew; having been ready
-ends that count.
+for which it was ready counts towards it. Having been ready for as long as the pause would be ends the row. A process
+whose start fails `restart_limit` times in a row is parked: it stays failed until somebody starts it anew; having been
+ready ends that count.
 """
 
 from __future__ import annotations

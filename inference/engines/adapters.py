@@ -22,14 +22,14 @@ def bases_of(models: Collection[str], seats: Iterable[Seat]) -> set[str]:
     return {base.get(id, id) for id in models}
 
 
-def adapter_row(row: dict[str, Any], id: str) -> dict[str, Any]:
+def adapter_row(row: dict[str, Any], id: str, base: str) -> dict[str, Any]:
     """The row of an adapter, from that of its base: the same engine, and no memory or threads beside it."""
     nothing: dict[str, Any] = {"threads": 0, "ram_bytes": 0, "gpu_bytes": {}}
-    return {**row, "model": id, "served_as": id, "base": row["model"], **nothing}
+    return {**row, "model": id, "served_as": id, "base": base, **nothing}
 
 
 def with_adapters(rows: Sequence[dict[str, Any]], seats: Iterable[Seat]) -> list[dict[str, Any]]:
     """The rows of models, and after them those of the adapters that their engines serve."""
     by_model = {row["model"]: row for row in rows}
     served = [(seat.card.id, name) for seat in seats for name, _ in seat.adapters]
-    return [*rows, *(adapter_row(by_model[base], name) for base, name in served if base in by_model)]
+    return [*rows, *(adapter_row(by_model[base], name, base) for base, name in served if base in by_model)]

@@ -127,7 +127,7 @@ def may_fall_asleep(loaded: Loaded, status: Status) -> bool:
 
 
 def nobody_uses(loaded: Loaded, status: Status, now: float) -> bool:
-    """Whether it has been idle for as long as its settings say."""
+    """Whether it has been idle for as long as its settings say; its time begins once it is ready."""
     if status.state is not Phase.READY:
         loaded.used = now
     most = loaded.candidate.settings.idle_seconds

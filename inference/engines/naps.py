@@ -17,7 +17,6 @@ from appliance.errors import FactoryError
 from appliance.ports import Clock
 from inference.engines.engine import Engine, Seat, Sleeper
 from inference.engines.loaded import SLEEPING, Loaded, Nap
-from inference.engines.placement import Place
 from inference.lifecycle import Phase
 
 log = logging.getLogger("inference.engines")
@@ -49,8 +48,10 @@ class Naps:
         self._drain_seconds = drain_seconds
         self._clock = clock
 
-    def sleep(self, loaded: Loaded, small: Place) -> None:
-        """Let it finish its work and fall asleep; then `small` is all it keeps. Call it with the lock held."""
+    def sleep(self, loaded: Loaded) -> None:
+        """Let it finish its work and fall asleep. Call it with the lock held."""
+        small = loaded.candidate.asleep(loaded.place)
+        assert small is not None, "whoever decides that it sleeps has asked whether it can"
         loaded.nap = Nap(loaded.place, small, self._clock.now())
         self._go(loaded, loaded.nap, self._fall_asleep)
 

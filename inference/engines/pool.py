@@ -79,11 +79,12 @@ class Pool:
             with tending(self.devices, self._look, self._idle, self._retire):
                 self._supervisor.run(stop)
         finally:
-            for loaded in self._loaded.values():
-                loaded.seat.key_file.unlink(missing_ok=True)
-            self._loaded.clear()
-            self._orders.clear()
-            self._refused.clear()
+            with self._lock:
+                for loaded in self._loaded.values():
+                    loaded.unloading = True  # what comes of its nap is nothing to anybody now
+                    loaded.seat.key_file.unlink(missing_ok=True)
+                for all_of in (self._loaded, self._orders, self._refused):
+                    all_of.clear()
             self._publish()
 
     def sweep(self) -> None:
@@ -212,13 +213,15 @@ class Pool:
         """Load its base; when that is served without it, because it came later, the base starts anew with it."""
         row = self._load(self._registry.get(card.base), again, options, keep)
         known, order = self._loaded.get(card.base), self._orders.get(card.base)
-        if known is None or known.makes_room_for or known.unloading or card.id in dict(known.seat.adapters):
-            return adapter_row(row, card.id)
-        if order is None:
+        stays = known is not None and not known.makes_room_for and not known.unloading
+        if known is not None and stays and card.id not in dict(known.seat.adapters):
             own = known.seat
-            candidate = self._seating.candidate(own.card, Options(own.context_tokens, own.slots, known.pinned))
-            return adapter_row(self._order(candidate, keep, card.id), card.id)
-        return adapter_row(self._order_row(order), card.id)
+            options = Options(own.context_tokens, own.slots, known.pinned)
+            if order:
+                row = self._order_row(order)
+            else:
+                row = self._order(self._seating.candidate(own.card, options), keep, card.id)
+        return adapter_row(row, card.id, card.base)
 
     def _keep_loaded(self, known: Loaded, again: bool, options: Options, keep: Collection[str]) -> dict[str, Any]:
         """A model that is loaded: unchanged, pinned or not pinned any longer, tried again, called back, or woken."""
@@ -260,18 +263,13 @@ class Pool:
         for other in plan.leave:
             self._leave(other)
         for other in plan.rest:
-            self._send_to_sleep(self._loaded[other])
+            self._naps.sleep(self._loaded[other])
         return self._order_row(order)
 
     def _leave(self, id: str) -> dict[str, Any]:
         self._loaded[id].unloading = True
         self._supervisor.stop(id)
         return self._row(self._supervisor.status(id))
-
-    def _send_to_sleep(self, loaded: Loaded) -> None:
-        small = loaded.candidate.asleep(loaded.place)
-        assert small is not None, "whoever decides that it sleeps has asked whether it can"
-        self._naps.sleep(loaded, small)
 
     def _plan(self, candidate: Candidate, keep: Collection[str] = ()) -> tuple[Room, Plan]:
         states = {status.name: status for status in self._supervisor.statuses()}
@@ -374,7 +372,7 @@ class Pool:
             loaded, status = self._loaded.get(id), self._supervisor.status(id)
             small = loaded.candidate.asleep(loaded.place) if loaded and may_fall_asleep(loaded, status) else None
             if loaded and small and may_rest(small, self._plan(loaded.candidate)[0]):
-                self._naps.sleep(loaded, small)
+                self._naps.sleep(loaded)
             else:
                 self.unload(id)
         self._publish()
