@@ -60,11 +60,11 @@ def ends_in_words(verb: str, call: Callable[[], object]) -> None:
 
 
 def test_an_answer_that_makes_no_sense_is_told_in_words(forge: Forge, server: Server) -> None:
-    for code in (200, 404, 500):
-        for body in BODIES:
-            server.spoiled = (code, body, {})
-            for verb, call in verbs(forge, 2).items():
-                ends_in_words(f"{verb} {code} {body[:80]!r}", call)
+    refused = [(code, body) for code in (404, 500) for body in (BODIES[0], BODIES[12], BODIES[16])]
+    for code, body in [*((200, body) for body in BODIES), *refused]:
+        server.spoiled = (code, body, {})
+        for verb, call in verbs(forge, 2).items():
+            ends_in_words(f"{verb} {code} {body[:80]!r}", call)
 
 
 def test_an_answer_that_makes_no_sense_after_others_that_do_is_told_in_words(
@@ -79,7 +79,7 @@ def test_an_answer_that_makes_no_sense_after_others_that_do_is_told_in_words(
         with suppress(FactoryError):
             call()
         for place in range(1, len(server.calls) + 1):
-            for body in (b"{}", b"[null]", b'"text"'):
+            for body in (b"{}", b"[null]"):
                 server.calls = Until(server, place, body)
                 ends_in_words(verb, call)
 

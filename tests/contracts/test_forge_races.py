@@ -50,13 +50,13 @@ def test_the_box_s_request_is_found_without_reading_everybody_s(forge: Forge, se
     forge.propose(clone, committed(clone), DRAFT)
     forge.proposal(DRAFT)
     counts = []
-    for place in range(12):
+    for place in range(4):  # a page of the test servers holds two
         server.calls.clear()
         assert forge.proposal(DRAFT)
         counts.append(len(server.calls))
         server.commit("ann", f"hers-{place}", "hers", {"hers.py": f"X = {place}\n"})
         server.open_change("ann", f"hers-{place}", "main", "hers")
-    assert counts == counts[:1] * 12
+    assert counts == counts[:1] * 4
 
 
 def test_of_several_requests_of_one_branch_the_open_one_counts_and_else_the_newest(

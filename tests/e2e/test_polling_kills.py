@@ -21,7 +21,7 @@ from tests.contracts.forges.gitea import Gitea
 from tests.contracts.forges.server import serving
 from tests.e2e.world import remote, until
 
-KILLED_AT = (2, 5, 0)
+KILLED_AT = (5, 0)
 """At which of the polls' calls, counted from the start of the line; 0: a moment after the news were told."""
 
 
