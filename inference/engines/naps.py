@@ -15,7 +15,7 @@ from typing import Protocol
 
 from appliance.errors import FactoryError
 from appliance.ports import Clock
-from inference.engines.engine import Engine, Seat, Sleeper
+from inference.engines.engine import Sleeper
 from inference.engines.loaded import SLEEPING, Loaded, Nap
 from inference.lifecycle import Phase
 
@@ -75,7 +75,7 @@ class Naps:
             self._clock.sleep(LOOK_SECONDS)
         if loaded.nap is not nap or loaded.unloading:
             return
-        well = _tried(lambda sleeper: sleeper.sleep(seat), engine)
+        well = _tried(loaded, lambda sleeper: sleeper.sleep(seat))
         with self._lock:
             if loaded.nap is not nap or loaded.unloading:
                 return
@@ -87,7 +87,7 @@ class Naps:
 
     def _wake_up(self, loaded: Loaded, nap: Nap) -> None:
         engine, seat = loaded.engine, loaded.seat
-        well = _tried(lambda sleeper: sleeper.wake(seat), engine) and _answers(engine, seat)
+        well = _tried(loaded, lambda sleeper: sleeper.wake(seat)) and _tried(loaded, lambda _: engine.answers(seat))
         with self._lock:
             if loaded.nap is not nap or loaded.unloading:
                 return
@@ -96,20 +96,10 @@ class Naps:
             self._watcher.woke(loaded, well)
 
 
-def _tried(what: Callable[[Sleeper], None], engine: Engine) -> bool:
-    """Whether it worked. If not, the engine's log says why, and it does not go on as it is."""
+def _tried(loaded: Loaded, what: Callable[[Sleeper], bool | None]) -> bool:
+    """Whether it worked. If not, it does not go on as it is, and the log of this process says why."""
     try:
-        if isinstance(engine, Sleeper):
-            what(engine)
-            return True
+        return isinstance(loaded.engine, Sleeper) and what(loaded.engine) is not False
     except FactoryError as error:
-        log.warning("%s: %s", engine.kind, error.message)
-    return False
-
-
-def _answers(engine: Engine, seat: Seat) -> bool:
-    try:
-        return engine.answers(seat)
-    except FactoryError as error:
-        log.warning("%s: %s", engine.kind, error.message)
-    return False
+        log.warning("%s: %s", loaded.id, error.message)
+        return False

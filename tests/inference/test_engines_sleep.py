@@ -29,7 +29,7 @@ from models.shape import Shape
 from tests.inference.engines_process import lives, make_home, until
 from tests.inference.gateway_process import free_port, running_gateway
 from tests.inference.test_engines_pool import ready, row, running_pool
-from tests.inference.tiny_folder import write_tiny_folder
+from tests.inference.tiny_folder import write_tiny_adapter, write_tiny_folder
 
 GIB = 1 << 30
 SERVER = Path(__file__).with_name("sleepy_server.py")
@@ -195,6 +195,21 @@ def test_one_that_sleeps_can_be_unloaded(start: Start) -> None:
         assert pool.unload("a")["model"] == "a"
         until(lambda: pool.rows() == [])
         assert not lives(pid)
+
+
+def test_a_base_that_sleeps_starts_anew_for_an_adapter_that_came_later(start: Start, home: Home) -> None:
+    registry = Registry(home.models)
+    import_model(write_tiny_folder(home.spool / "base", layers=1, width=64, seed=5), registry, "base", tasks=("chat",))
+    with start(base={"idle_seconds": 0.5}) as pool:
+        pool.load("base")
+        sleeping = asleep(pool, "base")
+        adapter = write_tiny_adapter(home.spool / "style", layers=1, width=64)
+        import_model(adapter, registry, "style", tasks=("chat",), base="base")
+        told = pool.load("style")
+        assert (told["model"], told["base"]) == ("style", "base")
+        until(lambda: row(pool, "base")["pid"] not in (None, sleeping["pid"]))
+        assert ready(pool, "style")["pid"] == ready(pool, "base")["pid"]
+        assert sorted(one["model"] for one in pool.rows()) == ["base", "style"]
 
 
 def test_a_gateway_wakes_models_for_calls_which_wait_in_line_as_for_a_load(start: Start, home: Home) -> None:
