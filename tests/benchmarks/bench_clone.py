@@ -1,4 +1,5 @@
-"""A clone through the box against git alone: CPU time, wall time and the console's memory.
+"""A clone through the box against git alone: CPU time, wall time and the console's memory; and whether the first fetch
+of a large repository holds up fetches of another.
 
 One repository of many files and commits, read from the same bare mirror: by `git clone --no-local` (git alone, both
 sides over pipes) and over HTTP from a console of its own with a key.
@@ -14,6 +15,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -24,9 +26,10 @@ from appliance.ledger import open_ledger
 from appliance.mirror.mirror import Mirror
 from appliance.work import TrackedRepository
 from inference.keys import KeyStore
-from tests.e2e.world import free_port, git, until
+from tests.e2e.world import free_port, git, remote, until
 
 RUNS = 3
+"""Clones each way; the best counts."""
 LINES = 60
 
 
@@ -79,6 +82,43 @@ class Console:
         return int(line.split()[1]) / 1024
 
 
+def beside(home: Home, bare: Path, folder: Path) -> None:
+    """Print how a small repository is fetched alone, and while the large one is mirrored by another thread."""
+    server = remote(folder, "small", {"a.py": "x = 1\n"})
+    small = Mirror(home, "small", server.as_uri(), "", MirrorSettings())
+    small.create()
+    large = Mirror(home, "large", bare.as_uri(), "main", MirrorSettings(clone_seconds=7200))
+
+    def fetched() -> float:
+        git(server.parent / "small-tree", "commit", "-q", "--allow-empty", "-m", "more")
+        git(server.parent / "small-tree", "push", "-q", "origin", "HEAD:main")
+        start = time.monotonic()
+        small.sync()
+        return time.monotonic() - start
+
+    alone = [fetched() for _ in range(10)]
+    thread = threading.Thread(target=large.create)
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    thread.start()
+    meanwhile = []
+    while thread.is_alive():
+        meanwhile.append(fetched())
+        time.sleep(0.2)
+    took, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(f"the large one mirrored in {took:.1f} s ({cpu:.1f} s CPU of git, the small one's included); beside it")
+    print(f"  fetches of another alone  {sorted(alone)[5]:6.2f} s in the middle, {max(alone):.2f} s at most")
+    print(f"  {len(meanwhile):5} meanwhile           {sorted(meanwhile)[len(meanwhile) // 2]:6.2f} s in the middle, "
+          f"{max(meanwhile):.2f} s at most")  # fmt: skip
+    start = time.monotonic()
+    head = large.sync()
+    print(f"  an idle sync of the large {time.monotonic() - start:6.2f} s")
+    start = time.monotonic()
+    large.workspace(head).close()
+    print(f"  a clone to work in        {time.monotonic() - start:6.2f} s")
+    large.remove()
+
+
 def main() -> None:
     """Print the table."""
     files, commits = (int(word) for word in (sys.argv[1:3] or ("5000", "1000")))
@@ -89,6 +129,7 @@ def main() -> None:
             place.mkdir()
         home.settings_file.write_text("")
         bare = history(folder, files, commits)
+        beside(home, bare, folder)
         mirror = Mirror(home, "shop", bare.as_uri(), "main", MirrorSettings())
         mirror.create()
         open_ledger(home).add_repository(TrackedRepository(name="shop", url=mirror.url, branch="main"))
