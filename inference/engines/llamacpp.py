@@ -27,6 +27,9 @@ ALL_LAYERS = "999"
 CUDA = 768 * MIB
 """On a GPU beside the model: 704 MiB on an H200, measured with a model of 564 MiB."""
 WRITER = ("--jinja", "--cache-ram", str(PROMPT_CACHE // MIB))
+PATIENT = ("--batch-size", "512")
+"""On processors. The server ends a prompt whose caller has left, and lets others speak, between two batches only: its
+usual 2,048 tokens burnt 2.8 s of CPU after a caller had gone, 512 take 0.65 s, and prompts are read no slower."""
 
 
 class LlamaCpp:
@@ -55,7 +58,8 @@ class LlamaCpp:
             "--no-ui", "--no-slots", "--metrics", "--cors-origins", "localhost",
         )  # fmt: skip
         kept = ("--cache-type-k", seat.cache_type, "--cache-type-v", seat.cache_type)
-        return common + self._layers(seat) + (_embedder(seat) if seat.card.embeds else (*WRITER, *kept))
+        writer = (*WRITER, *kept, *(() if self._gpu and seat.gpus else PATIENT))
+        return common + self._layers(seat) + (_embedder(seat) if seat.card.embeds else writer)
 
     def env(self, seat: Seat) -> Mapping[str, str]:
         # Not ours: variables like LLAMA_ARG_* would change the command.

@@ -91,7 +91,7 @@ class Relay:
             self._parts.desk.settle(self._call, self._shaper.usage, None)
             yield self._voice.end(self._shaper.usage)
             return
-        self._failure = piece or lost(self._call.model, EOFError("the stream ended before the answer did"))
+        self._failure = piece or self._broken(EOFError("the stream ended before the answer did"))
         self._parts.desk.settle(self._call, self._shaper.usage, self._failure)  # before the client sees the end
         if self._call.trip.ended != GONE:
             yield self._voice.fail(self._failure)
@@ -154,9 +154,13 @@ class Relay:
         try:
             piece = self._answer.piece_within(self._patience)
         except LOST as error:
-            ended = self._call.trip.ended
-            return ended_early(ended) if ended else lost(self._call.model, error)
+            return self._broken(error)
         return WAITING if piece is None else piece or None
+
+    def _broken(self, error: BaseException) -> ApiError:
+        """Why the engine's answer broke off: we hung up, or it did."""
+        ended = self._call.trip.ended
+        return ended_early(ended) if ended else lost(self._call.model, error)
 
     def _ask(self) -> Piece:
         """Find an answer; its first piece, or why there is none."""

@@ -12,7 +12,6 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
 
 import gevent
 from gevent import monkey
@@ -130,7 +129,8 @@ class Watch:
                 trip.end(STOPPING)
 
 
-def _hang_up(wire: Any) -> None:
+def _hang_up(wire: socket.socket) -> None:
     """Wake whoever waits on this socket; its owner closes it."""
     with contextlib.suppress(OSError):
-        wire.shutdown(socket.SHUT_RDWR)
+        # A TLS socket's own `shutdown` takes its state away from the reader, who then meets a ValueError.
+        socket.socket.shutdown(wire, socket.SHUT_RDWR)

@@ -17,6 +17,9 @@ PIECE = 65536
 HEAD_BYTES = 65536
 LINE_BYTES = 4096
 """Longest line that says the size of a chunk, or that follows the last one."""
+CONNECT_SECONDS = 5.0
+"""How long a server may take to take a connection and to show its certificate: a call does not wait for one that is
+cut off as long as for an answer."""
 BARE = frozenset({204, 304})
 """Statuses of answers that have no body, whatever their heads say."""
 
@@ -199,14 +202,18 @@ class Chunked(Body):
 
 
 def connected(url: str, timeout: float, context: ssl.SSLContext | None) -> Wire:
-    """A new connection to the server at `url`; `context` where it shows a certificate. Raises OSError."""
+    """A new connection to the server at `url`; `context` where it shows a certificate. Raises OSError.
+
+    `timeout` is for what is read and written later, in seconds.
+    """
     host, port, _ = place_of(url)
-    sock = socket.create_connection((host, port), timeout)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if context is None:
-        return Wire(sock)
+    sock = socket.create_connection((host, port), min(timeout, CONNECT_SECONDS))
     try:
-        return Wire(context.wrap_socket(sock, server_hostname=host))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is not None:
+            sock = context.wrap_socket(sock, server_hostname=host)
+        sock.settimeout(timeout)
+        return Wire(sock)
     except BaseException:
         sock.close()
         raise

@@ -25,6 +25,7 @@ from tests.inference.gateway_process import (
     CODER,
     EMBEDDER,
     Gateway,
+    card,
     eventually,
     make_home,
     publish,
@@ -62,6 +63,17 @@ DOORS: dict[str, dict[str, Any]] = {
     "/v1/responses": {"input": "Hello?"},
 }
 
+RANKER = "ranker"
+LEFT: dict[str, dict[str, Any]] = {
+    **DOORS,
+    "/v1/completions": {"prompt": "Hello?"},
+    "/v1/messages/count_tokens": {"messages": HELLO},
+    "/v1/embeddings": {"model": EMBEDDER, "input": "Hello?"},
+    "/v1/rerank": {"model": RANKER, "query": "Hello?", "documents": ["Hello."]},
+}
+"""Every door that an engine is asked behind."""
+STREAMING = (*DOORS, "/v1/completions")
+
 
 @pytest.fixture(scope="module")
 def process(engine: MockEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
@@ -69,7 +81,9 @@ def process(engine: MockEngine, tmp_path_factory: pytest.TempPathFactory) -> Ite
     # Engines fail here one test after another; a model that rests would be another subject.
     settings = home.settings_file.read_text()
     home.settings_file.write_text(settings.replace("[gateway]\n", "[gateway]\ncircuit_failures = 0\n"))
-    publish(home, {EMBEDDER: engine.url, CODER: engine.url, BIG: engine.url})
+    (home.models / RANKER).mkdir()
+    (home.models / RANKER / "card.json").write_text(card(RANKER, ("rerank",)).model_dump_json())
+    publish(home, dict.fromkeys((EMBEDDER, CODER, BIG, RANKER), engine.url))
     with running_gateway(home) as running:
         yield running
 
@@ -184,14 +198,13 @@ def test_trap_7_every_door_has_headers_and_comments_before_the_first_token(
     assert comments and comments[0] < text
 
 
-@pytest.mark.parametrize("door", DOORS)
-@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(("door", "stream"), [*((door, False) for door in LEFT), *((door, True) for door in STREAMING)])
 @pytest.mark.parametrize("behaviour", [prefill_for_ever, talk_for_ever])
 def test_trap_8_a_client_that_leaves_ends_the_engines_work_within_a_second(
     gateway: Gateway, engine: MockEngine, door: str, stream: bool, behaviour: Any
 ) -> None:
     engine.will(behaviour)
-    body = {"model": CODER, **DOORS[door], "stream": stream}
+    body = {"model": CODER, **LEFT[door]} | ({"stream": True} if stream else {})
     leaving = httpx.Timeout(10, read=0.3)
     with (
         httpx.Client(base_url=gateway.url, headers=gateway.http.headers, timeout=leaving, trust_env=False) as hasty,

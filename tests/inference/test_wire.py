@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from inference.gateway.wire import Garbled, Wire, head_of, place_of
+from inference.gateway import wire as wires
+from inference.gateway.wire import Garbled, Wire, connected, head_of, place_of
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 HELLO = (
@@ -114,3 +116,18 @@ def test_a_call_is_one_write_with_its_length_and_id() -> None:
 
 def test_an_address_has_the_port_of_its_scheme() -> None:
     assert place_of("https://box") == ("box", 443, "") and place_of("http://box/a/") == ("box", 80, "/a")
+
+
+def test_a_server_that_shows_no_certificate_is_not_waited_for_as_long_as_for_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wires, "CONNECT_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TimeoutError):
+        connected(f"https://127.0.0.1:{silent.getsockname()[1]}", 600, ssl.create_default_context())
+
+
+def test_a_connection_waits_for_answers_as_long_as_it_was_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        made = connected(f"http://127.0.0.1:{server.getsockname()[1]}", 600, None)
+        assert made.sock.gettimeout() == 600
+        made.close()
