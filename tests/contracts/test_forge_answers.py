@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -59,12 +60,15 @@ def ends_in_words(verb: str, call: Callable[[], object]) -> None:
         assert "t0ken" not in str(error.as_dict()), verb
 
 
-def test_an_answer_that_makes_no_sense_is_told_in_words(forge: Forge, server: Server) -> None:
+def test_an_answer_that_makes_no_sense_is_told_in_words(
+    forge: Forge, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
     refused = [(code, body) for code in (404, 500) for body in (BODIES[0], BODIES[12], BODIES[16])]
     for code, body in [*((200, body) for body in BODIES), *refused]:
         server.spoiled = (code, body, {})
         for verb, call in verbs(forge, 2).items():
             ends_in_words(f"{verb} {code} {body[:80]!r}", call)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING], "shown on a command line"
 
 
 def test_an_answer_that_makes_no_sense_after_others_that_do_is_told_in_words(

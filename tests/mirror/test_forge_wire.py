@@ -172,6 +172,22 @@ def test_a_list_without_an_end_is_left(tmp_path: Path, monkeypatch: pytest.Monke
         assert server.requests == 10 + clients.PAGES
 
 
+def test_all_calls_of_one_verb_have_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "VERB_TIMES", 0.01)
+
+    def late(spoken: socket.socket) -> None:
+        time.sleep(0.15)
+        whole(b"{}")(spoken)
+
+    with raw(late) as server:
+        asked = client(server, tmp_path, 10)
+        with asked.connected():
+            assert asked.get("/x") == {}
+            with pytest.raises(Unavailable, match="for all that was asked at once"):
+                asked.get("/x")
+        assert asked.get("/x") == {}, "the next verb begins anew"
+
+
 def test_calls_of_one_verb_share_a_connection_that_ends_with_it(tmp_path: Path) -> None:
     with raw(whole(b"{}")) as server:
         asked = client(server, tmp_path, 10)

@@ -88,7 +88,8 @@ class Understood(Forge):
             with self._client.connected():
                 yield
         except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:  # pydantic's are ValueErrors
-            log.warning("an answer of the forge was not understood (%s)", name, exc_info=True)
+            # no warning: on the command line that would be shown
+            log.info("an answer of the forge was not understood (%s)", name, exc_info=True)
             raise Unavailable(
                 f"the forge's answer is not as {self.kind}'s API has it ({name}: {type(error).__name__})",
                 "check the address given with --api, and the kind given with --forge; the line's log has more",

@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -17,6 +18,9 @@ from appliance.mirror import certificates
 
 MOST = 16 * 2**20
 """Bytes of one answer that are read; the longest page of a real forge has a few million."""
+
+VERB_TIMES = 60
+"""All calls over one connection may take so many times as long as one: a hostile list could ask for any number."""
 
 IDLE_SECONDS = 2.0
 """So long an idle connection is used again: servers close theirs, the quickest after a few seconds."""
@@ -37,6 +41,7 @@ class Wire:
         self._lock = threading.Lock()
         self._held: socket.socket | None = None
         self._call = self._late = 0
+        self._spent = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -63,9 +68,7 @@ class Wire:
                 closer = certificates.in_words(str(error), self._host)
                 words = f"the forge at {self._host} does not answer: {error}"
                 raise closer or Unavailable(words, "is it up, and reachable from this box?") from error
-        kept = [
-            (name, value) for name, value in answer.headers.raw if name.lower() != b"content-encoding"
-        ]  # it is undone
+        kept = [(name, value) for name, value in answer.headers.raw if name.lower() != b"content-encoding"]
         return httpx.Response(answer.status_code, headers=kept, content=content, request=answer.request)
 
     def _content(self, answer: httpx.Response) -> bytes:
@@ -91,6 +94,12 @@ class Wire:
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
         """A limit for the whole call: a timeout begins anew with every byte."""
+        if self._spent > VERB_TIMES * self._seconds:
+            raise Unavailable(
+                f"the forge at {self._host} has taken {self._spent:.0f} s for all that was asked at once",
+                "look at the forge; it is tried again later",
+            )
+        began = time.monotonic()
         with self._lock:
             self._call += 1
         watch = threading.Timer(self._seconds, self._cut, (self._call,))
@@ -102,6 +111,7 @@ class Wire:
             watch.cancel()
             with self._lock:
                 self._call += 1
+            self._spent += time.monotonic() - began
 
     def _cut(self, call: int) -> None:
         with self._lock:
