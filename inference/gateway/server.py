@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import math
+from functools import partial
 from typing import Any
 
 from appliance.config import Home, Settings
@@ -54,6 +55,8 @@ def _start_the_watch(worker: Any) -> None:
     parts = worker.wsgi.extensions[EXTENSION]
     parts.watch.stopping = lambda: not worker.alive
     # Connections that clients keep open for their next call would hold the worker for the whole time.
+    doors = [listener.dup() for listener in worker.sockets]  # gunicorn closes its own at once
+    parts.watch.stops = lambda: _stay_at_the_door(worker, doors)
     parts.watch.drained = lambda: worker.cfg.set("graceful_timeout", 0)
     parts.watch.start()
     parts.desk.start()
@@ -62,3 +65,11 @@ def _start_the_watch(worker: Any) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE)
+
+
+def _stay_at_the_door(worker: Any, doors: list[Any]) -> None:
+    """Let in who comes while the last answers go out: `Watch.enter` tells him to come back, a closed door would not."""
+    from gevent.server import StreamServer
+
+    for door in doors:
+        StreamServer(door, handle=partial(worker.handle, door)).start()

@@ -168,6 +168,8 @@ def model_as_json(entry: Entry) -> dict[str, Any]:
 def ready(parts: Parts) -> Response:
     """GET /readyz: 200 when calls can be answered, else 503 and what is in the way; and what is wrong all the same."""
     problems, around = parts.surroundings.problems(), parts.surroundings
+    if parts.watch.stopping():
+        problems = ["the gateway is stopping: it takes no new calls", *problems]
     said = {"ready": not problems, "problems": problems, "warnings": around.warnings() + parts.caller.warnings()}
     return json_response(said | {"policy": around.learned.standing}, 503 if problems else 200)
 

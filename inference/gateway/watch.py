@@ -72,6 +72,8 @@ class Watch:
         # gevent's own `poll` would wait in its loop; the kernel's with timeout 0 only looks.
         self._poll = monkey.get_original("select", "poll")()
         self.stopping: Callable[[], bool] = lambda: False
+        self.stops: Callable[[], None] = lambda: None
+        """Called once, when the process was told to stop."""
         self.drained: Callable[[], None] = lambda: None
         """Called while the process stops and no call is in flight."""
         self._stopping_since: float | None = None
@@ -112,6 +114,7 @@ class Watch:
         now = time.monotonic()
         if self._stopping_since is None and self.stopping():
             self._stopping_since = now
+            self.stops()
         if not self._trips:
             if self._stopping_since is not None:
                 self.drained()
