@@ -56,6 +56,7 @@ def servers() -> list[Need]:
     return [
         Need("sshd", "tests of git over ssh", "openssh-server", _program("sshd")),
         Need("gitolite", "tests of git over ssh with rights", "gitolite3", _program("gitolite")),
+        Need("git-lfs", "tests of large files", "git-lfs", _program("git-lfs")),
         Need("nginx", "tests of git over https", "nginx", _program("nginx")),
         Need("fcgiwrap", "tests of git over https", "fcgiwrap", _program("fcgiwrap")),
         Need(
@@ -89,9 +90,10 @@ def bring(lacking: list[Need], checkout: Checkout, terminal: Terminal, name: str
     words = command(lacking)
     if os.geteuid() != 0:
         raise InstallError(f"this system lacks:\n{list_of}", f"run: sudo {' '.join(words)}")
-    with _nothing_starts() as path:
-        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        how = ["-o", "DPkg::Lock::Timeout=300", "-o", f"DPkg::Path={path}"]
+    with _nothing_starts() as folder:
+        git = {"GIT_CONFIG_SYSTEM": f"{folder}/gitconfig"}  # git-lfs would make its filters every user's
+        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", **git}
+        how = ["-o", "DPkg::Lock::Timeout=300", "-o", f"DPkg::Path={folder}:{PROGRAMS}"]
         try:
             run([*words, *how], terminal, name, checkout.log, env=env)
         except InstallError:  # a fresh machine has no package lists yet, or old ones
@@ -107,7 +109,7 @@ def possible() -> bool:
 
 @contextmanager
 def _nothing_starts() -> Iterator[str]:
-    """A search path for packages' scripts on which whatever would start a service does nothing.
+    """A folder of programs that does nothing where a package's scripts would start a service.
 
     A `policy-rc.d` would do the same, but stay behind after a kill, and it does not keep a service from the next boot.
     """
@@ -116,7 +118,7 @@ def _nothing_starts() -> Iterator[str]:
             program = Path(folder) / name
             program.write_text("#!/bin/sh\nexit 0\n", "utf-8")
             program.chmod(0o755)
-        yield f"{folder}:{PROGRAMS}"
+        yield folder
 
 
 def _program(name: str) -> Callable[[], bool]:

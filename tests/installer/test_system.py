@@ -97,6 +97,16 @@ def test_no_package_starts_a_service_now_or_at_the_next_boot(tmp_path: Path, mon
     assert found[-1].parent in (Path("/bin"), Path("/usr/bin")) and noted.exists()
 
 
+def test_no_package_changes_git_s_settings_of_all_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = fake_apt(
+        tmp_path / "bin", monkeypatch, "git config --system filter.lfs.required true; git config --system -l"
+    )
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    made = checkout(tmp_path)
+    bring([ABSENT], made, quiet(), "system packages")
+    assert made.log.read_text("utf-8").splitlines()[-1] == "filter.lfs.required=true" and noted.exists()
+
+
 def test_servers_of_other_sites_are_not_needed_to_run() -> None:
     always = {need.package for need in needs(build=True, venv=True)}
     assert not always & {need.package for need in system.servers()}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import getpass
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,14 +75,15 @@ class Nginx:
 
     def stop(self) -> None:
         for one in self._running:
-            one.terminate()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(one.pid, signal.SIGTERM)  # fcgiwrap leaves its children behind
             one.wait(10)
         self._running.clear()
         (self.folder / "pid").unlink(missing_ok=True)
 
     def _start(self, *words: str) -> None:
         with (self.folder / "said").open("ab") as said:
-            self._running.append(subprocess.Popen(words, stdout=said, stderr=said))
+            self._running.append(subprocess.Popen(words, stdout=said, stderr=said, start_new_session=True))
 
 
 @contextmanager
