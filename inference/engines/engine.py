@@ -140,7 +140,7 @@ class Sleeper(Protocol):
         ...
 
     def sleep(self, seat: Seat) -> None:
-        """Fall asleep, whatever is in flight; returns once it does. Raises Unavailable with the reason."""
+        """Finish what is in flight and fall asleep; returns once it does. Raises Unavailable with the reason."""
         ...
 
     def wake(self, seat: Seat) -> None:

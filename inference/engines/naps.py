@@ -29,7 +29,7 @@ class Watcher(Protocol):
     """Who is told what came of it; called with the lock held."""
 
     def slept(self, loaded: Loaded, well: bool) -> None:
-        """It sleeps; or, if not `well`, it may be in any state."""
+        """It sleeps; or, if not `well`, it still works or may be in any state."""
         ...
 
     def woke(self, loaded: Loaded, well: bool) -> None:
@@ -68,14 +68,14 @@ class Naps:
 
     def _fall_asleep(self, loaded: Loaded, nap: Nap) -> None:
         engine, seat = loaded.engine, loaded.seat
-        late = self._clock.monotonic() + self._drain_seconds
+        until = self._clock.monotonic() + self._drain_seconds
         # A call that saw it ready may be on its way, so the first look is a moment after it was published.
         self._clock.sleep(LOOK_SECONDS)
-        while engine.busy(seat) and self._clock.monotonic() < late:
+        while (busy := engine.busy(seat)) and self._clock.monotonic() < until:
             self._clock.sleep(LOOK_SECONDS)
         if loaded.nap is not nap or loaded.unloading:
             return
-        well = _tried(loaded, lambda sleeper: sleeper.sleep(seat))
+        well = not busy and _tried(loaded, lambda sleeper: sleeper.sleep(seat))
         with self._lock:
             if loaded.nap is not nap or loaded.unloading:
                 return

@@ -128,7 +128,8 @@ class Vllm:
 
     def sleep(self, seat: Seat) -> None:
         # Level 1, weights to RAM: from level 2 it wakes only by running methods of its workers, a door that is shut.
-        fetch(seat, "POST", "/sleep?level=1", seconds=NAP_SECONDS)
+        # "wait", because else it ends the calls in flight with half an answer that looks like a whole one.
+        fetch(seat, "POST", "/sleep?level=1&mode=wait", seconds=NAP_SECONDS)
 
     def wake(self, seat: Seat) -> None:
         fetch(seat, "POST", "/wake_up", seconds=NAP_SECONDS)

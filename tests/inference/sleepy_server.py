@@ -2,7 +2,7 @@
 
 `python sleepy_server.py PORT MODEL GPU_FILE FULL SMALL`: the file holds its pid and FULL or SMALL bytes. Asleep it
 takes calls and answers them once it is awake, as vLLM does. Files beside that one make it fail: `refuse-sleep` (it
-answers 500), `die-waking`. Standard library only.
+answers 500), `die-waking`, `hold` (no answer while it is there). Standard library only.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,7 +24,9 @@ running = 0
 
 
 def take(size: str) -> None:
-    GPU_FILE.write_text(f"{os.getpid()} {size}")
+    new = GPU_FILE.with_name(f".{GPU_FILE.name}")
+    new.write_text(f"{os.getpid()} {size}")
+    new.replace(GPU_FILE)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -46,9 +49,9 @@ class Handler(BaseHTTPRequestHandler):
         match self.path:
             case _ if self.headers.get("Authorization") != KEY:
                 self.send(401, {})
-            case "/sleep?level=1" if GPU_FILE.with_name("refuse-sleep").exists():
+            case "/sleep?level=1&mode=wait" if GPU_FILE.with_name("refuse-sleep").exists():
                 self.send(500, {"error": {"message": "no"}})
-            case "/sleep?level=1":
+            case "/sleep?level=1&mode=wait":
                 awake.clear()
                 take(SMALL)
                 self.send(200, {"status": "sleeping", "level": 1})
@@ -66,6 +69,8 @@ class Handler(BaseHTTPRequestHandler):
         with lock:
             running += 1
         awake.wait()
+        while GPU_FILE.with_name("hold").exists():
+            time.sleep(0.05)
         with lock:
             running -= 1
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}

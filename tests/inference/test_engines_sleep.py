@@ -101,10 +101,14 @@ def asleep(pool: Pool, model: str) -> dict[str, Any]:
     return until(lambda: (now := row(pool, model)).get("state") == "sleeping" and now)  # type: ignore[no-any-return]
 
 
+def ask_engine(method: str, shown: dict[str, Any], path: str) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {Path(shown['api_key_file']).read_text().strip()}"}
+    with httpx.Client(base_url=shown["url"], headers=headers, trust_env=False, timeout=60) as http:
+        return http.request(method, path, json={})
+
+
 def is_sleeping(shown: dict[str, Any]) -> bool:
-    key = Path(shown["api_key_file"]).read_text().strip()
-    answer = httpx.get(f"{shown['url']}/is_sleeping", headers={"Authorization": f"Bearer {key}"}, trust_env=False)
-    return bool(answer.json()["is_sleeping"])
+    return bool(ask_engine("GET", shown, "/is_sleeping").json()["is_sleeping"])
 
 
 def test_a_model_that_nobody_uses_sleeps_and_wakes_when_it_is_asked_for(start: Start) -> None:
@@ -165,6 +169,24 @@ def test_one_that_refuses_to_sleep_is_unloaded(start: Start) -> None:
         ready(pool, "a")
         (pool.scratch / "refuse-sleep").touch()
         pool.load("b")
+        assert ready(pool, "b") and not row(pool, "a")
+
+
+def test_one_that_works_for_too_long_is_unloaded_and_its_call_breaks_off_rather_than_ends(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for where in ("pool", "process"):
+        monkeypatch.setattr(f"inference.engines.{where}.DRAIN_SECONDS", 0.5)
+    with start() as pool, ThreadPoolExecutor(1) as client:
+        pool.load("a")
+        shown = ready(pool, "a")
+        (pool.scratch / "hold").touch()
+        called = client.submit(ask_engine, "POST", shown, "/v1/completions")
+        until(lambda: not ask_engine("GET", shown, "/metrics").text.endswith(" 0.0\n"))
+        pool.load("b")
+        with pytest.raises(httpx.TransportError):
+            called.result(60).raise_for_status()
+        (pool.scratch / "hold").unlink()
         assert ready(pool, "b") and not row(pool, "a")
 
 

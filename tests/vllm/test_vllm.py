@@ -119,7 +119,6 @@ def test_told_to_sleep_it_takes_no_calls_until_it_is_woken_and_the_other_doors_f
             with pytest.raises(TimeoutError):
                 early.result(2)
             assert not kind.busy(seat), "asleep, it counts nobody who waits"
-            kind.sleep(seat)  # told twice, it still does
             kind.wake(seat)
             assert early.result(60)["choices"][0]["message"]["content"] is not None
             assert http.get("/is_sleeping").json() == {"is_sleeping": False}
