@@ -25,6 +25,7 @@ MAX_PIECES = 16
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 BUSY = frozenset({429, 502, 503, 504})
 """Answers after which asking again may help."""
+EPISODE = "x-appliance-episode"
 TOO_LONG = "context_length_exceeded"
 
 
@@ -70,6 +71,7 @@ class GatewayModel:
         temperature: float = 0.0,
         stop: Sequence[str] = (),
         seed: int | None = None,
+        episode: str = "",
     ) -> Completion:
         """See ports.Model."""
         body: dict[str, Any] = {
@@ -78,7 +80,7 @@ class GatewayModel:
         }  # fmt: skip
         body |= ({"stop": list(stop)} if stop else {}) | ({"seed": seed} if seed is not None else {})
         started = time.monotonic()
-        answer = self._post("/v1/chat/completions", body)
+        answer = self._send("POST", "/v1/chat/completions", body, {EPISODE: episode} if episode else {})
         choice, usage = answer["choices"][0], answer.get("usage") or {}
         return Completion(
             text=choice["message"].get("content") or "",
@@ -141,14 +143,16 @@ class GatewayModel:
     def _post(self, path: str, body: Mapping[str, Any]) -> Any:
         return self._send("POST", path, body)
 
-    def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+    def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str] | None = None
+    ) -> Any:
         """The answer. Raises what `refusal_of` makes of a refusal; Unavailable when patience runs out."""
         until = self._clock.monotonic() + self._patience
         pause = FIRST_PAUSE
         while True:
             asked = 0.0
             try:
-                response = self._http.request(method, path, json=body)
+                response = self._http.request(method, path, json=body, headers=headers)
                 if response.is_success:
                     return response.json()
                 error = refusal_of(response)

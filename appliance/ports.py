@@ -91,7 +91,10 @@ class Model(Protocol):
         temperature: float = 0.0,
         stop: Sequence[str] = (),
         seed: int | None = None,
-    ) -> Completion: ...
+        episode: str = "",
+    ) -> Completion:
+        """One answer. Calls with the same `episode` stay with the model that served it first, while rules allow it."""
+        ...
 
     def route(
         self,

@@ -108,6 +108,7 @@ class _Attempt:
                     max_tokens=allowed,
                     temperature=0.0 if sample == 0 else self.settings.temperature,
                     seed=sample * self.settings.turns + turn,
+                    episode=self.task.episode,
                 )
             except LimitExceeded as error:
                 self.room, last = self.room // 2, []

@@ -26,6 +26,8 @@ class Task:
     protected: tuple[str, ...]
     """Glob patterns of paths that no edit may touch."""
     model: str
+    episode: str = ""
+    """What its calls belong to: the item."""
 
 
 @dataclass(frozen=True)

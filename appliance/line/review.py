@@ -93,6 +93,7 @@ def model_review(item: WorkItem, parts: Parts) -> Verdict | None:
         task="review",
         model=route.candidates[0],
         max_tokens=400,
+        episode=item.id,
     )
     said = re.findall(r"^VERDICT: (PASS|FAIL|INCONCLUSIVE)\s*$", answer.text, re.MULTILINE)
     result = Result(said[-1]) if said and answer.finish_reason == "stop" else Result.INCONCLUSIVE

@@ -105,6 +105,7 @@ class Droid:
             failures=self.suite(tree, plan.acceptance).messages,
             protected=tuple(self.settings.autonomy.protected_paths),
             model=model,
+            episode=item.id,
         )
         result = attempt(
             task, self.model, lambda files: self.validate(tree, plan, files), self.settings.droid, self.progress

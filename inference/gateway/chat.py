@@ -35,7 +35,8 @@ PICTURE = re.compile(r"data:image/(?:png|jpe?g|gif|webp);base64,[A-Za-z0-9+/=\s]
 """A picture comes with the call. One at an address would have to be fetched, and this box fetches nothing."""
 PICTURE_CHARACTERS = 4000
 """What a picture counts in a prompt: about a thousand tokens with the usual models that see."""
-FLEX = "flex"
+FLEX, USUAL = "flex", "default"
+"""Service tiers of OpenAI's APIs: calls that can wait, and all others."""
 SHOWN_BELOW = "(the picture is in the next message)"
 MESSAGE_KEYS = ("name", "tool_calls", "tool_call_id", "reasoning_content")
 CHARACTERS_PER_TOKEN = 4
@@ -144,6 +145,13 @@ def priority_of(body: Mapping[str, Any]) -> Priority:
     metadata = body.get("metadata")
     said = metadata.get("priority") if isinstance(metadata, Mapping) else None
     return Priority.BATCH if body.get("service_tier") == FLEX or said == Priority.BATCH else Priority.INTERACTIVE
+
+
+def tier_of(body: Mapping[str, Any], priority: Priority) -> dict[str, str]:
+    """What an answer of OpenAI's APIs says of how it was served: the tier it had, where its call named one."""
+    if body.get("service_tier") is None:
+        return {}
+    return {"service_tier": FLEX if priority is Priority.BATCH else USUAL}
 
 
 def normalise_messages(messages: Any) -> list[dict[str, Any]]:

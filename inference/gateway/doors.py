@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from inference.gateway import messages, responses
-from inference.gateway.chat import Prepared, prepare_chat, prepare_completion
+from inference.gateway.chat import Prepared, prepare_chat, prepare_completion, tier_of
 from inference.gateway.embedding import prepare_embedding, shape_embeddings
 from inference.gateway.faults import ApiError, bad_request
 from inference.gateway.kept import Kept
@@ -22,7 +22,7 @@ from inference.gateway.messages_answer import MessagesVoice, message_of
 from inference.gateway.rerank import prepare_rerank, shape_ranks
 from inference.gateway.responses_answer import ResponsesVoice, empty_response, response_of
 from inference.gateway.stream import ChatVoice, Voice, shape_answer
-from inference.limits import Left
+from inference.limits import Left, Priority
 
 MESSAGES = "/v1/messages"
 COUNT = "/v1/messages/count_tokens"
@@ -35,10 +35,10 @@ class Speech:
     """One call as its door understood it, and the two ways to say its answer."""
 
     prepared: Prepared
-    whole: Callable[[dict[str, Any], str], dict[str, Any]]
-    """From the engine's answer and the model's name to the client's."""
-    voice: Callable[[str], Voice]
-    """From the model's name to the voice of a stream."""
+    whole: Callable[[dict[str, Any], str, Priority], dict[str, Any]]
+    """From the engine's answer, the model's name and the call's priority to the client's."""
+    voice: Callable[[str, Priority], Voice]
+    """From the model's name and the call's priority to the voice of a stream."""
 
 
 @dataclass(frozen=True)
@@ -59,33 +59,35 @@ class Door:
 
 def enter_chat(body: Body, visitor: Visitor) -> Speech:  # noqa: ARG001
     """Chat completions."""
-    return _openai(prepare_chat(body))
+    prepared = prepare_chat(body)
+    return Speech(
+        prepared,
+        lambda answer, model, priority: shape_answer(answer, model, prepared.must_call) | tier_of(body, priority),
+        lambda model, priority: ChatVoice(prepared.include_usage, tier_of(body, priority)),  # noqa: ARG005
+    )
 
 
 def enter_completion(body: Body, visitor: Visitor) -> Speech:  # noqa: ARG001
     """Text completions."""
-    return _openai(prepare_completion(body))
-
-
-def _openai(prepared: Prepared) -> Speech:
+    prepared = prepare_completion(body)
     return Speech(
         prepared,
-        lambda answer, model: shape_answer(answer, model, prepared.must_call),
-        lambda model: ChatVoice(prepared.include_usage),  # noqa: ARG005
+        lambda answer, model, priority: shape_answer(answer, model),  # noqa: ARG005
+        lambda model, priority: ChatVoice(prepared.include_usage),  # noqa: ARG005
     )
 
 
 def enter_embedding(body: Body, visitor: Visitor) -> Speech:  # noqa: ARG001
     """Embeddings."""
-    return Speech(prepare_embedding(body), lambda answer, model: shape_embeddings(answer, model, body), _silent)
+    return Speech(prepare_embedding(body), lambda answer, model, _: shape_embeddings(answer, model, body), _silent)
 
 
 def enter_rerank(body: Body, visitor: Visitor) -> Speech:  # noqa: ARG001
     """Ranks of documents."""
-    return Speech(prepare_rerank(body), lambda answer, model: shape_ranks(answer, model, body), _silent)
+    return Speech(prepare_rerank(body), lambda answer, model, _: shape_ranks(answer, model, body), _silent)
 
 
-def _silent(model: str) -> Voice:  # noqa: ARG001
+def _silent(model: str, priority: Priority) -> Voice:  # noqa: ARG001
     return ChatVoice()
 
 
@@ -95,8 +97,10 @@ def enter_messages(body: Body, visitor: Visitor) -> Speech:  # noqa: ARG001
     id = uuid.uuid4().hex
     return Speech(
         prepared,
-        lambda answer, model: message_of(shape_answer(answer, model, prepared.must_call), model, id),
-        lambda model: MessagesVoice(model, id, prepared.prompt_tokens),
+        lambda answer, model, priority: message_of(
+            shape_answer(answer, model, prepared.must_call), model, id, priority
+        ),
+        lambda model, priority: MessagesVoice(model, id, prepared.prompt_tokens, priority),
     )
 
 
@@ -110,13 +114,15 @@ def enter_responses(body: Body, visitor: Visitor) -> Speech:
         if body.get("store") is not False and visitor.kept.on:
             visitor.kept.put(visitor.owner, response, [*before, *responses.items_of(body)])
 
-    def voice(model: str) -> ResponsesVoice:
-        made = empty_response(body, model, uuid.uuid4().hex, created)
+    def voice(model: str, priority: Priority) -> ResponsesVoice:
+        made = empty_response(body, model, uuid.uuid4().hex, created) | tier_of(body, priority)
         return ResponsesVoice(made, responses.custom_tools(body), keep)
 
     return Speech(
         prepared,
-        lambda answer, model: response_of(shape_answer(answer, model, prepared.must_call), voice(model)),
+        lambda answer, model, priority: response_of(
+            shape_answer(answer, model, prepared.must_call), voice(model, priority)
+        ),
         voice,
     )
 

@@ -14,6 +14,7 @@ import orjson
 from inference.gateway.faults import ApiError
 from inference.gateway.messages import error_body
 from inference.gateway.pieces import Piece, as_chunk, cached_tokens, first_choice, pieces
+from inference.limits import Priority
 
 REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 
@@ -23,11 +24,11 @@ def named_event(value: Mapping[str, Any]) -> bytes:
     return f"event: {value['type']}\ndata: ".encode() + orjson.dumps(value) + b"\n\n"
 
 
-def message_of(answer: dict[str, Any], model: str, id: str) -> dict[str, Any]:
+def message_of(answer: dict[str, Any], model: str, id: str, priority: Priority) -> dict[str, Any]:
     """A whole shaped answer of a chat completion as a message."""
     chunk = as_chunk(answer)
     content = [_whole_block(piece) for piece in pieces(chunk)]
-    usage = usage_of(answer.get("usage") or {})
+    usage = usage_of(answer.get("usage") or {}) | tier_of(priority)
     return {**empty_message(model, id), "content": content, **_stopped(first_choice(chunk)), "usage": usage}
 
 
@@ -46,6 +47,11 @@ def usage_of(usage: Mapping[str, Any]) -> dict[str, int]:
         "input_tokens": int(usage.get("prompt_tokens") or 0) - cached, "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": cached, "output_tokens": int(usage.get("completion_tokens") or 0),
     }  # fmt: skip
+
+
+def tier_of(priority: Priority) -> dict[str, str]:
+    """How the call was served, as the usage of a message tells it."""
+    return {"service_tier": "batch" if priority is Priority.BATCH else "standard"}
 
 
 def _stopped(choice: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,11 +96,12 @@ def _delta(piece: Piece) -> dict[str, Any]:
 class MessagesVoice:
     """One stream of a message. One block is open at a time."""
 
-    def __init__(self, model: str, id: str, prompt_tokens: int) -> None:
+    def __init__(self, model: str, id: str, prompt_tokens: int, priority: Priority) -> None:
         """`prompt_tokens` is an estimate; the true count comes with the last event but one."""
         self._model = model
         self._id = id
         self._prompt_tokens = prompt_tokens
+        self._priority = priority
         self._blocks = 0
         self._open: tuple[str, int] | None = None
         """Kind of the open block, and which call it is."""
@@ -104,7 +111,7 @@ class MessagesVoice:
 
     def begin(self) -> bytes:
         message = empty_message(self._model, self._id)
-        usage = usage_of({"prompt_tokens": self._prompt_tokens})
+        usage = usage_of({"prompt_tokens": self._prompt_tokens}) | tier_of(self._priority)
         return named_event({"type": "message_start", "message": {**message, "usage": usage}})
 
     def say(self, chunk: dict[str, Any]) -> bytes:

@@ -23,6 +23,7 @@ from inference.gateway.stream import UNREADABLE, Broken, ChatVoice, Events, Shap
 from inference.gateway.transcripts import Heard
 from inference.gateway.upstream import LOST, Answer
 from inference.gateway.watch import GONE, ended_early
+from inference.limits import Priority
 
 log = logging.getLogger("inference.gateway")
 
@@ -39,7 +40,7 @@ WAITING = b""
 class Relay:
     """One stream."""
 
-    def __init__(self, parts: Parts, call: Call, voice: Callable[[str], Voice]) -> None:
+    def __init__(self, parts: Parts, call: Call, voice: Callable[[str, Priority], Voice]) -> None:
         """`voice` makes the voice once the model is known."""
         self._parts = parts
         self._call = call
@@ -66,7 +67,7 @@ class Relay:
         self._call.pinned = True
         self._call.model = self._call.model or self._call.decision.candidates[0]
         self._shaper = Shaper(self._call.model, self._call.prepared.must_call)
-        self._voice = self._voice_of(self._call.model)
+        self._voice = self._voice_of(self._call.model, self._call.priority)
         self._parts.first_byte(self._call)
 
     def body(self) -> Iterator[bytes]:

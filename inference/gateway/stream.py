@@ -8,6 +8,7 @@ A shaped chunk is the gateway's inner word; a `Voice` says it in the API that th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import orjson
@@ -79,14 +80,17 @@ class Voice(Protocol):
 class ChatVoice:
     """Chat and text completions: the chunks as they are."""
 
-    def __init__(self, include_usage: bool = False) -> None:
+    def __init__(self, include_usage: bool = False, told: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """`told` stands in every chunk."""
         self._include_usage = include_usage
+        self._told = told
         self._head: dict[str, Any] = {}
 
     def begin(self) -> bytes:
         return b""
 
     def say(self, chunk: dict[str, Any]) -> bytes:
+        chunk.update(self._told)
         if not self._head:
             self._head = {key: value for key, value in chunk.items() if key != "choices"}
         return event(chunk)

@@ -71,7 +71,7 @@ def _whole(parts: Parts, call: Call, speech: Speech) -> Response:
         if not isinstance(answer, dict):
             raise ApiError(502, f"the engine of {call.model} did not answer with JSON", "engine_failed", final=True)
         usage = answer.get("usage") or {}
-        shaped = _shaped(speech, answer, call.model)
+        shaped = _shaped(speech, answer, call)
         failure = None
         parts.first_byte(call)
         return json_response(shaped)
@@ -82,12 +82,12 @@ def _whole(parts: Parts, call: Call, speech: Speech) -> Response:
         parts.settle(call, usage, failure, answer_in(answer))
 
 
-def _shaped(speech: Speech, answer: dict[str, Any], model: str) -> dict[str, Any]:
+def _shaped(speech: Speech, answer: dict[str, Any], call: Call) -> dict[str, Any]:
     try:
-        return speech.whole(answer, model)
+        return speech.whole(answer, call.model, call.priority)
     except UNREADABLE as error:
         raise ApiError(
-            502, f"the answer of the engine of {model} cannot be read: {error!r}", "engine_failed", final=True
+            502, f"the answer of the engine of {call.model} cannot be read: {error!r}", "engine_failed", final=True
         ) from error
 
 

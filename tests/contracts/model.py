@@ -61,11 +61,12 @@ class ScriptedModel:
         temperature: float = 0.0,
         stop: Sequence[str] = (),
         seed: int | None = None,
+        episode: str = "",
     ) -> Completion:
         """See ports.Model."""
         options = {
             "task": task, "model": model, "max_tokens": max_tokens, "temperature": temperature, "stop": tuple(stop),
-            "seed": seed,
+            "seed": seed, "episode": episode,
         }  # fmt: skip
         self.calls.append(Call(tuple(dict(message) for message in messages), options))
         if model not in ("auto", self.name) or (model == "auto" and task not in self.routes):

@@ -18,7 +18,7 @@ from inference.gateway.doors import COUNT, DOORS, Visitor, failure_body, rate_he
 from inference.gateway.faults import ApiError
 from inference.gateway.kept import Kept
 from inference.gateway.stream import UNREADABLE, Broken, Shaper
-from inference.limits import Left
+from inference.limits import Left, Priority
 from tests.inference.mock_engine import USAGE, delta, whole_answer
 
 TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
@@ -115,8 +115,8 @@ def enter(door: str, body: dict[str, Any]) -> None:
     assert orjson.loads(speech.prepared.for_model("m"))["model"] == "m"
     said = '{"name": "f", "arguments": {}}' if speech.prepared.must_call else "Hello there"
     made = ANSWERS.get(speech.prepared.path, lambda: whole_answer(said))()
-    assert orjson.dumps(speech.whole(made, "m"))
-    voice = speech.voice("m")
+    assert orjson.dumps(speech.whole(made, "m", Priority.BATCH))
+    voice = speech.voice("m", Priority.BATCH)
     assert isinstance(voice.begin() + voice.end({}), bytes)
 
 
@@ -161,7 +161,7 @@ def test_a_chunk_with_any_part_spoilt_is_said_or_raised_as_broken_by_every_voice
     speech = DOORS[door].enter(WHOLE[door], Visitor("ann", Kept(4)))
     for path in places(good):
         for junk in JUNK:
-            shaper, voice = Shaper("m"), speech.voice("m")
+            shaper, voice = Shaper("m"), speech.voice("m", Priority.BATCH)
             try:
                 chunk = shaper.shape(orjson.dumps(spoilt(good, path, junk)))
                 said = voice.begin() + (voice.say(chunk) if chunk else b"") + voice.end(shaper.usage)
@@ -178,7 +178,7 @@ def test_a_whole_answer_with_any_part_spoilt_is_said_or_raised_as_unreadable(doo
     for path in places(good):
         for junk in JUNK:
             with suppress(*UNREADABLE):
-                assert orjson.dumps(speech.whole(spoilt(good, path, junk), "m"))
+                assert orjson.dumps(speech.whole(spoilt(good, path, junk), "m", Priority.BATCH))
 
 
 @pytest.mark.parametrize(("path", "key"), [("/v1/messages", "type"), (COUNT, "type"), ("/v1/responses", "error")])

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from appliance.gateway_client import GatewayModel
 from inference.asked import RouteRequest
 from inference.gateway.episodes import Episodes, episode_of
 from tests.inference.gateway_process import BIG, CODER, Gateway, eventually, make_home, publish, running_gateway
@@ -188,3 +189,38 @@ def test_only_the_last_episodes_are_remembered() -> None:
 def test_episodes_of_two_keys_are_two() -> None:
     assert episode_of("a", "x", "chat") != episode_of("b", "x", "chat")
     assert episode_of("a", "  ", "chat") is None and episode_of("a", None, "chat") is None
+
+
+def test_calls_of_the_line_for_one_item_stay_with_the_model_that_served_it(
+    gateway: Gateway, engine: MockEngine
+) -> None:
+    line = GatewayModel(gateway.url, gateway.key)
+    engine.will(fail(500), fail(500), fail(500), talk())
+    assert line.chat(HELLO, task="chat", episode="W-7").model == BIG
+    assert line.chat(HELLO, task="chat", episode="W-7").model == BIG
+    assert line.chat(HELLO, task="chat", episode="W-8").model == CODER
+    assert line.chat(HELLO, task="chat").model == CODER
+    line.close()
+
+
+@pytest.mark.parametrize(("asked", "told"), [("flex", "flex"), ("auto", "default"), ("priority", "default")])
+def test_an_answer_says_in_which_service_tier_it_was_given(gateway: Gateway, asked: str, told: str) -> None:
+    assert chat(gateway, service_tier=asked).json()["service_tier"] == told
+    chunks = chat(gateway, service_tier=asked, stream=True, stream_options={"include_usage": True}).text.split("\n\n")
+    assert all(f'"service_tier":"{told}"' in chunk for chunk in chunks[:-2]) and len(chunks) > 4
+    body = {"model": CODER, "input": "Hello?", "service_tier": asked}
+    assert gateway.http.post("/v1/responses", json=body).json()["service_tier"] == told
+    events = gateway.http.post("/v1/responses", json={**body, "stream": True}).text.split("\n\n")
+    assert f'"service_tier":"{told}"' in events[0] and f'"service_tier":"{told}"' in events[-2]
+
+
+def test_an_answer_says_nothing_of_a_tier_that_nobody_named(gateway: Gateway) -> None:
+    assert "service_tier" not in chat(gateway).text + chat(gateway, stream=True).text
+
+
+@pytest.mark.parametrize(("metadata", "told"), [({}, "standard"), ({"priority": "batch"}, "batch")])
+def test_the_usage_of_a_message_says_how_it_was_served(gateway: Gateway, metadata: dict[str, str], told: str) -> None:
+    body = {"model": CODER, "messages": HELLO, "max_tokens": 9, "metadata": metadata}
+    assert gateway.http.post("/v1/messages", json=body).json()["usage"]["service_tier"] == told
+    events = gateway.http.post("/v1/messages", json={**body, "stream": True}).text.split("\n\n")
+    assert [f'"service_tier":"{told}"' in event for event in events[:-1]] == [True] + [False] * (len(events) - 2)

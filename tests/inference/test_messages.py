@@ -14,6 +14,7 @@ from inference.gateway.faults import ApiError
 from inference.gateway.messages import chat_body, error_body, ignored
 from inference.gateway.messages_answer import MessagesVoice, message_of
 from inference.gateway.stream import Shaper, shape_answer
+from inference.limits import Priority
 from tests.inference.mock_engine import USAGE, USAGE_CHUNK, delta, whole_answer
 
 USER = [{"role": "user", "content": "Hello?"}]
@@ -37,7 +38,7 @@ def events(raw: bytes) -> list[dict[str, Any]]:
 
 
 def spoken(*chunks: dict[str, Any], must_call: bool = False) -> list[dict[str, Any]]:
-    shaper, voice = Shaper("m", must_call), MessagesVoice("m", "1", 5)
+    shaper, voice = Shaper("m", must_call), MessagesVoice("m", "1", 5, Priority.INTERACTIVE)
     out = voice.begin()
     for chunk in chunks:
         shaped = shaper.shape(orjson.dumps(chunk))
@@ -155,7 +156,7 @@ def test_an_answer_becomes_blocks_in_order() -> None:
         ]),
         "m",
     )  # fmt: skip
-    message = message_of(made, "m", "7")
+    message = message_of(made, "m", "7", Priority.INTERACTIVE)
     assert message["content"] == [
         {"type": "thinking", "thinking": "hm", "signature": ""},
         {"type": "text", "text": "Fine."},
@@ -168,7 +169,7 @@ def test_an_answer_becomes_blocks_in_order() -> None:
 
 def test_cached_tokens_are_counted_apart() -> None:
     answer = whole_answer() | {"usage": {**USAGE, "prompt_tokens_details": {"cached_tokens": 4}}}
-    usage = message_of(shape_answer(answer, "m"), "m", "7")["usage"]
+    usage = message_of(shape_answer(answer, "m"), "m", "7", Priority.BATCH)["usage"]
     assert (usage["input_tokens"], usage["cache_read_input_tokens"]) == (3, 4)
 
 
@@ -227,7 +228,8 @@ def test_an_engine_that_goes_back_to_an_earlier_call_is_an_error_and_not_a_mixed
 
 
 def test_a_failure_in_mid_stream_is_an_error_event() -> None:
-    (told,) = events(MessagesVoice("m", "1", 0).fail(ApiError(502, "it went away", "engine_lost")))
+    broken = MessagesVoice("m", "1", 0, Priority.INTERACTIVE).fail(ApiError(502, "it went away", "engine_lost"))
+    (told,) = events(broken)
     assert told["error"] == {"type": "api_error", "message": "it went away"}
 
 

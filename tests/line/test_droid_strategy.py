@@ -71,6 +71,7 @@ def test_a_model_mends_the_fault_and_its_diff_applies_where_the_tests_then_pass(
     model = ScriptedModel(BREAKS_ANOTHER, FIX)
     attempt = line.droid(model)(line.tree, line.item, "scripted", {})
     assert (attempt.outcome, attempt.tried, len(attempt.candidates)) == ("plausible", 2, 1)
+    assert [call.options["episode"] for call in model.calls] == [line.item.id] * 2
     heard = model.calls[1].messages[-1]["content"]
     assert "tests/test_text.py::test_slug" in heard and "passed before your change" in heard
     clean = write(tmp_path / "clean")
