@@ -18,14 +18,24 @@ PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def run(command: Sequence[str]) -> int:
     """Run the command to its end; its status, or 128 + n when signal n ended it."""
-    child = subprocess.Popen(command, process_group=0)
+    started: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
-        child.send_signal(number)
+        if started:
+            started[0].send_signal(number)
+        else:
+            early.append(number)
 
+    # handlers first: a child may be up before its starter goes on
     previous = {number: signal.signal(number, pass_on) for number in PASSED_ON}
-    own_group = _lend_terminal(child.pid)
+    own_group = None
     try:
+        child = subprocess.Popen(command, process_group=0)
+        started.append(child)
+        for number in early:
+            child.send_signal(number)
+        own_group = _lend_terminal(child.pid)
         status = child.wait()
     finally:
         _take_back_terminal(own_group)
