@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from appliance.errors import Conflict, FactoryError, NotFound, PolicyRefused, Unavailable, UsageError
 from appliance.mirror.address import PROTOCOLS, redact
@@ -45,7 +47,8 @@ FAILURES: tuple[tuple[str, type[FactoryError], str, str], ...] = (
      "this kind of address is not allowed", f"use one of: {', '.join(PROTOCOLS)}"),
     (r"cannot run ssh", Unavailable, "ssh is not installed", "apt-get install openssh-client"),
     (r"returned error: 404|[Rr]epository .*not found|does not appear to be a git repository|not a git repository"
-     r"|not valid: is this a git repository", NotFound, "there is no repository at that address", "check the address"),
+     r"|not valid: is this a git repository|repository '.*' does not exist",
+     NotFound, "there is no repository at that address", "check the address"),
     (r"Could not resolve host|Connection (refused|timed out|reset|closed)|unable to access|RPC failed|timed out"
      r"|No route to host|early EOF|hung up|Network is unreachable|unable to connect|Couldn't connect|returned error: 5"
      r"|Temporary failure in name resolution|transfer closed|Operation too slow",
@@ -62,6 +65,17 @@ UNREADABLE = re.compile(
     re.IGNORECASE,
 )
 """What git says of a repository in which something cannot be read; other things make it say so, too."""
+
+
+@contextmanager
+def fetching(name: str, url: str) -> Iterator[None]:
+    """What goes wrong while a mirror fetches, as its reader has to know it: which address, and whose files."""
+    try:
+        yield
+    except NotFound as error:
+        raise NotFound(f"{redact(url)}: {error.message}", error.hint) from error
+    except Conflict as error:
+        raise Unavailable(f"the mirror of {name} could not be written: {error.message}", "try again") from error
 
 
 def in_words(verb: str, said: str) -> FactoryError:

@@ -56,7 +56,7 @@ SETTINGS = (
 ATTRIBUTES = "* -text -ident -filter !working-tree-encoding !eol\n"
 """For info/attributes, which outweighs a repository's own: files come out and go in byte by byte."""
 
-SERVER = frozenset({"fetch", "push", "ls-remote"})
+SERVER = frozenset({"clone", "fetch", "push", "ls-remote"})
 """Verbs that speak with a server: they have children that may hang with it."""
 
 GUARD = 'read -r _; kill -s KILL -- "-$1"'

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Self
 
 from appliance.config import Home, MirrorSettings
-from appliance.errors import Conflict, FactoryError, NotFound, Unavailable, UsageError
+from appliance.errors import FactoryError, NotFound, UsageError
 from appliance.mirror import keys
 from appliance.mirror.address import Address, ca_file, checked_branch, checked_commit, redact
 from appliance.mirror.contents import look_into
 from appliance.mirror.export import exactly, export
-from appliance.mirror.failures import UNREADABLE
+from appliance.mirror.failures import UNREADABLE, fetching
 from appliance.mirror.git import Git
 from appliance.mirror.lfs import Store
 from appliance.mirror.lfs_server import LfsServer
@@ -262,10 +262,9 @@ class Mirror:
         limit = self._settings.clone_seconds
         with self._place.aside() as aside:
             bare = aside / "bare"
-            self._git(aside, "init", "--quiet", "--bare", "--template=", "--", str(bare))
+            self._copy(bare, limit)
             exactly(bare)
             self._run("config", "appliance.address", self._fingerprint(), bare=bare)
-            self._fetch(bare, limit)
             refs, default = self._refs(bare), self._server_default(bare)
             self.branch = self._given or default
             if not allow_empty or branches_of(refs):
@@ -309,18 +308,22 @@ class Mirror:
     def _fetch(self, bare: Path, seconds: float) -> None:
         """Bring the copy in step. Needs `Place.alone`."""
         self._place.clear_locks(bare)
-        options = ["--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-gc"]
-        options += (cut := self._cut(bare))
-        try:
+        cut = self._cut(bare)
+        options = ("--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", *cut)
+        with fetching(self.name, self.url):
             self._run("fetch", *options, "--", self.url, BRANCHES, TAGS, bare=bare, seconds=seconds)
-            if cut:
-                Record.of(bare).with_(depth=self._depth).keep(bare)
-        except NotFound as error:
-            raise NotFound(f"{redact(self.url)}: {error.message}", error.hint) from error
-        except Conflict as error:
-            raise Unavailable(
-                f"the mirror of {self.name} could not be written: {error.message}", "try again"
-            ) from error
+        if cut:
+            Record.of(bare).with_(depth=self._depth).keep(bare)
+
+    def _copy(self, bare: Path, seconds: float) -> None:
+        """Make the copy. A clone writes all references at once; a fetch would write a file for each."""
+        options = ["--quiet", "--bare", "--no-local", "--template="]
+        options += [f"--depth={self._depth}", "--no-single-branch"] if self._depth else []
+        with fetching(self.name, self.url):
+            self._git(bare.parent, "clone", *options, "--", self.url, str(bare), seconds=seconds)
+        self._run("config", "--remove-section", "remote.origin", bare=bare)
+        if self._run("rev-parse", "--show-object-format", bare=bare) != "sha1":
+            raise UsageError("its objects have SHA-256 names, which the box does not work with", "use one with SHA-1")
 
     def _cut(self, bare: Path) -> tuple[str, ...]:
         """How a fetch gives the history another depth; nothing where it has the wanted one. Only the first fetch cuts

@@ -147,7 +147,7 @@ def test_a_default_branch_that_reads_as_an_option_or_leads_away_is_not_followed(
         mirror = Mirror(home, "hostile", server.url("hostile.git"), "", SETTINGS)
         try:
             mirror.create()
-        except UsageError:
+        except FactoryError:
             assert not mirror.folder.exists()
         else:
             assert mirror.branch == "main"
@@ -391,12 +391,12 @@ def test_a_redirect_is_followed_at_no_step(home: Home, bare: Path, listener: Lis
 @pytest.mark.integration
 def test_a_repository_of_very_many_branches_is_mirrored_and_worked_in(home: Home, bare: Path, tmp_path: Path) -> None:
     tip = git(bare, "rev-parse", "main")
-    lines = "".join(f"{tip} refs/heads/b/{number:04}\n" for number in range(2_000))
+    lines = "".join(f"{tip} refs/heads/b/{number:05}\n" for number in range(20_000))
     (bare / "packed-refs").write_text(f"# pack-refs with: peeled fully-peeled sorted \n{lines}{tip} refs/heads/main\n")
     (bare / "refs/heads/main").unlink(missing_ok=True)
     mirror = whole_life(home, bare.as_uri(), tmp_path)
     health = mirror.examine(MirrorHealth())
-    assert health.branches == 2_002 and not mirror.behind() and health.notes == ()
+    assert health.branches == 20_002 and not mirror.behind() and health.notes == ()
     with pytest.raises(FactoryError) as caught:
         Mirror(home, "hostile", bare.as_uri(), "none", SETTINGS).sync()
     assert len(caught.value.hint) < 300

@@ -40,6 +40,7 @@ def test_the_servers_default_branch_is_found_and_kept(home: Home, tmp_path: Path
     ("url", "error", "said"),
     [
         ("file:///nonexistent/x.git", NotFound, "no repository at that address"),
+        ("/nonexistent/x.git", NotFound, "no repository at that address"),
         ("http://127.0.0.1:1/x.git", Unavailable, "does not answer"),
         ("--upload-pack=touch /tmp/x", UsageError, "not an address"),
         ("ext::sh -c touch% /tmp/x", UsageError, "not an address"),
@@ -54,6 +55,16 @@ def test_an_address_that_leads_nowhere_is_said_so_and_leaves_nothing(
     with pytest.raises(error, match=said) as caught:
         Mirror(home, "x", url, "", SETTINGS).create()
     assert caught.value.hint
+    assert list(home.mirrors.iterdir()) == []
+
+
+def test_a_repository_of_another_object_format_is_refused_in_words(home: Home, tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "--bare", "--object-format=sha256", "new.git")
+    git(tmp_path, "init", "-q", "--object-format=sha256", "-b", "main", "tree")
+    git(tmp_path / "tree", "commit", "-q", "--allow-empty", "-m", "first")
+    git(tmp_path / "tree", "push", "-q", str(tmp_path / "new.git"), "main")
+    with pytest.raises(UsageError, match="SHA-256"):
+        Mirror(home, "x", (tmp_path / "new.git").as_uri(), "", SETTINGS).create()
     assert list(home.mirrors.iterdir()) == []
 
 
