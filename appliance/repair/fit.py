@@ -33,6 +33,7 @@ SLIPS: Mapping[str, float] = {
     "comparison": 3.0,
     "constant": 3.0,
     "variable": 3.0,
+    "global variable": 0.3,
     "off by one": 1.5,
     "arithmetic operator": 2.0,
     "boolean operator": 1.5,
@@ -75,7 +76,7 @@ SLIPS: Mapping[str, float] = {
 }
 """How often each class of slip is made: an assumption, not a measurement."""
 
-FITTED = ("strangeness", "own", "size", "idle")
+FITTED = ("strangeness", "own", "unread", "foreign", "role", "kind", "size", "idle")
 LINES = (4, 40)
 PULL = 0.02
 STEPS, RATE = 400, 0.3
@@ -90,9 +91,7 @@ class Bug:
     right: NDArray[np.bool_]
 
 
-def functions(
-    rng: random.Random, taught: bool, left_out: Collection[str] = ()
-) -> Iterator[tuple[Source, Function]]:
+def functions(rng: random.Random, taught: bool, left_out: Collection[str] = ()) -> Iterator[tuple[Source, Function]]:
     """Functions of the standard library's files, those the language model learnt from or the others."""
     files = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
     for file in rng.sample(files, len(files)):

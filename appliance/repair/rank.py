@@ -1,7 +1,8 @@
 """The order in which edits are tried: a log-linear prior over the template, the place and how natural the line reads.
 
 ``score = weight[template] + Σ weight[f] · f`` with f = log Ochiai, traceback, words and likeness of the report, the
-line's strangeness against what it was, to the language model and to the rest of its own file, and the edit's size.
+line's strangeness against what it was, to the language model and to the rest of its own file, what becomes of the
+function's names, whether a name is used so elsewhere, and the edit's size.
 Without the language model its feature is 0 for every edit.
 """
 
@@ -16,8 +17,10 @@ from functools import cache
 from importlib import resources
 
 from appliance.repair.edits import Edit
+from appliance.repair.idioms import Idioms
 from appliance.repair.localise import Fault, Suspicion
 from appliance.repair.ngram import NGrams, Own
+from appliance.repair.roles import Roles
 from appliance.repair.source import Source
 from appliance.repair.templates import changed_line
 
@@ -68,12 +71,18 @@ def _in_order(edits: Sequence[Edit], weights: Weights) -> list[Edit]:
 def described_all(edits: Sequence[Edit], fault: Fault) -> list[Edit]:
     """Edits with their traits, but for what the language model says."""
     own = _own(edits, fault.sources)
+    touched = {edit.path for edit in edits}
+    idioms = {path: Idioms(fault.sources[path]) for path in touched}
+    roles = {path: Roles(fault.sources[path]) for path in touched}
     return [
         replace(
             edit,
             traits={
                 **_of_place(fault.lines[edit.path, edit.line]),
                 "own": alien,
+                "unread": idioms[edit.path].unread(edit),
+                "foreign": idioms[edit.path].foreign(edit),
+                **dict(zip(("role", "kind"), roles[edit.path].compared(edit), strict=True)),
                 "size": _size(edit),
                 "idle": float(
                     bool(IDLE.search(" ".join(new for _, _, new in _widened(edit, fault.sources[edit.path]))))

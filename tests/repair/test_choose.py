@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.repair.choose import ACCIDENT, SURE, Cluster, by_witnesses, certainty, clustered, differing, weigh
+from appliance.repair.accident import COMPUTING, STEERING, by_witnesses, steers
+from appliance.repair.choose import SURE, Cluster, certainty, clustered, differing, weigh
 from appliance.repair.edits import Edit
+from appliance.repair.source import Source
 
 
 def edit(name: str, score: float) -> Edit:
@@ -31,7 +33,7 @@ def test_a_patch_that_crashes_on_new_inputs_loses_odds() -> None:
     sound = Cluster([edit("a", -2.0)], {"f(1)": "1", "f(2)": "2"})
     crashing = Cluster([edit("b", -1.5)], {"f(1)": "raises TypeError", "f(2)": "does not end"})
     clusters = [crashing, sound]
-    weigh(clusters, -1.5)
+    weigh(clusters, -1.5, lambda _: 1.0)
     assert clusters[0] is sound
 
 
@@ -39,20 +41,49 @@ def test_an_error_that_is_an_answer_costs_nothing() -> None:
     one = Cluster([edit("a", -1.0)], {"f(1)": "raises ValueError"})
     other = Cluster([edit("b", -2.0)], {"f(1)": "3"})
     clusters = [other, one]
-    weigh(clusters, -1.0)
+    weigh(clusters, -1.0, lambda _: 1.0)
     assert clusters[0] is one and clusters[0].odds == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize(("few", "more"), [(1, 2), (3, 4)])
-def test_fewer_witnesses_need_a_larger_share(few: int, more: int) -> None:
-    assert by_witnesses(SURE, few) > by_witnesses(SURE, more)
-    assert by_witnesses(ACCIDENT, few) > by_witnesses(ACCIDENT, more)
+@pytest.mark.parametrize("table", [STEERING, COMPUTING])
+@pytest.mark.parametrize(("few", "more"), [(1, 2), (3, 4), (6, 7)])
+def test_a_wrong_edit_passes_the_seldomer_the_more_tests_run_it(
+    table: tuple[tuple[int, float], ...], few: int, more: int
+) -> None:
+    assert by_witnesses(table, few) > by_witnesses(table, more)
+
+
+@pytest.mark.parametrize("count", [1, 3, 6, 20])
+def test_an_edit_that_steers_passes_by_accident_more_often_than_one_that_computes(count: int) -> None:
+    assert by_witnesses(STEERING, count) > by_witnesses(COMPUTING, count)
+
+
+TEXT = "def f(a, b):\n    if a > b:\n        return a - b\n    return 0\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "template", "steering"),
+    [
+        (">", "<", "comparison", True),
+        ("a > b", "not (a > b)", "negated condition", True),
+        ("a - b", "a + b", "arithmetic operator", False),
+        ("    return 0\n", "", "deleted statement", True),
+        ("0", "1", "constant", False),
+    ],
+)
+def test_what_steers_is_told_from_what_computes(old: str, new: str, template: str, steering: bool) -> None:
+    start = TEXT.index(old)
+    changed = Edit("m.py", ((start, start + len(old), new),), template, TEXT.count("\n", 0, start) + 1)
+    assert steers(Source("m.py", TEXT), changed) is steering
+
+
+def test_of_two_patches_the_one_that_is_no_likely_accident_weighs_more() -> None:
+    lucky, telling = Cluster([edit("a", -1.0)], {"f(1)": "1"}), Cluster([edit("b", -1.0)], {"f(1)": "2"})
+    clusters = [lucky, telling]
+    weigh(clusters, -1.0, lambda one: 0.01 if one.spans[0][2] == "a" else 0.001)
+    assert clusters[0] is telling
 
 
 def test_an_unlikely_patch_that_stands_alone_is_not_sure() -> None:
-    assert certainty([1.0], 2, everything=50.0) > by_witnesses(SURE, 2)
-    assert certainty([1.0], 2, everything=5000.0) < by_witnesses(SURE, 2)
-
-
-def test_more_tests_make_the_same_patch_surer() -> None:
-    assert certainty([1.0], 1, 1000.0) < certainty([1.0], 3, 1000.0) < certainty([1.0], 10, 1000.0)
+    assert certainty([1.0 / 0.001], everything=50.0) > SURE
+    assert certainty([1.0 / 0.001], everything=50_000.0) < SURE

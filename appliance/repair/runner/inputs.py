@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Arguments = dict[str, Any]
+Pool = Mapping[type, Sequence[Any]]
+"""Objects at hand by their class: what earlier calls made."""
 
 WORDS = ("", "a", "A", "0", " ", "ab", "a b", "Zz", "é", "-1", "a,b", "\n", "x" * 12)
 NUMBERS = (0, 1, -1, 2, 3, 7, 10, 100, -5)
 
 
-def vary(seen: Sequence[Arguments], literals: Sequence[Any], rng: random.Random, count: int) -> list[Arguments]:
-    """`count` sets of arguments, most of them one or two changes away from one of `seen`."""
-    made: list[Arguments] = []
-    for _ in range(count if seen else 0):
-        arguments = copied(rng.choice(seen))
-        names = [name for name in arguments if changeable(arguments[name])]
-        for name in rng.sample(names, min(len(names), rng.choice((1, 1, 1, 2, 3)))):
+def vary(seen: Sequence[Arguments], literals: Sequence[Any], rng: random.Random, pool: Pool) -> Arguments:
+    """Arguments that are, most often, one or two changes away from one of `seen`. An object cannot be changed; another
+    of its class stands in for it (Pacheco et al. 2007, "Feedback-directed random test generation")."""
+    arguments = copied(rng.choice(seen))
+    names = [name for name in arguments if changeable(arguments[name]) or type(arguments[name]) in pool]
+    for name in rng.sample(names, min(len(names), rng.choice((1, 1, 1, 2, 3)))):
+        value = arguments[name]
+        if changeable(value):
             others = [other[name] for other in seen if name in other]
-            arguments[name] = changed(arguments[name], literals, others, rng)
-        made.append(arguments)
-    return made
+            arguments[name] = changed(value, literals, others, rng)
+        else:
+            arguments[name] = copied({"": rng.choice(pool[type(value)])})[""]
+    return arguments
 
 
 def copied(arguments: Arguments) -> Arguments:

@@ -2,7 +2,7 @@
 
 The tests run once more while calls into the repository are recorded; then the same functions are called again with
 varied arguments, and each call is answered with the shape of what came back. Candidates that answer alike behave
-alike. Everything is drawn with one seed, so that every candidate of one bug is asked the same.
+alike. Each set of arguments is drawn with a seed of its own, so that every candidate of one bug is asked the same.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import random
 import signal
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from . import inputs, shape
@@ -30,6 +31,10 @@ CHUNK = 20
 
 Code = tuple[str, types.CodeType]
 """A code object and its file: code of the same text at the same line of another file is equal to it."""
+
+
+OBJECTS = 40
+"""Objects kept of one class, to be handed to later calls."""
 
 
 class TooLong(BaseException):
@@ -79,23 +84,38 @@ def run(root: str, suite: Suite, tests: Sequence[str], request: dict[str, Any], 
     suite.run(tests, lambda index, outcome, spent, message: True)
     sys.settrace(None)
     limit_cpu(request["cpu"])
-    rng = random.Random(request["seed"])
     functions = _functions(recorder)
-    share = max(5, request["count"] // max(1, len(functions)))
-    said: list[list[str]] = []
-    for label, function, seen in functions:
-        literals = request["literals"]
-        for arguments in [*map(inputs.copied, seen), *inputs.vary(seen, literals, rng, share)]:
-            said.append(_ask(label, function, arguments))
+    pool: dict[type, list[Any]] = {}
+    for asked in functions:
+        said: list[list[str]] = []
+        for arguments in _arguments(asked, request, max(5, request["count"] // len(functions)), pool):
+            said.append(_ask(asked, arguments, pool))
             if len(said) >= CHUNK:
                 tell({"calls": said})
                 said = []
-    tell({"calls": said})
+        tell({"calls": said})
     return {"status": "done"}
 
 
-def _functions(recorder: Recorder) -> list[tuple[str, types.FunctionType, list[inputs.Arguments]]]:
-    """Recorded functions that exist exactly once, in a fixed order."""
+@dataclass(frozen=True)
+class Asked:
+    """A function that is called again."""
+
+    label: str
+    function: types.FunctionType
+    seen: Sequence[inputs.Arguments]
+
+
+def _arguments(asked: Asked, request: dict[str, Any], count: int, pool: inputs.Pool) -> Iterator[inputs.Arguments]:
+    """Those that were seen, and new ones."""
+    yield from map(inputs.copied, asked.seen)
+    for number in range(count):
+        rng = random.Random(f"{request['seed']} {asked.label} {number}")
+        yield inputs.vary(asked.seen, request["literals"], rng, pool)
+
+
+def _functions(recorder: Recorder) -> list[Asked]:
+    """Recorded functions that exist exactly once, in a fixed order: those first that make objects."""
     import gc
 
     gc.unfreeze()
@@ -104,17 +124,20 @@ def _functions(recorder: Recorder) -> list[tuple[str, types.FunctionType, list[i
         if isinstance(thing, types.FunctionType) and thing.__code__.co_filename in recorder.code_files:
             live.setdefault((thing.__code__.co_filename, thing.__code__), []).append(thing)
     found = [
-        (key[1].co_qualname, live[key][0], seen)
+        Asked(key[1].co_qualname, live[key][0], seen)
         for key, seen in recorder.calls.items()
         if seen and len(live.get(key, ())) == 1
     ]
-    return sorted(found, key=lambda entry: (entry[1].__module__ or "", entry[0]))
+    return sorted(
+        found,
+        key=lambda one: (not one.label.endswith(("__new__", "__init__")), one.function.__module__ or "", one.label),
+    )
 
 
-def _ask(label: str, function: types.FunctionType, arguments: inputs.Arguments) -> list[str]:
-    """[the call, its outcome] as text."""
-    code = function.__code__
-    key = f"{label}({', '.join(f'{name}={shape.of(value, 3)}' for name, value in arguments.items())})"
+def _ask(asked: Asked, arguments: inputs.Arguments, pool: dict[type, list[Any]]) -> list[str]:
+    """[the call, its outcome] as text; objects that it makes go to the pool."""
+    code = asked.function.__code__
+    key = f"{asked.label}({', '.join(f'{name}={shape.of(value, 3)}' for name, value in arguments.items())})"
     values = dict(arguments)
     positional = [values.pop(name) for name in code.co_varnames[: code.co_argcount]]
     named = {name: values.pop(name) for name in code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount]}
@@ -124,17 +147,23 @@ def _ask(label: str, function: types.FunctionType, arguments: inputs.Arguments) 
         at += 1
     if code.co_flags & inspect.CO_VARKEYWORDS:
         named.update(values.pop(code.co_varnames[at]))
-    outcome = _timed(lambda: _called(function, positional, named))
+    made: list[Any] = []
+    outcome = _timed(lambda: _called(asked.function, positional, named, made))
+    for thing in [*made, *(positional[:1] if made and asked.label.endswith("__init__") else ())]:
+        if type(thing).__module__ != "builtins" and len(pool.get(type(thing), ())) < OBJECTS:
+            pool.setdefault(type(thing), []).append(thing)
     return [key, outcome]
 
 
-def _called(function: Callable[..., Any], positional: list[Any], named: dict[str, Any]) -> str:
+def _called(function: Callable[..., Any], positional: list[Any], named: dict[str, Any], made: list[Any]) -> str:
+    """The outcome as text; the result itself goes to `made`."""
     before = [shape.of(value) for value in positional]
     try:
         result = function(*positional, **named)
         if inspect.iscoroutine(result):
             result = asyncio.run(result)
         outcome = shape.of(result)
+        made.append(result)
     except TooLong:
         raise
     except BaseException as error:

@@ -94,7 +94,8 @@ def variables(place: Place) -> Iterator[Change]:
                 continue
             others = [name for name in (*place.assigned_before, *place.globals) if name != node.id]
             for name in dict.fromkeys(others[:MOST]):
-                yield place.swap("variable", node, name)
+                template = "variable" if name in place.assigned_before else "global variable"
+                yield place.swap(template, node, name)
             for attribute in place.attributes[:6]:
                 yield place.swap("variable", node, f"self.{attribute}")
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):

@@ -1,0 +1,97 @@
+"""What an edit does to the names of its function: sound code reads what it sets, and speaks of what it knows.
+
+A parameter or variable that nothing reads once the edit is made was read before somebody slipped, or the edit goes
+round the fault instead of mending it. A name of the module that the function never speaks of is a rare answer.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import keyword
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from appliance.repair.edits import Edit
+from appliance.repair.source import Function, Source
+
+WORD = re.compile(r"\w{0,2}\"[^\"\n]*\"|\w{0,2}'[^'\n]*'|\.\s*[A-Za-z_]\w*|[A-Za-z_]\w*\s*=(?!=)|[A-Za-z_]\w*")
+"""Strings, attributes and what is set are matched too, so that they are not taken for names that are read."""
+PYTHON = frozenset({*keyword.kwlist, *dir(builtins)})
+MOST = 2.0
+
+
+@dataclass(frozen=True)
+class Names:
+    """One function's names: how often each is read, and which are its own (set by it or handed to it)."""
+
+    read: Counter[str]
+    own: frozenset[str]
+    known: frozenset[str]
+
+    @classmethod
+    def of(cls, function: Function) -> Names:
+        read: Counter[str] = Counter()
+        own: set[str] = set()
+        for node in ast.walk(function.node):
+            if isinstance(node, ast.Name):
+                read[node.id] += isinstance(node.ctx, ast.Load)
+                if not isinstance(node.ctx, ast.Load):
+                    own.add(node.id)
+            elif isinstance(node, ast.arg):
+                own.add(node.arg)
+            elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+                read[node.target.id] += 1
+        attributes = {node.attr for node in ast.walk(function.node) if isinstance(node, ast.Attribute)}
+        return cls(read, frozenset(own - {"self", "cls", "_"}), frozenset({*read, *own, *attributes}))
+
+
+class Idioms:
+    """Looks at edits of one file."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._names: dict[int, Names] = {}
+
+    def unread(self, edit: Edit) -> float:
+        """How many more of the function's own names nothing reads any more; negative where the edit has them read."""
+        names = self._of(edit)
+        change: Counter[str] = Counter()
+        for old, new in self._texts(edit):
+            change.update(names_in(new))
+            change.subtract(names_in(old))
+        more = sum(
+            (names.read[name] + by <= 0) - (names.read[name] <= 0)
+            for name, by in change.items()
+            if by and name in names.own
+        )
+        return max(-MOST, min(MOST, float(more)))
+
+    def foreign(self, edit: Edit) -> float:
+        """How many names it brings in that its function does not speak of."""
+        known = self._of(edit).known
+        return min(MOST, float(len({n for _, new in self._texts(edit) for n in names_in(new)} - known)))
+
+    def _of(self, edit: Edit) -> Names:
+        function = self._source.function_at(edit.line)
+        if id(function.node) not in self._names:
+            self._names[id(function.node)] = Names.of(function)
+        return self._names[id(function.node)]
+
+    def _texts(self, edit: Edit) -> Iterator[tuple[str, str]]:
+        """Each span's old and new text, widened to whole words."""
+        text = self._source.text
+        for start, end, new in edit.spans:
+            left, right = start, end
+            while left > 0 and (text[left - 1].isalnum() or text[left - 1] in "_."):
+                left -= 1
+            while right < len(text) and (text[right].isalnum() or text[right] == "_"):
+                right += 1
+            yield text[left:right], text[left:start] + new + text[end:right]
+
+
+def names_in(text: str) -> list[str]:
+    """Names that a piece of code reads, but for those that Python itself has."""
+    return [word for word in WORD.findall(text) if word.isidentifier() and word not in PYTHON]
