@@ -16,6 +16,8 @@ from models.score import Score
 
 TASKS = ("chat", "embedding", "repair", "review", "triage", "rerank")
 """What a model can be admitted for: by passing the checks of a task, or by a person's word. Never by a header."""
+WRITING, WORDLESS = ("chat", "repair", "review", "triage"), frozenset({"embedding", "rerank"})
+"""Tasks of models that write, and of those that give vectors or ranks."""
 RESERVED = frozenset({"auto", "search"})
 """Names the router uses itself."""
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -97,7 +99,12 @@ class Card(Noun):
 
     @property
     def could(self) -> tuple[str, ...]:
-        """The tasks its header suggests: what admission tries, never a permission."""
+        """The tasks its header suggests: what admission tries, never a permission.
+
+        A model that another server holds has no header here: it writes, unless a person said that it does not.
+        """
+        if self.format == "remote":
+            return self.tasks if self.tasks and set(self.tasks) <= WORDLESS else WRITING
         return suggested_tasks(self.architecture, self.pooling, self.chat_template)
 
     @property
@@ -109,7 +116,7 @@ class Card(Noun):
     @property
     def embeds(self) -> bool:
         """True for models that an engine serves as embedders or rerankers instead of writers."""
-        return self.architecture in ENCODERS or set(self.tasks or self.could or ("chat",)) <= {"embedding", "rerank"}
+        return self.architecture in ENCODERS or set(self.tasks or self.could or ("chat",)) <= WORDLESS
 
     @property
     def ranks(self) -> bool:
@@ -169,7 +176,7 @@ def suggested_tasks(architecture: str, pooling: str, template: bool) -> tuple[st
         return ("rerank",)
     if architecture in ENCODERS or pooling:
         return ("embedding",)
-    return ("chat", "repair", "review", "triage") if template else ()
+    return WRITING if template else ()
 
 
 def checked_tasks(tasks: Sequence[str]) -> tuple[str, ...]:

@@ -77,6 +77,9 @@ def scripted_model() -> Iterator[Scripted]:
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
+        def do_GET(self) -> None:
+            self._send(200, json.dumps({"data": [{"id": "upstream", "max_model_len": CONTEXT}]}).encode())
+
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             model.asked.append({"path": self.path, "key": self.headers["Authorization"], **body})
