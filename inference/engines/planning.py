@@ -1,4 +1,4 @@
-"""What to do so that one more model can be served, beside all that are loaded. Pure but for a look at what is free."""
+"""What to do so that one more model can be served beside the loaded ones. It looks at what processes have taken."""
 
 from __future__ import annotations
 
