@@ -17,7 +17,7 @@ run: setup  ## set up, start the box, repair the bundled sample; Ctrl-C stops it
 test: setup-dev  ## run the test suite (PYTEST="tests/line -k ship" narrows it)
 	@$(BIN)/python -m pytest --ignore=tests/benchmarks --ignore=tests/clients --ignore=tests/vllm $(PYTEST)
 
-test-clients: setup-dev  ## run LiteLLM, LangChain, llm, aider and Schemathesis against the gateway, in environments of their own
+test-clients: setup-dev  ## run LiteLLM, LangChain, llm, aider, Schemathesis and 10,000 made-up bodies against the gateway, in environments of their own
 	@$(BIN)/python -m installer environment clients aider
 	@$(BIN)/python -m pytest tests/clients $(PYTEST)
 

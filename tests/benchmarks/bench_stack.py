@@ -1,29 +1,34 @@
 """What is left of an engine's throughput behind the gateway: the same llama-server asked directly and through it.
 
-    python tests/benchmarks/bench_stack.py [--seconds 4] [--rounds 3]
+    python tests/benchmarks/bench_stack.py [--calls 4] [--rounds 5]
 
-Generated tokens per second of a writer with random weights, whole answers and streams, at 1, 4, 8 and 16 clients, both
-ways in turns. Its shape decides the speed; what counts is the ratio. Clients are threads of this process, which shares
-the cores with engine and gateway.
+A writer with random weights, whole answers and streams, at 1, 4, 8 and 16 clients. A round is the same number of calls
+both ways, one right after the other, the first in turns, so that other work on the machine meets both alike. Printed
+are the medians over the rounds: tokens per second by the wall, CPU of all that serves (engine, and gateway where it is
+in the way) for each token, and of each the ratio within a round. Wall ratios of a busy machine scatter; those of CPU do
+not. Clients are threads of this process, which shares the cores with engine and gateway.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-
-from bench_engine import rate
 
 from models.importing import import_model
 from models.registry import Registry
@@ -54,10 +59,42 @@ def streamed(http: httpx.Client) -> int:
 
 def once(call: Callable[[httpx.Client], int], http: httpx.Client) -> int:
     """llama-server closes a connection after a hundred calls, sometimes while the next one is on its way."""
-    try:
-        return call(http)
-    except httpx.RemoteProtocolError:
-        return 0
+    while True:
+        with contextlib.suppress(httpx.RemoteProtocolError):
+            return call(http)
+
+
+@dataclass
+class Round:
+    """What the calls of one round made and cost, one way."""
+
+    tokens: int
+    wall: float
+    cpu: float
+
+    @property
+    def pace(self) -> float:
+        return self.tokens / self.wall
+
+    @property
+    def cost(self) -> float:
+        """Microseconds of CPU for a token."""
+        return self.cpu / self.tokens * 1e6
+
+
+def spent(pids: Iterable[int]) -> float:
+    times = [psutil.Process(pid).cpu_times() for pid in pids]
+    return sum(one.user + one.system for one in times)
+
+
+def measured(
+    call: Callable[[httpx.Client], int], http: httpx.Client, clients: int, calls: int, pids: list[int]
+) -> Round:
+    """So many calls by each of so many clients at once; `pids` are the processes whose CPU counts."""
+    before, began = spent(pids), time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        tokens = sum(pool.map(lambda _: sum(once(call, http) for _ in range(calls)), range(clients)))
+    return Round(tokens, time.perf_counter() - began, spent(pids) - before)
 
 
 def talk(stack: ExitStack, url: str, key: str) -> httpx.Client:
@@ -67,8 +104,8 @@ def talk(stack: ExitStack, url: str, key: str) -> httpx.Client:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--calls", type=int, default=4, help="of each client in a round")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         home = make_home(Path(folder))
@@ -82,15 +119,28 @@ def main() -> None:
         whole(through)  # loads it
         row = next(row for row in json.loads((home.run / "engines.json").read_text()) if row["model"] == "writer")
         direct = talk(stack, row["url"], Path(row["api_key_file"]).read_text().strip())
-        print(f"{'':20}{'direct':>16}{'gateway':>16}{'ratio':>8}  (tokens/s)")
+        engine = [int(row["pid"])]
+        whole_way = engine + [child.pid for child in psutil.Process(gateway.process.pid).children(recursive=True)]
+        print(f"{'':17}{'tokens/s':>18}{'ratio':>16}{'CPU µs a token':>20}{'ratio':>8}   (direct, gateway)")
         for name, call in (("whole answers", whole), ("streams", streamed)):
             for clients in (1, 4, 8, 16):
-                rates: dict[str, list[float]] = {"direct": [], "through": []}
-                for _ in range(options.rounds):
-                    for way, http in (("direct", direct), ("through", through)):
-                        rates[way].append(rate(lambda http=http, call=call: once(call, http), clients, options.seconds))
-                a, b = (statistics.median(found) for found in rates.values())
-                print(f"{name:14}{clients:3}   {a:16.0f}{b:16.0f}{b / a:8.3f}", flush=True)
+                rounds = []
+                for n in range(options.rounds + 1):
+                    ways = [(direct, engine), (through, whole_way)]
+                    made = [measured(call, http, clients, options.calls, pids) for http, pids in ways[:: 1 - n % 2 * 2]]
+                    rounds.append(made[:: 1 - n % 2 * 2])
+                report(f"{name:14}{clients:3}", rounds[1:])  # the first one is to get warm
+
+
+def report(name: str, rounds: list[list[Round]]) -> None:
+    paces = [statistics.median(made[way].pace for made in rounds) for way in (0, 1)]
+    costs = [statistics.median(made[way].cost for made in rounds) for way in (0, 1)]
+    by_pace = sorted(made[1].pace / made[0].pace for made in rounds)
+    by_cost = statistics.median(made[1].cost / made[0].cost for made in rounds)
+    spread = f"{statistics.median(by_pace):.3f} ({by_pace[0]:.2f}–{by_pace[-1]:.2f})"
+    print(
+        f"{name}{paces[0]:9.0f}{paces[1]:9.0f}  {spread:>18}{costs[0]:10.0f}{costs[1]:8.0f}{by_cost:10.3f}", flush=True
+    )
 
 
 if __name__ == "__main__":
