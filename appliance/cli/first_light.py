@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 from importlib import resources
 from pathlib import Path
@@ -13,12 +12,15 @@ from appliance.cli.context import Box
 from appliance.cli.item import follow
 from appliance.cli.story import story
 from appliance.config import Home
-from appliance.errors import FactoryError
 from appliance.ledger import Ledger, open_ledger
+from appliance.mirror.address import Address
+from appliance.mirror.git import Git
 from appliance.mirror.mirror import Mirror
 from appliance.work import Autonomy, Kind, Signal, State, TrackedRepository
 
 NAME = "sample"
+SECONDS = 60.0
+"""Longest time of one step in making the sample's repository."""
 TITLE = "Free shipping is missing at exactly 50 euros"
 
 
@@ -67,25 +69,12 @@ def make_remote(home: Home) -> Path:
     with tempfile.TemporaryDirectory(dir=remote.parent) as folder, resources.as_file(resources.files(sample)) as files:
         tree, bare = Path(folder, "tree"), Path(folder, "bare.git")
         shutil.copytree(files / "repository", tree, ignore=shutil.ignore_patterns("__pycache__"))
-        _git(tree, "init", "--quiet", "--initial-branch=main")
-        _git(tree, "add", "--all")
-        _git(
-            tree,
-            "-c",
-            "user.name=Shop",
-            "-c",
-            "user.email=shop@localhost",
-            "commit",
-            "--quiet",
-            "-m",
-            "Start of parcel",
-        )
-        _git(tree, "clone", "--quiet", "--bare", str(tree), str(bare))
+        git = Git(home.secrets, NAME, SECONDS, Address(remote.as_uri()))
+        who = {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER")
+               for what, value in (("NAME", "Shop"), ("EMAIL", "shop@localhost"))}  # fmt: skip
+        git(tree, "init", "--quiet", "--template=")
+        git(tree, "add", "--all")
+        git(tree, "commit", "--quiet", "-m", "Start of parcel", env=who)
+        git(tree, "clone", "--quiet", "--bare", "--template=", "--", str(tree), str(bare))
         bare.rename(remote)
     return remote
-
-
-def _git(folder: Path, *words: str) -> None:
-    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise FactoryError(f"the sample repository could not be made: {done.stderr.strip()}", "is git installed?")

@@ -82,6 +82,11 @@ def redact(text: str) -> str:
     return re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)
 
 
+def plain(text: str) -> str:
+    """For one line of people's reading: no control characters, no turned direction of writing, not long."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]", "?", text)[:200]
+
+
 BRANCH = re.compile(
     r"(?!-)(?!.*(\.\.|@\{|//|/\.|\.lock(/|$)|/$|\.$))[^\x00-\x20\x7f~^:?*\[\\./][^\x00-\x20\x7f~^:?*\[\\]{0,199}"
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from appliance.errors import FactoryError
 from appliance.mirror import lfs_trees
-from appliance.mirror.address import redact
+from appliance.mirror.address import plain, redact
 from appliance.mirror.git import Git
 from appliance.mirror.lfs import Pointer, Store
 from appliance.mirror.lfs_server import LfsServer
@@ -102,8 +102,3 @@ def _submodules(git: Git, bare: Path, modules: str, links: Sequence[str]) -> lis
             named.setdefault(found.group(1), {})[found.group(2)] = value
     urls = {one["path"]: one.get("url", "") for one in named.values() if "path" in one}
     return [(plain(path), plain(redact(urls.get(path, "")))) for path in links]
-
-
-def plain(text: str) -> str:
-    """For one line of people's reading: no control characters, no turned direction of writing, not long."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]", "?", text)[:200]

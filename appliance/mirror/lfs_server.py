@@ -22,7 +22,7 @@ import httpx
 
 from appliance.config import MirrorSettings
 from appliance.errors import FactoryError, NotFound, PolicyRefused, Unavailable, UsageError, VerificationFailed
-from appliance.mirror.address import Address, ca_file, over_ssh
+from appliance.mirror.address import Address, ca_file, over_ssh, plain
 from appliance.mirror.certificates import trusting
 from appliance.mirror.git import PATH, ssh_command
 from appliance.mirror.hosts import HOST
@@ -56,6 +56,8 @@ class Offer:
 
     pointer: Pointer
     actions: Mapping[str, Any]
+    refusal: str
+    """Why nothing may be done with it; "" where that is not so."""
 
 
 class LfsServer:
@@ -86,6 +88,11 @@ class LfsServer:
         with self._open("upload") as door:
             for start in range(0, len(pointers), BATCH):
                 for offer in self._offers(door, "upload", pointers[start : start + BATCH]):
+                    if offer.refusal:
+                        raise PolicyRefused(
+                            f"the LFS server does not take the file {offer.pointer.oid[:12]} {offer.refusal}",
+                            "let the box's account write there",
+                        )
                     if "upload" in offer.actions:
                         self._put(door, offer, _ours(offer.pointer, store))
 
@@ -143,14 +150,15 @@ class LfsServer:
             said = b"".join(_limited(answer, door.until))
         try:
             told = {str(one["oid"]): one for one in json.loads(said)["objects"]}
-            return [Offer(pointer, dict(told[pointer.oid].get("actions") or {})) for pointer in pointers]
+            return [_offer(pointer, told[pointer.oid]) for pointer in pointers]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise VerificationFailed("the LFS server's answer makes no sense", "is it a Git LFS server?") from error
 
     def _get(self, door: Door, offer: Offer, store: Store) -> None:
         if "download" not in offer.actions:
             raise NotFound(
-                f"the LFS server has no file {offer.pointer.oid[:12]}", "push it there: `git lfs push --all origin`"
+                f"the LFS server has no file {offer.pointer.oid[:12]} {offer.refusal}".rstrip(),
+                "push it there: `git lfs push --all origin`",
             )
         url, headers = self._way(offer, "download")
         with _answered(door, "GET", url, {**door.headers, **headers}) as answer:
@@ -188,6 +196,13 @@ class LfsServer:
                 "let its LFS files be served from there, or give the repository's address as its server names itself",
             )
         return url
+
+
+def _offer(pointer: Pointer, said: Mapping[str, Any]) -> Offer:
+    """One file of an answer. Raises as what is no such answer does."""
+    wrong = said.get("error")
+    refusal = f"({int(wrong.get('code', 0))}: {plain(str(wrong.get('message', '')))})" if wrong else ""
+    return Offer(pointer, dict(said.get("actions") or {}), refusal)
 
 
 def _each(things: Iterable[T], bring: Callable[[T], None]) -> None:

@@ -22,7 +22,7 @@ class LfsServer(GitServer):
         self.files.mkdir()
         self.heard: list[str] = []
         self.elsewhere = self.redirect = ""
-        self.spoil = False
+        self.spoil = self.refuse = False
 
     def handler(self) -> type[Handler]:
         return LfsHandler
@@ -57,7 +57,9 @@ class LfsHandler(Handler):
         for one in asked["objects"]:
             there = (self.server.files / one["oid"]).exists()
             action = {"href": f"{self.server.elsewhere or self.server.url('files')}/{one['oid']}"}
-            if asked["operation"] == "upload":
+            if self.server.refuse:
+                actions = {"error": {"code": 403, "message": "quota\x1b"}}
+            elif asked["operation"] == "upload":
                 actions = (
                     {}
                     if there

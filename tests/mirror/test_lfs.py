@@ -245,6 +245,20 @@ def test_a_branch_whose_files_are_nowhere_is_not_pushed(home: Home, lfs: LfsServ
     assert git(server.bare, "rev-parse", "main") == before
 
 
+def test_a_file_that_the_lfs_server_does_not_take_stops_the_push_in_words(
+    home: Home, lfs: LfsServer, server: Server
+) -> None:
+    git(server.bare, "config", "http.receivepack", "true")
+    mirror = mirrored(home, lfs)
+    clone = mirror.workspace(mirror.head())
+    clone.apply(NEW)
+    commit = clone.commit("Add", ())
+    lfs.refuse = True
+    with pytest.raises(PolicyRefused, match=r"does not take the file .* \(403: quota\?\)"):
+        clone.push(commit, "main")
+    assert git(server.bare, "rev-parse", "main") == clone.base
+
+
 def test_what_only_looks_like_a_pointer_stays_as_it_is(
     home: Home, lfs: LfsServer, server: Server, tmp_path: Path
 ) -> None:
