@@ -1,12 +1,13 @@
 """What is left of an engine's throughput behind the gateway: the same llama-server asked directly and through it.
 
-    python tests/benchmarks/bench_stack.py [--calls 4] [--rounds 5]
+    python tests/benchmarks/bench_stack.py [--calls 4] [--rounds 5] [--peer PYTHON]
 
 A writer with random weights, whole answers and streams, at 1, 4, 8 and 16 clients. A round is the same number of calls
 both ways, one right after the other, the first in turns, so that other work on the machine meets both alike. Printed
 are the medians over the rounds: tokens per second by the wall, CPU of all that serves (engine, and gateway where it is
 in the way) for each token, and of each the ratio within a round. Wall ratios of a busy machine scatter; those of CPU do
-not. Clients are threads of this process, which shares the cores with engine and gateway.
+not. With `--peer`, a Python that has what `llama_cpp.server` of llama-cpp-python needs, that server reads the same
+weights and is a third way. Clients are threads of this process, which shares the cores with engine and gateway.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from appliance.config import Home
 from models.importing import import_model
 from models.registry import Registry
+from tests.inference.engines_process import until
 from tests.inference.gateway_process import free_port, make_home, running_gateway, stop
 from tests.inference.tiny_model import write_tiny_llama
 
@@ -48,13 +51,15 @@ def whole(http: httpx.Client) -> int:
 
 def streamed(http: httpx.Client) -> int:
     body = {**BODY, "stream": True, "stream_options": {"include_usage": True}}
-    done = 0
+    done = pieces = 0
     with http.stream("POST", "/v1/completions", json=body) as answer:
         answer.raise_for_status()
         for line in answer.iter_lines():
             if line.startswith("data: {"):
-                done = (json.loads(line[6:]).get("usage") or {}).get("completion_tokens", done)
-    return done
+                chunk = json.loads(line[6:])
+                done = (chunk.get("usage") or {}).get("completion_tokens", done)
+                pieces += bool(chunk["choices"] and chunk["choices"][0].get("text"))
+    return done or pieces  # a server that does not count
 
 
 def once(call: Callable[[httpx.Client], int], http: httpx.Client) -> int:
@@ -106,6 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--calls", type=int, default=4, help="of each client in a round")
+    parser.add_argument("--peer", default="", help="a Python that has what `llama_cpp.server` needs")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         home = make_home(Path(folder))
@@ -121,26 +127,54 @@ def main() -> None:
         direct = talk(stack, row["url"], Path(row["api_key_file"]).read_text().strip())
         engine = [int(row["pid"])]
         whole_way = engine + [child.pid for child in psutil.Process(gateway.process.pid).children(recursive=True)]
-        print(f"{'':17}{'tokens/s':>18}{'ratio':>16}{'CPU µs a token':>20}{'ratio':>8}   (direct, gateway)")
+        ways = {"direct": (direct, engine), "gateway": (through, whole_way)}
+        if options.peer:
+            ways["peer"] = peer(stack, options.peer, home, threads=row["threads"])
+        print(
+            f"{'':17}" + "".join(f"{name:>36}" for name in ways) + "   (tokens/s, its ratio, CPU µs a token, its ratio)"
+        )
         for name, call in (("whole answers", whole), ("streams", streamed)):
             for clients in (1, 4, 8, 16):
                 rounds = []
                 for n in range(options.rounds + 1):
-                    ways = [(direct, engine), (through, whole_way)]
-                    made = [measured(call, http, clients, options.calls, pids) for http, pids in ways[:: 1 - n % 2 * 2]]
-                    rounds.append(made[:: 1 - n % 2 * 2])
-                report(f"{name:14}{clients:3}", rounds[1:])  # the first one is to get warm
+                    order = list(ways)[:: 1 - n % 2 * 2]
+                    rounds.append({way: measured(call, ways[way][0], clients, options.calls, ways[way][1])
+                                   for way in order})  # fmt: skip
+                report(f"{name:14}{clients:3}", list(ways), rounds[1:])  # the first one is to get warm
 
 
-def report(name: str, rounds: list[list[Round]]) -> None:
-    paces = [statistics.median(made[way].pace for made in rounds) for way in (0, 1)]
-    costs = [statistics.median(made[way].cost for made in rounds) for way in (0, 1)]
-    by_pace = sorted(made[1].pace / made[0].pace for made in rounds)
-    by_cost = statistics.median(made[1].cost / made[0].cost for made in rounds)
-    spread = f"{statistics.median(by_pace):.3f} ({by_pace[0]:.2f}–{by_pace[-1]:.2f})"
-    print(
-        f"{name}{paces[0]:9.0f}{paces[1]:9.0f}  {spread:>18}{costs[0]:10.0f}{costs[1]:8.0f}{by_cost:10.3f}", flush=True
-    )
+def peer(stack: ExitStack, python: str, home: Home, threads: int) -> tuple[httpx.Client, list[int]]:
+    """The server of llama-cpp-python over the writer's weights, once it answers."""
+    port, weights = free_port(), home.models / "writer" / "model.gguf"
+    argv = [
+        python, "-m", "llama_cpp.server", "--model", str(weights), "--model_alias", "writer", "--port", str(port),
+        "--n_ctx", "512", "--n_threads", str(threads), "--n_threads_batch", str(threads),
+        "--interrupt_requests", "False", "--verbose", "False",
+    ]  # fmt: skip
+    with (home.logs / "peer.log").open("wb") as log:
+        process = subprocess.Popen(argv, stdout=log, stderr=log)
+    stack.callback(stop, process)
+    http = talk(stack, f"http://127.0.0.1:{port}", "any")
+
+    def answers() -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return http.get("/v1/models").is_success
+        return False
+
+    until(answers)
+    return http, [process.pid]
+
+
+def report(name: str, ways: list[str], rounds: list[dict[str, Round]]) -> None:
+    line = name
+    for way in ways:
+        pace, cost = (statistics.median(getattr(made[way], what) for made in rounds) for what in ("pace", "cost"))
+        paces, costs = (
+            statistics.median(getattr(made[way], what) / getattr(made["direct"], what) for made in rounds)
+            for what in ("pace", "cost")
+        )
+        line += f"{pace:12.0f}{paces:7.3f}{cost:10.0f}{costs:7.3f}"
+    print(line, flush=True)
 
 
 if __name__ == "__main__":
