@@ -82,10 +82,8 @@ def expand(git: Git, store: Store, tree: Path, names: Iterable[bytes]) -> None:
 
 
 def take_back(git: Git, store: Store, tree: Path) -> None:
-    """Keep the files that the next commit would bring and that are given to LFS, and leave their pointers instead.
-
-    Raises PolicyRefused when there is no room.
-    """
+    """Keep the files that the next commit would bring and that are given to LFS, and leave their pointers instead. They
+    are as small as changes are, and make no room for themselves: the next fetch does."""
     own = {"GIT_DIR": str(tree / ".git"), "GIT_WORK_TREE": str(tree)}
     words = ("diff-index", "--cached", "-z", "--no-renames", "--diff-filter=AMT", "HEAD", "--")
     fields = git.raw(tree, *words, env=own).split(b"\0")[:-1]
@@ -97,7 +95,6 @@ def take_back(git: Git, store: Store, tree: Path) -> None:
             pointer = Pointer.to(path)
             with store.alone():
                 if store.lacking([pointer]):
-                    store.make_room([pointer], [])
                     store.copy(pointer, path)
             path.write_bytes(pointer.written())
             taken.append(name)
