@@ -49,10 +49,13 @@ class Deliveries:
             )  # fmt: skip
             return kept, True
 
-    def waiting(self, limit: int = 100) -> list[Delivery]:
-        """Messages nobody has worked on, oldest first."""
+    def waiting(self, limit: int = 100, without: Sequence[str] = ()) -> list[Delivery]:
+        """Messages nobody has worked on, of all repositories but some: each repository's oldest first, repositories in
+        turn, so that none holds up the others."""
         columns = schema.deliveries.c
-        query = select(columns.body).filter_by(state=str(DeliveryState.WAITING)).order_by(columns.number).limit(limit)
+        turn = func.row_number().over(partition_by=columns.repo, order_by=columns.number)
+        query = select(columns.body).filter_by(state=str(DeliveryState.WAITING)).order_by(turn, columns.number)
+        query = query.where(columns.repo.not_in(without)).limit(limit)
         with self._ledger.database.reading() as connection:
             return [Delivery.model_validate_json(body) for body in connection.scalars(query)]
 

@@ -107,6 +107,8 @@ class Hearing:
 
     def issue(self, news: IssueNews) -> Settled:
         """An issue that is handed to the box."""
+        if news.action == "closed" and not news.open:
+            return self.closed(news)
         by_what = steering.handed_over(news, self.tracked, self.forge.account)
         if not news.open or not by_what:
             return ignored(f"the issue is closed, or does not carry the label {self.tracked.label!r}")
@@ -116,6 +118,33 @@ class Hearing:
             return refused(f"{who} may not write to the project; somebody who may can write `/factory fix` there")
         signal = self.ledger.receive(steering.issue_signal(news, self.tracked.name, self.source)).id
         return done(f"filed as {signal}, by {by_what}", signal)
+
+    def closed(self, news: IssueNews) -> Settled:
+        """An issue was closed there, by somebody whom the forge lets close it: nobody needs its item any more."""
+        item = self.item_of(news.origin, "")
+        if item is None:
+            return ignored("an issue was closed that the box is not at work on")
+        if len(item.signals) > 1:
+            return ignored(f"the issue was closed; {item.id} goes on for {len(item.signals) - 1} more signals", item.id)
+        verb, why_not = steering.verb_of(Asked(word="stop"), item)
+        if not verb:
+            return ignored(f"the issue was closed; {why_not}", item.id)
+        if item.state is State.SECURED:
+            raise Later(f"{item.id} is being shipped", "it is looked at again at the stage's end")
+        if self.merged(item):  # which closes the issue by itself where the request says so
+            return self.look(item, "its request was merged")
+        by = f"{news.by or 'somebody'}@{self.tracked.forge}"
+        if not any(one.item == item.id and one.verb == verb for one in self.ledger.open_commands()):
+            self.ledger.command(item.id, verb, by[:80], f"issue {news.origin.number} was closed on the forge")
+        return done(f"{item.id} is stopped: its issue was closed by {by}", item=item.id)
+
+    def merged(self, item: WorkItem) -> bool:
+        """Is the item's request merged on the forge?"""
+        if item.proposal is None:
+            return False
+        wanted = Draft(item=item.id, branch=item.proposal.branch, target=self.tracked.branch, title="", text="")
+        seen = self.forge.proposal(wanted)
+        return seen is not None and seen.state == "merged"
 
     def comment(self, news: CommentNews) -> Settled:
         """A comment, which may hold a command."""

@@ -54,7 +54,8 @@ class Incoming:
     def work_off(self) -> int:
         """Look at every message that waits; how many were settled."""
         settled = 0
-        for delivery in self._ledger.deliveries.waiting(AT_ONCE):
+        away = [repo for repo in self._away if self._is_away(repo)]
+        for delivery in self._ledger.deliveries.waiting(AT_ONCE, without=away):
             if not self._is_away(delivery.repo):
                 settled += self._look_at(delivery)
         return settled

@@ -90,3 +90,11 @@ def test_what_a_forge_was_told_is_remembered_for_each_item(ledger: Ledger) -> No
     ledger.forges.note_told("W-1", "status:test", "bb")
     assert ledger.forges.told("W-1") == {"status:test": "bb"}
     assert ledger.forges.told("W-2") == {}
+
+
+def test_repositories_take_turns_and_none_with_many_waiting_messages_holds_up_another(ledger: Ledger) -> None:
+    for number in range(6):
+        ledger.deliveries.take(Delivery(source="generic", repo="busy", id=str(number)), b"{}")
+    ledger.deliveries.take(Delivery(source="generic", repo="shop", id="x"), b"{}")
+    assert [(one.repo, one.number) for one in ledger.deliveries.waiting(3)] == [("busy", 1), ("shop", 7), ("busy", 2)]
+    assert [one.repo for one in ledger.deliveries.waiting(3, without=["busy"])] == ["shop"]

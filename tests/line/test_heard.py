@@ -294,3 +294,32 @@ def test_a_pipeline_failing_on_the_box_s_own_release_waits_for_the_monitor(
     else:
         assert (kept.state == "done") == filed
         assert not filed or "W-1" in world.ledger.signal("S-2")[0].body
+
+
+def closed(**fields: Any) -> IssueNews:
+    return issue(action="closed", open=False, **fields)
+
+
+def test_an_issue_that_somebody_closes_stops_its_item_once_with_the_reason(world: World) -> None:
+    world.item()
+    assert world.hear(closed()).why == "W-1 is stopped: its issue was closed by ann@gitea"
+    world.hear(closed(by="bob"))
+    assert world.commands == [("cancel", "ann@gitea", "issue 7 was closed on the forge")]
+
+
+def test_a_closed_issue_stops_nothing_that_landed_ended_or_is_also_others_or_is_unknown(world: World) -> None:
+    assert "not at work" in world.hear(closed()).why
+    world.item(state=State.CLOSED)
+    assert "nothing to stop" in world.hear(closed()).why and world.commands == []
+
+
+def test_an_issue_that_a_merge_closed_has_ship_look_instead(world: World) -> None:
+    world.item()
+    world.forge.request = Proposal(number="9", branch=BRANCH, commit=HEAD, state="merged")
+    world.hear(closed())
+    assert [verb for verb, _, _ in world.commands] == ["look"]
+
+
+def test_an_item_of_several_signals_goes_on_when_one_issue_is_closed(world: World) -> None:
+    world.item(signals=("S-1", "S-2"))
+    assert "goes on for 1 more" in world.hear(closed()).why and world.commands == []
