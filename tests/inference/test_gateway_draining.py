@@ -22,17 +22,7 @@ from tests.inference.gateway_process import (
     running_gateway,
 )
 from tests.inference.mock_engine import WORDS, Exchange, MockEngine, delta
-
-HELLO: Any = [{"role": "user", "content": "Hello?"}]
-DOORS: dict[str, dict[str, Any]] = {
-    "/v1/chat/completions": {"messages": HELLO},
-    "/v1/completions": {"prompt": "Hello?"},
-    "/v1/messages": {"messages": HELLO, "max_tokens": 9},
-    "/v1/messages/count_tokens": {"messages": HELLO},
-    "/v1/responses": {"input": "Hello?"},
-    "/v1/embeddings": {"model": EMBEDDER, "input": "Hello?"},
-    "/v1/rerank": {"model": "ranker", "query": "Hello?", "documents": ["Hello."]},
-}
+from tests.inference.test_traps import HELLO, LEFT
 
 
 def test_new_connections_of_a_draining_gateway_are_told_to_come_back_at_every_door(
@@ -66,7 +56,7 @@ def test_new_connections_of_a_draining_gateway_are_told_to_come_back_at_every_do
             assert eventually(lambda: fresh(gateway, "GET", "/readyz").status_code == 503)
             assert "is stopping" in fresh(gateway, "GET", "/readyz").json()["problems"][0]
             time.sleep(1.2)  # by now gunicorn has closed its own door
-            for door, said in DOORS.items():
+            for door, said in LEFT.items():
                 for stream in (True, False):
                     check(fresh(gateway, "POST", door, {"model": CODER, **said, "stream": stream}), door)
             over.set()
