@@ -5,6 +5,8 @@ BIN := .venv/bin
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command 'make lock' $(UPGRADE)
 WHEELS := offline-wheels
+# A file's tests stay together, in order: what they share is made once. More than four boxes at once want more memory than a box has.
+WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 .PHONY: help run test test-clients test-vllm test-forge soak check bench bench-peers wheels lock clean setup setup-dev
 
@@ -14,8 +16,8 @@ help:  ## list the targets
 run: setup  ## set up, start the box, repair the bundled sample; Ctrl-C stops it
 	@$(PYTHON) -m installer run $(BIN)/appliance up --sample
 
-test: setup-dev  ## run the test suite (PYTEST="tests/line -k ship" narrows it)
-	@$(BIN)/python -m pytest --ignore=tests/benchmarks --ignore=tests/clients --ignore=tests/vllm $(PYTEST)
+test: setup-dev  ## run the test suite on all cores (PYTEST="tests/line -k ship" narrows it, PYTEST="-n 0 -s" shows what tests print)
+	@$(BIN)/python -m pytest $(WORKERS) --ignore=tests/benchmarks --ignore=tests/clients --ignore=tests/vllm $(PYTEST)
 
 test-clients: setup-dev  ## run LiteLLM, LangChain, llm, aider, Schemathesis and 10,000 made-up bodies against the gateway, in environments of their own
 	@$(BIN)/python -m installer environment clients aider
