@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -53,7 +54,7 @@ def spoilt(draw: st.DrawFn) -> tuple[str, str, bytes]:
         while isinstance(node, dict | list) and node:
             place = draw(st.sampled_from(sorted(node) if isinstance(node, dict) else range(len(node))))
             if not isinstance(node[place], dict | list) or draw(st.booleans()):
-                node[place] = draw(NONSENSE)
+                node[place] = deepcopy(draw(NONSENSE))
                 break
             node = node[place]
     return source, event, json.dumps(made).encode()
