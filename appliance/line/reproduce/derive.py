@@ -64,14 +64,14 @@ def mentions(text: str, known: Index, reader: Reader) -> tuple[str, ...]:
     """What the report names that the repository has: definitions, methods, files, and places of tracebacks."""
     words = dict.fromkeys(re.findall(r"[A-Za-z_]\w*", text))
     spans = " ".join(re.findall(r"`([^`\n]+)`", text))
-    marked = set(re.findall(r"[A-Za-z_]\w*", spans)) | set(re.findall(r"([A-Za-z_]\w*)\(", text))
+    marked = set(re.findall(r"[A-Za-z_]\w*", spans)) | set(re.findall(r"(?<![A-Za-z0-9_])([A-Za-z_]\w*)\(", text))
     ordinary = re.compile(r"[a-z]{1,12}")
     names = [
         word
         for word in words
         if word in known.definitions or (word in known.methods and (word in marked or not ordinary.fullmatch(word)))
     ]
-    named = re.findall(r"[\w./\\-]+\.py(?::\d+)?", text)
+    named = re.findall(r"(?<![\w./\\-])[\w./\\-]+\.py(?::\d+)?", text)
     files: list[str] = []
     places = [(name.partition(":")[0], name.partition(":")[2]) for name in named]
     for written, line in places + [(path, str(number)) for path, number, _ in reader.frames]:
