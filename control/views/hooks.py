@@ -23,6 +23,8 @@ from control.throttle import Throttle
 blueprint = Blueprint("hooks", __name__, url_prefix="/hooks")
 
 THROTTLE = "appliance.hooks"
+STALL_SECONDS = 10.0
+"""Longest time a sender may be silent within its message; then it counts as gone, and its thread is free."""
 
 
 @blueprint.record_once
@@ -38,6 +40,9 @@ def take(source: str, repo: str) -> ResponseReturnValue:
     if request.mimetype != "application/json":
         abort(415, "send application/json")
     kept = _secrets(source, repo)
+    socket = request.environ.get("gunicorn.socket")
+    if socket is not None:  # gunicorn takes it back when the next request of this connection comes
+        socket.settimeout(STALL_SECONDS)
     body = request.get_data(cache=False)
     throttle: Throttle = current_app.extensions[THROTTLE]
     try:
