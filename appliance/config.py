@@ -215,6 +215,7 @@ class IntakeSettings(Section):
     """Messages from outside."""
 
     max_mb: int = Field(5, ge=1, le=100, description="largest webhook, mail or file, in MiB")
+    hooks_per_minute: int = Field(600, ge=0, description="signed webhooks taken for a repository each minute; 0: all")
     secret_hours: float = Field(24.0, ge=0, description="how long a hook's old secret counts after a new one, in hours")
     raw_days: float = Field(30.0, gt=0, description="how long the bytes of settled messages are kept, in days")
     raw_mb: int = Field(1024, ge=1, description="room for these bytes, in MiB; at twice as many, mails wait")

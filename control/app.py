@@ -13,7 +13,7 @@ from appliance.config import Home
 from appliance.errors import FactoryError
 from control import api, views, wording
 from control.desk import EXTENSION, Desk
-from control.gate import Gate, NotSignedIn, TooManyTries, http_status, is_for_programs
+from control.gate import ComeLater, Gate, NotSignedIn, TooManyTries, http_status, is_for_programs
 
 log = logging.getLogger("console")
 
@@ -82,6 +82,6 @@ def _shown(code: str, message: str, hint: str, status: int, error: FactoryError 
     response.status_code = status
     if isinstance(error, NotSignedIn):
         response.headers["WWW-Authenticate"] = 'Bearer realm="appliance"'
-    if isinstance(error, TooManyTries):
+    if isinstance(error, ComeLater):
         response.headers["Retry-After"] = str(error.seconds)
     return response

@@ -14,6 +14,7 @@ import math
 import secrets
 import time
 from datetime import timedelta
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, redirect, request, session, url_for
@@ -47,14 +48,28 @@ class WrongSignature(PolicyRefused):
     code = "wrong_signature"
 
 
-class TooManyTries(PolicyRefused):
-    """This address keeps presenting wrong tokens."""
+class ComeLater(PolicyRefused):
+    """Refused for so many seconds."""
 
-    code = "too_many_tries"
+    message_shown: ClassVar[str]
 
     def __init__(self, seconds: float) -> None:
         self.seconds = math.ceil(seconds)
-        super().__init__("too many wrong tokens from this address", f"try again in {self.seconds} s")
+        super().__init__(self.message_shown, f"try again in {self.seconds} s")
+
+
+class TooManyTries(ComeLater):
+    """This address keeps presenting wrong tokens."""
+
+    code = "too_many_tries"
+    message_shown = "too many wrong tokens from this address"
+
+
+class TooFast(ComeLater):
+    """More messages come for a repository than the settings allow."""
+
+    code = "too_fast"
+    message_shown = "more webhooks came for this repository than intake.hooks_per_minute allows"
 
 
 class Gate:
@@ -173,7 +188,7 @@ def _protect(response: Response) -> Response:
 STATUS_OF = {
     "usage": 400, "config": 400, "refused": 403, "no_sandbox": 403, "not_found": 404, "conflict": 409,
     "limit": 413, "unavailable": 503, "not_signed_in": 401, "too_many_tries": 429, "wrong_signature": 401,
-    "verification_failed": 422,
+    "verification_failed": 422, "too_fast": 429,
 }  # fmt: skip
 """Error code → HTTP status; anything else is 500."""
 

@@ -9,16 +9,25 @@ from appliance.intake.shown import as_data
 from control.api.request import limit
 from control.desk import desk
 from control.intake import delivery_shown, delivery_state
+from control.views.hooks import turned_away
 
 blueprint = Blueprint("api_deliveries", __name__, url_prefix="/api/v1/deliveries")
 
 
 @blueprint.get("")
 def index() -> ResponseReturnValue:
-    """Messages from outside, newest first; `repo`, `state` and `limit` narrow the list."""
+    """Messages from outside, newest first; `repo`, `state` and `limit` narrow the list. Refusals are counted."""
     state = delivery_state(request.args.get("state", ""))
-    found = desk().ledger.deliveries.list(request.args.get("repo", ""), state, limit())
-    return jsonify({"deliveries": [one.model_dump(mode="json") for one in found]})
+    repo, refused = request.args.get("repo", ""), turned_away()
+    found = desk().ledger.deliveries.list(repo, state, limit())
+    counts = [
+        {"repo": one.repo, "reason": one.reason, "count": one.count, "last": one.last.isoformat()}
+        for one in refused.counts(repo)
+    ]
+    return jsonify({
+        "deliveries": [one.model_dump(mode="json") for one in found],
+        "turned_away": {"since": refused.since.isoformat(), "counts": counts},
+    })  # fmt: skip
 
 
 @blueprint.get("/<int:number>")

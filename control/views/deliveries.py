@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from appliance.news import DeliveryState
 from control.desk import desk
 from control.intake import delivery_shown, delivery_state
+from control.views.hooks import turned_away
 
 blueprint = Blueprint("deliveries", __name__, url_prefix="/deliveries")
 
@@ -22,7 +23,7 @@ def index() -> ResponseReturnValue:
     found = ledger.deliveries.list(repo, delivery_state(state), PAGE)
     return render_template(
         "deliveries.html", deliveries=found, state=state, repo=repo, states=list(DeliveryState), page=PAGE,
-        repositories=ledger.repositories(),
+        repositories=ledger.repositories(), refused=turned_away().counts(repo), since=turned_away().since,
     )  # fmt: skip
 
 

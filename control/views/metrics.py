@@ -1,19 +1,24 @@
-"""How the mirrors stand, for Prometheus. What the models' side measures is at the gateway's own /metrics."""
+"""How the mirrors stand and what was turned away, for Prometheus.
+
+What the models' side measures is at the gateway's own /metrics.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from appliance.work import MirrorHealth, utcnow
 from control.desk import desk
+from control.turned_away import Count
+from control.views.hooks import turned_away
 
 blueprint = Blueprint("metrics", __name__)
 
@@ -44,13 +49,31 @@ class Mirrors(Collector):
         return GaugeMetricFamily(f"appliance_mirror_{name}", f"Mirror: {told}.", labels=["repository"])
 
 
+class Refusals(Collector):
+    """The webhooks turned away since the console started."""
+
+    def __init__(self, counts: Sequence[Count]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """See Collector."""
+        refused = CounterMetricFamily(
+            "appliance_hooks_refused", "Webhooks turned away since the console started.",
+            labels=["repository", "reason"],
+        )  # fmt: skip
+        for one in self._counts:
+            refused.add_metric([one.repo, one.reason], one.count)
+        return (refused,)
+
+
 @blueprint.get("/metrics")
 def show() -> ResponseReturnValue:
-    """How each mirror stands with its server, in the format of Prometheus."""
+    """How each mirror stands with its server, and the webhooks turned away, in the format of Prometheus."""
     ledger = desk().ledger
     known = ledger.forges.all_health()
     registry = CollectorRegistry()
     registry.register(
         Mirrors({one.name: known.get(one.name, MirrorHealth()) for one in ledger.repositories()}, utcnow())
     )
+    registry.register(Refusals(turned_away().counts()))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
