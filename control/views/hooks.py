@@ -13,8 +13,10 @@ from datetime import UTC, datetime
 from flask import Blueprint, Response, abort, current_app, jsonify, request
 from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import RequestEntityTooLarge
 
-from appliance.errors import NotFound, VerificationFailed
+from appliance.errors import LimitExceeded, NotFound, UsageError, VerificationFailed
 from appliance.intake import hook_secrets, reading
 from appliance.intake.hook_secrets import HookSecrets
 from appliance.work import utcnow
@@ -77,9 +79,14 @@ def _body(most: int) -> bytes:
     Such a part must not be taken for the whole: where a token stands for the signature, it would pass.
     """
     request.max_content_length = most + 1
-    body = request.get_data(cache=False)
-    if len(body) > most:
-        abort(413)
+    try:
+        body = request.get_data(cache=False)
+        if len(body) > most:
+            raise RequestEntityTooLarge
+    except RequestEntityTooLarge as error:
+        raise LimitExceeded("the message is too large", "`intake.max_mb` says how large one may be") from error
+    except ParseException as error:
+        raise UsageError("the message's chunks are not well formed", "send it again") from error
     if request.content_length not in (None, len(body)):
         abort(400, "the message ends before its end")
     return body

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import socket
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -14,6 +16,7 @@ from control.desk import EXTENSION
 from control.pace import Bucket, Pace, take_one
 from control.turned_away import UNKNOWN, TurnedAway
 from control.views import hooks
+from tests.control.real_console import served
 from tests.control.world import Console, Site
 from tests.intake.senders import SECRET, SENDERS
 
@@ -165,3 +168,23 @@ def test_a_part_of_a_message_whose_sender_hung_up_is_not_taken_for_the_whole(hoo
     part = {"wsgi.input": io.BytesIO(BODY[:5]), "wsgi.input_terminated": True}
     assert send(hooked, "alertmanager/shop", headers=headers, environ_overrides=part)[0] == 400
     assert hooked.ledger.deliveries.list() == [] and counted(hooked) == {("shop", "usage"): 1}
+
+
+@pytest.mark.integration
+def test_the_console_s_own_server_takes_chunks_to_the_limit_and_neither_parts_nor_nonsense(hooked: Console) -> None:
+    headers = {**SENDERS["alertmanager"]("alert", BODY, SECRET), "Content-Type": "application/json"}
+    with served(hooked.home) as (_, port), httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+
+        def chunked(size: int) -> int:
+            pieces = (b" " * min(65_536, size - at) for at in range(0, size, 65_536))
+            return client.post("/hooks/alertmanager/shop", content=pieces, headers=headers).status_code
+
+        assert [chunked(size) for size in (5 * MEBIBYTE, 5 * MEBIBYTE + 1)] == [202, 413]
+        lines = "".join(f"{name}: {value}\r\n" for name, value in {"Host": "localhost", **headers}.items())
+        chunks = "Transfer-Encoding: chunked\r\n\r\n"
+        for length in ("Content-Length: 500\r\n\r\n", f"{chunks}14\r\n", f"{chunks}fff\r\n", f"{chunks}nonsense\r\n"):
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as sender:
+                sender.sendall(f"POST /hooks/alertmanager/shop HTTP/1.1\r\n{lines}{length}".encode() + BODY)
+                sender.shutdown(socket.SHUT_WR)
+                assert b" 400 " in sender.recv(64)
+    assert len(hooked.ledger.deliveries.list()) == 1

@@ -1,0 +1,51 @@
+"""The console's real process, as a client meets it over a real socket."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from appliance.config import Home, Settings, render
+
+
+@contextmanager
+def served(home: Home) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The real process on a free port."""
+    home.settings_file.write_text(render(Settings()))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with (home.logs / "console.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "appliance", "serve", "console", "--home", str(home.root)],
+            env={**os.environ, "APPLIANCE_CONSOLE_PORT": str(port)}, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        end = time.monotonic() + 60
+        while not answers(port):
+            assert process.poll() is None and time.monotonic() < end, (home.logs / "console.log").read_text()
+            time.sleep(0.1)
+        yield process, port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answers(port: int) -> bool:
+    try:
+        with get(port, "/healthz") as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def get(port: int, path: str, **headers: str) -> http.client.HTTPResponse:
+    """An answer whose `close` also closes its connection."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", path, headers={"Connection": "close", **headers})
+    return connection.getresponse()
