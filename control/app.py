@@ -6,6 +6,7 @@ import logging
 
 from flask import Flask, Response, jsonify, make_response, render_template, request
 from flask.typing import ResponseReturnValue
+from gunicorn.http.errors import ParseException
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
@@ -39,6 +40,7 @@ def create_app(desk: Desk, token: str, session_key: str) -> Flask:
     app.register_error_handler(FactoryError, _on_factory_error)
     app.register_error_handler(ValidationError, _on_bad_content)
     app.register_error_handler(HTTPException, _on_http_error)
+    app.register_error_handler(ParseException, _on_broken_chunks)
     app.register_error_handler(Exception, _on_surprise)
     return app
 
@@ -64,6 +66,11 @@ def _on_http_error(error: HTTPException) -> ResponseReturnValue:
     code = {404: "not_found", 413: "limit"}.get(status, "usage" if status < 500 else "failed")
     message, hint = SAID.get(status, (error.description or error.name, ""))
     return _shown(code, message, hint, status)
+
+
+def _on_broken_chunks(_error: ParseException) -> ResponseReturnValue:
+    """A stranger may send such: it must leave no traceback in the log."""
+    return _shown("usage", "the chunks of what was sent are not well formed", "send it again", 400)
 
 
 def _on_surprise(error: Exception) -> ResponseReturnValue:

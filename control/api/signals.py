@@ -12,6 +12,7 @@ from appliance.work import Signal
 from control.api.request import body, limit, said
 from control.desk import desk
 from control.intake import NewSignal
+from control.whole_body import whole_body
 
 blueprint = Blueprint("api_signals", __name__, url_prefix="/api/v1/signals")
 
@@ -42,9 +43,8 @@ def take_table() -> ResponseReturnValue:
     `encoding`, `delimiter`, `keys`."""
     ledger, asked = desk().ledger, request.args
     repo = ledger.repository(asked.get("repo", "")).name
-    request.max_content_length = desk().settings.intake.max_mb * 1024 * 1024
     sheet = rows.read(
-        request.get_data(cache=False), generic.places_of(asked.getlist("mapping")), asked.get("encoding", ""),
+        whole_body(desk().settings.intake), generic.places_of(asked.getlist("mapping")), asked.get("encoding", ""),
         asked.get("delimiter", ""), asked.get("keys", ""),
     )  # fmt: skip
     found = rows.compared(sheet, ledger.signals_of_keys(repo, [row.report.key for row in sheet.rows]))

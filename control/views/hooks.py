@@ -13,10 +13,8 @@ from datetime import UTC, datetime
 from flask import Blueprint, Response, abort, current_app, jsonify, request
 from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
-from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import RequestEntityTooLarge
 
-from appliance.errors import LimitExceeded, NotFound, UsageError, VerificationFailed
+from appliance.errors import NotFound, VerificationFailed
 from appliance.intake import hook_secrets, reading
 from appliance.intake.hook_secrets import HookSecrets
 from appliance.work import utcnow
@@ -25,6 +23,7 @@ from control.gate import TooFast, TooManyTries, WrongSignature
 from control.pace import Pace
 from control.throttle import Throttle
 from control.turned_away import UNKNOWN, TurnedAway
+from control.whole_body import whole_body
 
 blueprint = Blueprint("hooks", __name__, url_prefix="/hooks")
 
@@ -54,7 +53,7 @@ def take(source: str, repo: str) -> ResponseReturnValue:
     socket = request.environ.get("gunicorn.socket")
     if socket is not None:  # gunicorn takes it back when the next request of this connection comes
         socket.settimeout(STALL_SECONDS)
-    body = _body(settings.max_mb * 1024 * 1024)
+    body = whole_body(settings)
     throttle: Throttle = current_app.extensions[THROTTLE]
     try:
         delivery = reading.receive(source, repo, dict(request.headers), body, kept.valid(datetime.now(UTC)))
@@ -70,26 +69,6 @@ def take(source: str, repo: str) -> ResponseReturnValue:
         raise TooFast(wait)
     delivery, new = ledger.deliveries.take(delivery, body)
     return jsonify({"delivery": delivery.number, "seen_already": not new}), 202 if new else 200
-
-
-def _body(most: int) -> bytes:
-    """All that the sender has to say, or nothing of it.
-
-    Read without a known length, a body is cut at the limit without a word, and a sender that hangs up leaves a part.
-    Such a part must not be taken for the whole: where a token stands for the signature, it would pass.
-    """
-    request.max_content_length = most + 1
-    try:
-        body = request.get_data(cache=False)
-        if len(body) > most:
-            raise RequestEntityTooLarge
-    except RequestEntityTooLarge as error:
-        raise LimitExceeded("the message is too large", "`intake.max_mb` says how large one may be") from error
-    except ParseException as error:
-        raise UsageError("the message's chunks are not well formed", "send it again") from error
-    if request.content_length not in (None, len(body)):
-        abort(400, "the message ends before its end")
-    return body
 
 
 @blueprint.after_request

@@ -163,6 +163,13 @@ def test_a_body_in_chunks_is_read_to_the_limit_and_refused_even_if_a_token_signs
     assert send(hooked, path, headers=headers, data=None, environ_overrides=short)[0] == 202
 
 
+def test_a_table_in_chunks_that_is_too_long_is_not_filed_in_part(hooked: Console) -> None:
+    table = io.BytesIO(b"title\n" + b"long row\n" * 700_000)
+    chunked = {"wsgi.input": table, "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+    answer = hooked.program("POST", "/api/v1/signals/import?repo=shop", environ_overrides=chunked)
+    assert answer.status_code == 413 and "intake.max_mb" in answer.text
+
+
 def test_a_part_of_a_message_whose_sender_hung_up_is_not_taken_for_the_whole(hooked: Console) -> None:
     headers = SENDERS["alertmanager"]("alert", BODY, SECRET)
     part = {"wsgi.input": io.BytesIO(BODY[:5]), "wsgi.input_terminated": True}
