@@ -17,6 +17,8 @@ PROBE_SECONDS = 30.0
 """How long one token or one vector may take on a slow box before the next look."""
 ALIVE_SECONDS = 10.0
 """How long an answer that costs no work may take."""
+LONGEST = 16 * 2**20
+"""Bytes of an answer that are read: a server that is not the box's own could send any number."""
 REFUSED = 401, 403
 HINT = "see its log, or `appliance model show` for its state"
 
@@ -32,7 +34,7 @@ def fetch(
     try:
         connection.request(method, parts.path.rstrip("/") + path, raw, headers)
         response = connection.getresponse()
-        answer = response.read()
+        answer = response.read(LONGEST)
     except (OSError, http.client.HTTPException) as error:
         raise Unavailable(f"{seat.url} does not answer: {in_words(error)}", HINT) from error
     finally:
@@ -117,7 +119,10 @@ def is_ranking(answer: dict[str, Any]) -> bool:
 
 def _said(body: bytes) -> str:
     """The message of an error's body, else its beginning."""
-    text = body.decode("utf-8", "replace")
+    text = body[:10_000].decode("utf-8", "replace")
+    if text.lstrip()[:1] == "<":
+        title = re.search(r"<title>\s*([^<]+)", text, re.IGNORECASE)
+        return f"a web page ({title[1].strip()[:100]})" if title else "a web page"
     try:
         error = json.loads(text).get("error")
         found = error.get("message") if isinstance(error, dict) else error

@@ -1,15 +1,18 @@
-"""What each kind of engine is started with, and what the ends of their logs mean."""
+"""What each kind of engine is started with, what the ends of their logs mean, and how answers that are none are told."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from appliance.errors import Unavailable, UsageError
+from inference.engines import asking
 from inference.engines.engine import Rest, Seat
 from inference.engines.llamacpp import LlamaCpp
 from inference.engines.lora import measured
@@ -290,3 +293,39 @@ def test_the_end_of_a_log_is_told_in_lines(tmp_path: Path) -> None:
     lines = log_lines(log)
     assert lines[-1] == "line 99" and len(lines) == 20 and log_lines(tmp_path / "none") == []
     assert json.dumps(lines)
+
+
+PAGE = b"<!DOCTYPE html><html><head><title>502 Bad Gateway\n</title></head><body><h1>nginx</h1></body></html>"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (502, PAGE, r"with status 502: a web page \(502 Bad Gateway\)$"),
+        (502, b" <html>", "with status 502: a web page$"),
+        (500, b'{"error": {"message": "out of memory"}}', "with status 500: out of memory$"),
+        (500, b"plain words", "with status 500: plain words$"),
+        (200, b"[" * 100, "something that is no JSON$"),
+        (200, b'{"a": "' + b"x" * 2**20 + b'"}', "something that is no JSON$"),
+    ],
+    ids=["page", "page without a title", "error", "words", "no JSON", "endless"],
+)
+def test_what_is_no_answer_is_told_in_a_line(
+    status: int, body: bytes, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(asking, "LONGEST", 2**16)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(Unavailable, match=told):
+            asking.ask(seat(port=server.server_port), "/v1/x", {})
+        server.shutdown()

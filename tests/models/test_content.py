@@ -40,7 +40,8 @@ def tarred() -> bytes:
     ("raw", "said"),
     [
         *((pickle.dumps(Runs(), protocol), "Python pickle") for protocol in range(6)),
-        (zipped(), "zip archive"), (tarred(), "tar"), (gzip.compress(b"x", mtime=0), "gzip"), (b"\x7fELF\x02\0", "program"),
+        (zipped(), "zip archive"), (tarred(), "tar"), (gzip.compress(b"x", mtime=0), "gzip"),
+        (b"\x7fELF\x02\0", "program"),
         (b"MZ\x90\0", "program"), (b"#!/usr/bin/python\n", "script"), (b"\x93NUMPY\x01", "numpy"),
     ],
 )  # fmt: skip
