@@ -1,4 +1,4 @@
-"""What each kind of engine is started with, what the ends of their logs mean, and how answers that are none are told."""
+"""What each kind of engine is started with, what the ends of their logs mean, and what is told of other answers."""
 
 from __future__ import annotations
 
