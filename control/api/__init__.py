@@ -1,5 +1,12 @@
 """The JSON API under `/api/v1`, one file a noun. Everything the pages do, and errors in one shape."""
 
-from control.api import deliveries, items, repositories, signals, status
+from control.api import deliveries, items, openapi, repositories, signals, status
 
-BLUEPRINTS = (items.blueprint, signals.blueprint, repositories.blueprint, status.blueprint, deliveries.blueprint)
+BLUEPRINTS = (
+    items.blueprint,
+    signals.blueprint,
+    repositories.blueprint,
+    status.blueprint,
+    deliveries.blueprint,
+    openapi.blueprint,
+)

@@ -1,0 +1,194 @@
+"""The OpenAPI document of the API and of the hooks, made from the routes there are and the nouns they answer with.
+
+Paths, methods and summaries are the routes' own. What goes in and comes out of each is told here; a test holds it
+against real answers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Blueprint, Flask, current_app, jsonify
+from flask.typing import ResponseReturnValue
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from werkzeug.routing import Rule
+
+from appliance import __version__
+from appliance.news import Delivery, DeliveryState
+from appliance.work import MirrorHealth, Signal, State, TrackedRepository, WorkItem
+from control.api.items import SHORT, NewCommand
+from control.api.request import MOST_ROWS
+from control.health import Part
+from control.intake import NewSignal
+
+Schema = dict[str, Any]
+
+blueprint = Blueprint("api_openapi", __name__, url_prefix="/api/v1")
+
+TOLD = ("/api/v1/", "/hooks/")
+"""Paths that are in the document."""
+TEXT: Schema = {"type": "string"}
+NUMBER: Schema = {"type": "integer"}
+FLAG: Schema = {"type": "boolean"}
+WHEN: Schema = {"type": "string", "format": "date-time"}
+ANY: Schema = {"type": "object"}
+LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": 100}
+NOUNS: tuple[type[BaseModel], ...] = (WorkItem, Signal, TrackedRepository, MirrorHealth, Delivery, Part)
+ASKED: tuple[type[BaseModel], ...] = (NewSignal, NewCommand)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a route takes and gives."""
+
+    answers: Mapping[int, Schema]
+    query: Mapping[str, Schema] = field(default_factory=dict)
+    body: tuple[str, Schema] | None = None
+    """Media type and what it holds."""
+    signed: bool = False
+    """Let in by the sender's signature, not by the console's token."""
+
+
+def ref(name: str) -> Schema:
+    """A schema of `components`."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def listed(schema: Schema) -> Schema:
+    """Any number of these."""
+    return {"type": "array", "items": schema}
+
+
+def made_of(**properties: Schema) -> Schema:
+    """An object with all of these fields."""
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def both(name: str, **more: Schema) -> Schema:
+    """A noun with some fields beside its own."""
+    return {"allOf": [ref(name), made_of(**more)]}
+
+
+ITEM = both("WorkItem", events=listed(ANY), commands=listed(TEXT))
+SIGNAL = both("Signal", item=TEXT)
+REPOSITORY = both(
+    "TrackedRepository",
+    mirror=both("MirrorHealth", lag_seconds={"type": ["number", "null"], "description": "seconds"}),
+)
+MESSAGE = both("Delivery", told=listed(ANY), problem=TEXT, raw=TEXT, raw_kept=FLAG, raw_cut=FLAG)
+STATUS = made_of(
+    version=TEXT, well=FLAG, problems=listed(TEXT), items={"type": "object", "additionalProperties": NUMBER},
+    events=NUMBER, processes=listed(ref("Part")), engines=listed(ref("Part")),
+)  # fmt: skip
+REFUSALS = made_of(since=WHEN, counts=listed(made_of(repo=TEXT, reason=TEXT, count=NUMBER, last=WHEN)))
+PLACE = made_of(line=NUMBER, signal=TEXT)
+TABLE = made_of(
+    encoding=TEXT, delimiter=TEXT, columns=listed(TEXT), new=NUMBER, filed=listed(PLACE), known=listed(PLACE),
+    bad=listed(made_of(line=NUMBER, why=TEXT)), over=NUMBER, repeated=NUMBER,
+)  # fmt: skip
+TAKEN = made_of(delivery=NUMBER, seen_already=FLAG)
+ONE_OF_REPOSITORIES: Mapping[str, Schema] = {"repo": TEXT, "limit": LIMIT}
+JSON = "application/json"
+
+CALLS: Mapping[str, Call] = {
+    "api_openapi.show": Call({200: ANY}),
+    "api_status.show": Call({200: STATUS}),
+    "api_items.index": Call(
+        {200: made_of(items=listed(ref("ItemInShort")))},
+        {"state": {"type": "string", "enum": [str(state) for state in State]}, **ONE_OF_REPOSITORIES},
+    ),
+    "api_items.show": Call({200: ITEM}),
+    "api_items.give": Call({202: made_of(number=NUMBER, item=TEXT)}, body=(JSON, ref("NewCommand"))),
+    "api_signals.index": Call({200: made_of(signals=listed(SIGNAL))}, ONE_OF_REPOSITORIES),
+    "api_signals.show": Call({200: SIGNAL}),
+    "api_signals.file": Call({201: SIGNAL}, body=(JSON, ref("NewSignal"))),
+    "api_signals.take_table": Call(
+        {200: TABLE, 201: TABLE},
+        {"repo": TEXT, "mapping": listed(TEXT), "dry_run": FLAG, "skip_bad": FLAG, "encoding": TEXT, "delimiter": TEXT,
+         "keys": TEXT},
+        body=("text/csv", TEXT),
+    ),
+    "api_repositories.index": Call({200: made_of(repositories=listed(REPOSITORY))}),
+    "api_repositories.show": Call({200: REPOSITORY}),
+    "api_deliveries.index": Call(
+        {200: made_of(deliveries=listed(ref("Delivery")), turned_away=REFUSALS)},
+        {"state": {"type": "string", "enum": [str(state) for state in DeliveryState]}, **ONE_OF_REPOSITORIES},
+    ),
+    "api_deliveries.show": Call({200: MESSAGE}),
+    "api_deliveries.replay": Call({202: ref("Delivery")}),
+    "hooks.take": Call({200: TAKEN, 202: TAKEN}, body=(JSON, {}), signed=True),
+}  # fmt: skip
+
+
+@blueprint.get("/openapi.json")
+def show() -> ResponseReturnValue:
+    """This API and the hooks as an OpenAPI document."""
+    return jsonify(document(current_app))
+
+
+def told(app: Flask) -> Iterator[tuple[str, str, Rule]]:
+    """Path, method and rule of each route that is in the document."""
+    for rule in sorted(app.url_map.iter_rules(), key=lambda one: one.rule):
+        if rule.rule.startswith(TOLD):
+            for method in sorted(set(rule.methods or ()) - {"HEAD", "OPTIONS"}):
+                yield re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower(), rule
+
+
+def document(app: Flask) -> Schema:
+    """The whole document, in OpenAPI 3.1."""
+    paths: dict[str, dict[str, Schema]] = {}
+    for path, method, rule in told(app):
+        words = app.view_functions[rule.endpoint].__doc__ or ""
+        paths.setdefault(path, {})[method] = _operation(rule, " ".join(words.split()), CALLS[rule.endpoint])
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "The appliance's console", "version": __version__},
+        "paths": paths,
+        "security": [{"token": []}],
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "secrets/console.token"}},
+        },
+    }
+
+
+def _operation(rule: Rule, words: str, call: Call) -> Schema:
+    named = [
+        {"name": name, "in": "path", "required": True, "schema": NUMBER if f"int:{name}" in rule.rule else TEXT}
+        for name in re.findall(r"<(?:\w+:)?(\w+)>", rule.rule)
+    ]
+    asked = [{"name": name, "in": "query", "schema": schema} for name, schema in call.query.items()]
+    answers = {
+        str(status): {"description": "what was asked for", "content": {JSON: {"schema": schema}}}
+        for status, schema in call.answers.items()
+    }
+    answers["default"] = {
+        "description": "what is wrong, and what to do about it",
+        "content": {JSON: {"schema": ref("Error")}},
+    }
+    made: Schema = {
+        "operationId": rule.endpoint, "summary": words, "parameters": [*named, *asked], "responses": answers,
+    }  # fmt: skip
+    if call.body:
+        media, schema = call.body
+        made["requestBody"] = {"required": True, "content": {media: {"schema": schema}}}
+    if call.signed:
+        made["security"] = []
+    return made
+
+
+def _schemas() -> dict[str, Schema]:
+    """All nouns that are spoken of, by name."""
+    _, made = models_json_schema(
+        [(noun, "serialization") for noun in NOUNS] + [(noun, "validation") for noun in ASKED],
+        ref_template="#/components/schemas/{model}",
+    )
+    schemas: dict[str, Schema] = made["$defs"]
+    fields = schemas["WorkItem"]["properties"]
+    schemas["ItemInShort"] = made_of(**{name: fields[name] for name in fields if name in SHORT})
+    schemas["Error"] = made_of(error=made_of(code=TEXT, message=TEXT, hint=TEXT))
+    return schemas

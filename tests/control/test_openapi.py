@@ -1,0 +1,101 @@
+"""The console's OpenAPI document, its routes and its answers say the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from appliance.news import Delivery
+from control.api.openapi import CALLS, told
+from tests.control.world import Console, Site
+
+KINDS: dict[str, type | tuple[type, ...]] = {
+    "object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool,
+    "null": type(None),
+}  # fmt: skip
+
+
+@pytest.fixture
+def document(console: Console) -> dict[str, Any]:
+    return dict(console.program("GET", "/api/v1/openapi.json").get_json())
+
+
+def wrong(document: dict[str, Any], schema: dict[str, Any], value: Any, at: str = "") -> list[str]:
+    """Where a value is not as the schema says. It knows what the document uses of JSON Schema."""
+    if "$ref" in schema:
+        return wrong(document, document["components"]["schemas"][schema["$ref"].rpartition("/")[2]], value, at)
+    if "anyOf" in schema:
+        tried = [wrong(document, one, value, at) for one in schema["anyOf"]]
+        return [] if [] in tried else tried[0]
+    found = [problem for one in schema.get("allOf", ()) for problem in wrong(document, one, value, at)]
+    kinds = schema.get("type", [])
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if kinds and not any(isinstance(value, KINDS[kind]) for kind in kinds):
+        return [*found, f"{at}: {value!r} is no {kinds}"]
+    if "enum" in schema and value not in schema["enum"]:
+        found.append(f"{at}: {value!r} is none of {schema['enum']}")
+    if isinstance(value, dict):
+        found += [f"{at}: no {name}" for name in schema.get("required", ()) if name not in value]
+        for name, one in schema.get("properties", {}).items():
+            if name in value:
+                found += wrong(document, one, value[name], f"{at}.{name}")
+    if isinstance(value, list) and "items" in schema:
+        found += [problem for one in value for problem in wrong(document, schema["items"], one, f"{at}[]")]
+    return found
+
+
+def test_every_route_is_in_the_document_and_every_call_has_a_route(console: Console, document: dict[str, Any]) -> None:
+    routes = list(told(console.app))
+    assert {(path, method) for path, method, _ in routes} == {
+        (path, method) for path, methods in document["paths"].items() for method in methods
+    }
+    assert {rule.endpoint for _, _, rule in routes} == set(CALLS)
+    assert all(one["summary"] for methods in document["paths"].values() for one in methods.values())
+
+
+def test_every_reference_leads_somewhere_and_every_schema_is_used(document: dict[str, Any]) -> None:
+    found = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
+    assert found == set(document["components"]["schemas"])
+
+
+def test_names_in_paths_are_declared_and_the_hooks_alone_want_no_token(document: dict[str, Any]) -> None:
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            inside = [one["name"] for one in operation["parameters"] if one["in"] == "path"]
+            assert inside == re.findall(r"{(\w+)}", path), path
+            assert ("security" in operation) == path.startswith("/hooks/")
+
+
+def test_real_answers_are_as_the_document_says(console: Console, site: Site, document: dict[str, Any]) -> None:
+    kept, _ = console.ledger.deliveries.take(Delivery(source="gitea", repo="shop", id="1", size=2), b"{}")
+    signal = console.ledger.signals()[0][0].id
+    ids = {"items": site.waiting, "signals": signal}
+    for path, methods in document["paths"].items():
+        if "get" not in methods:
+            continue
+        noun = path.split("/")[3]
+        given = {"id": ids.get(noun, ""), "name": "shop", "number": str(kept.number)}
+        answer = console.program("GET", path.format(**given))
+        assert answer.status_code == 200, path
+        schema = methods["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        assert wrong(document, schema, answer.json, path) == []
+
+
+def test_what_is_sent_and_what_is_wrong_is_answered_as_the_document_says(
+    console: Console, site: Site, document: dict[str, Any]
+) -> None:
+    def answered(path: str, status: int, shown: str, told_as: str = "", **sent: Any) -> list[str]:
+        answer = console.program("POST", path, **sent)
+        assert answer.status_code == status, answer.text
+        schema = document["paths"][shown]["post"]["responses"][told_as or str(status)]["content"]["application/json"]
+        return wrong(document, schema["schema"], answer.json, path)
+
+    items, filing, table = "/api/v1/items/{id}/commands", "/api/v1/signals", "/api/v1/signals/import"
+    assert answered(f"/api/v1/items/{site.waiting}/commands", 202, items, json={"verb": "approve"}) == []
+    assert answered(filing, 201, filing, json={"repo": "shop", "title": "t"}) == []
+    assert answered(filing, 400, filing, "default", json={"repo": "shop"}) == []
+    assert answered(f"{table}?repo=shop", 201, table, data=b"id,title\n1,A\n2,B\n") == []
+    assert wrong(document, document["components"]["schemas"]["Error"], {"error": {"code": 1}}) != []
