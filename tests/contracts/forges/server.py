@@ -202,6 +202,7 @@ class Server(Project):
     def start(self) -> None:
         self.app = self._app()
         self._running = make_server("127.0.0.1", self.port, self.app, threaded=True)
+        self._running.socket.settimeout(1.0)  # a caller that is gone before it is taken in: nobody waits for the next
         self.port = self._running.server_port
         serve = threading.Thread(target=self._running.serve_forever, args=(0.02,))
         self._threads = [serve, threading.Thread(target=self._deliver)]
