@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config import Home
 from tests.contracts.conftest import SERVERS
 from tests.contracts.forges.server import Server, serving
 from tests.e2e.faults import CLAMP
@@ -23,14 +22,6 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     with serving(request.param(remote(tmp_path, "shop", CLAMP.files))) as running:
         running.protect(approvals=1)
         yield running
-
-
-@pytest.fixture
-def site(home: Home, server: Server) -> Iterator[Site]:
-    made = Site(home, server)
-    made.look_after()
-    yield made
-    made.ledger.close()
 
 
 def check_the_request(site: Site, server: Server, issue: int) -> int:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config import Home
 from appliance.errors import Conflict
 from appliance.ledger.lease import Worker
 from appliance.work import Attempt, Autonomy, Change, EffectiveAutonomy, Outcome, Plan, Signal, State, WorkItem
@@ -40,14 +39,6 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     with serving(getattr(request, "param", Gitea)(remote(tmp_path, "shop", CLAMP.files))) as running:
         running.protect(approvals=1)
         yield running
-
-
-@pytest.fixture
-def site(home: Home, server: Server) -> Iterator[Site]:
-    made = Site(home, server)
-    made.look_after()
-    yield made
-    made.ledger.close()
 
 
 def secured(site: Site, autonomy: Autonomy = Autonomy.MEDIUM) -> int:
