@@ -80,6 +80,8 @@ class Store:
                         break
                     digest.update(piece)
                     out.write(piece)
+                out.flush()
+                os.fsync(handle)  # under its name it counts as whole, also after the power went
             if size != pointer.size or digest.hexdigest() != pointer.oid:
                 raise VerificationFailed(
                     f"the LFS file {pointer.oid[:12]} is not the one that was asked for", "is the LFS server sound?"
