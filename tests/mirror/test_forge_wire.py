@@ -7,9 +7,10 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,6 +113,30 @@ def test_a_forge_that_drips_is_left_when_its_time_is_over(answer: Answer, tmp_pa
     with raw(answer) as server, pytest.raises(Unavailable, match=r"longer than 0\.5 s") as caught:
         client(server, tmp_path).get("/x")
     assert "mirror.timeout_seconds" in caught.value.hint
+
+
+def test_a_connection_that_took_all_the_time_is_cut_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the time may be over before there is a connection that the clock could cut."""
+    drops: list[int] = []
+    note = wire.Wire._note
+
+    def late(self: wire.Wire, event: str, told: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            time.sleep(0.5)
+        note(self, event, told)
+
+    def answer(spoken: socket.socket) -> None:
+        spoken.sendall(HEAD + b"Content-Length: 100000\r\n\r\n[")
+        for drop in range(400):
+            spoken.sendall(b" ")
+            drops.append(drop)
+            time.sleep(0.05)
+        spoken.shutdown(socket.SHUT_RDWR)
+
+    monkeypatch.setattr(wire.Wire, "_note", late)
+    with raw(answer) as server, pytest.raises(Unavailable, match=r"longer than 0\.1 s"):
+        client(server, tmp_path, 0.1).get("/x")
+    assert len(drops) < 400, "it was read to its end"
 
 
 def test_a_drip_inside_tls_is_left_too(tmp_path: Path) -> None:

@@ -118,9 +118,12 @@ class Wire:
             if self._call != call:
                 return  # it has ended meanwhile
             self._late = call
-            if self._held:
-                with contextlib.suppress(OSError):
-                    self._held.shutdown(socket.SHUT_RDWR)
+            self._shut()
+
+    def _shut(self) -> None:
+        if self._held:
+            with contextlib.suppress(OSError):
+                self._held.shutdown(socket.SHUT_RDWR)
 
     def _note(self, event: str, told: Mapping[str, Any]) -> None:
         """Keep a handle of the connection: TLS takes the socket itself over."""
@@ -133,3 +136,5 @@ class Wire:
             if self._held:
                 self._held.close()
             self._held = made
+            if self._late == self._call:  # time was over before there was anything to cut
+                self._shut()
