@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from appliance.config import Home, Settings
+    from appliance.config import Home
+    from appliance.settings import Settings
 
 
 def serve(home: Home, settings: Settings) -> int:

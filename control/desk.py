@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from flask import current_app
 
-from appliance.config import Home, Settings
+from appliance.config import Home
 from appliance.ledger import Ledger
 from appliance.ports import Readable
+from appliance.settings import Settings
 
 EXTENSION = "appliance.desk"
 

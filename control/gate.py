@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 
-from appliance.config import ConsoleSettings
 from appliance.errors import FactoryError, PolicyRefused, UsageError
+from appliance.settings import ConsoleSettings
 from control.hosts import is_ours, local_path, own_names
 from control.throttle import Throttle
 

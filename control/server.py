@@ -10,10 +10,11 @@ from typing import Any
 
 from flask import Flask
 
-from appliance.config import Home, Settings
+from appliance.config import Home
 from appliance.door import Service, listen
 from appliance.ledger import open_ledger
 from appliance.mirror.serving import Served
+from appliance.settings import Settings
 from control import access
 from control.app import create_app
 from control.desk import EXTENSION, Desk

@@ -5,8 +5,8 @@ from __future__ import annotations
 from flask import abort, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from appliance.config import IntakeSettings
 from appliance.errors import LimitExceeded
+from appliance.settings import IntakeSettings
 
 
 def whole_body(settings: IntakeSettings) -> bytes:

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, settings
 
 from appliance.computers.probe import open_sandbox
 from appliance.computers.sandbox import BoxedSandbox
-from appliance.config import ComputersSettings, Home
+from appliance.config import Home
+from appliance.settings import ComputersSettings
 
 # No test is timed: a slow or busy machine must not fail one that is right.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])

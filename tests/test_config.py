@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from appliance.config import ConsoleSettings, Home, Settings, documented, load, render
+from appliance.config import Home, documented, load, render
 from appliance.errors import ConfigError
+from appliance.settings import ConsoleSettings, Settings
 
 
 def test_no_file_means_the_defaults(tmp_path: Path) -> None:

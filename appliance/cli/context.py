@@ -12,8 +12,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from appliance.config import Home, Settings, load
+from appliance.config import Home, load
 from appliance.errors import NotFound
+from appliance.settings import Settings
 
 
 class Box:

@@ -9,12 +9,13 @@ from pathlib import Path
 import click
 
 from appliance.cli.context import Box, pass_box
-from appliance.config import Home, Settings, render
+from appliance.config import Home, render
 from appliance.errors import ConfigError
 from appliance.ledger import open_ledger
 from appliance.ports import Progress
 from appliance.private import replace_private
 from appliance.repair.ngram import ensure_ngram
+from appliance.settings import Settings
 from control.access import ensure_session_key, ensure_token
 from inference.keys import KeyStore
 from models.minilm import ensure_default

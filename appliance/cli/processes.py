@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from appliance.config import Home, Settings
+from appliance.config import Home
 from appliance.errors import Conflict
+from appliance.settings import Settings
 from inference.engines.client import EnginesClient
 from inference.lifecycle import Patience
 from inference.supervisor import ProcessSpec

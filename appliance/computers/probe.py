@@ -23,9 +23,10 @@ from typing import Literal
 from appliance.computers import bubblewrap, cgroup, landlock
 from appliance.computers.pythons import Interpreter, interpreter, own
 from appliance.computers.sandbox import Box, BoxedSandbox
-from appliance.config import ComputersSettings, Home
+from appliance.config import Home
 from appliance.errors import FactoryError, NoSandbox
 from appliance.ports import Limits
+from appliance.settings import ComputersSettings
 
 TRIAL = Limits(seconds=20.0, cpu_seconds=10.0, memory_mb=256, processes=32, disk_mb=16, output_kb=16)
 

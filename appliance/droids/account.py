@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from appliance.config import DroidSettings
 from appliance.ports import Completion
+from appliance.settings import DroidSettings
 from appliance.work import utcnow
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 
-from appliance.config import DroidSettings
 from appliance.droids import answer as answers
 from appliance.droids import material, prompt
 from appliance.droids.account import Account, Ended
@@ -20,6 +19,7 @@ from appliance.droids.task import DroidResult, Feedback, Task, Validate
 from appliance.errors import LimitExceeded, Unavailable
 from appliance.ports import Completion, Model, Progress
 from appliance.secrets import leftover, redact, restore
+from appliance.settings import DroidSettings
 from appliance.work import Candidate
 
 __all__ = ["DroidResult", "Feedback", "Task", "attempt"]

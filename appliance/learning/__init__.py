@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from appliance.learning.client import LearningClient
 
 if TYPE_CHECKING:
-    from appliance.config import Home, Settings
+    from appliance.config import Home
+    from appliance.settings import Settings
 
 __all__ = ["LearningClient", "serve"]
 

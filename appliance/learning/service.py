@@ -17,13 +17,14 @@ from typing import Any
 
 import duckdb
 
-from appliance.config import Home, Settings
+from appliance.config import Home
 from appliance.errors import Conflict, FactoryError, Unavailable
 from appliance.learning import opening
 from appliance.learning.door import Door
 from appliance.learning.queries import prepared
 from appliance.learning.store import Store
 from appliance.ledger import Ledger, open_ledger
+from appliance.settings import Settings
 
 log = logging.getLogger("appliance.learning")
 

@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from appliance.config import Home, IntakeSettings
+from appliance.config import Home
 from appliance.errors import FactoryError, LimitExceeded, NotFound, UsageError
 from appliance.intake import files, mail
 from appliance.intake.reading import read
 from appliance.ledger import Ledger
 from appliance.news import Delivery, DeliveryState
+from appliance.settings import IntakeSettings
 
 log = logging.getLogger("appliance.line")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
-from appliance.config import LineSettings
 from appliance.errors import FactoryError
+from appliance.settings import LineSettings
 from appliance.work import MirrorHealth
 
 ACTIVE_SECONDS = 600.0

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from appliance.config import Settings
 from appliance.ports import Clock, Forge, Model, Progress, Repository, Scanner
+from appliance.settings import Settings
 from appliance.work import Attempt, Suspect, TestReport, TrackedRepository, WorkItem
 
 

@@ -20,13 +20,13 @@ from random import Random
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from appliance.config import LineSettings
 from appliance.errors import FactoryError, NotFound
 from appliance.intake.reading import polled
 from appliance.ledger import Ledger
 from appliance.line import pace
 from appliance.news import Delivery
 from appliance.ports import Forge
+from appliance.settings import LineSettings
 from appliance.work import MirrorHealth, TrackedRepository
 
 log = logging.getLogger("appliance.line")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatch
 
-from appliance.config import AutonomySettings
 from appliance.errors import NotFound
 from appliance.line.diffs import stat_of
 from appliance.line.parts import Parts
 from appliance.line.similarity import is_test
+from appliance.settings import AutonomySettings
 from appliance.work import Change, Outcome, Plan, Result, State, Verdict, WorkItem
 
 ASK = """You review one change. Answer with one line of reasoning, then one line that is exactly

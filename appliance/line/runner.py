@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from appliance.config import LineSettings
 from appliance.errors import Conflict, FactoryError, Unavailable
 from appliance.ledger import Claim, Ledger
 from appliance.ledger.lease import Worker
@@ -23,6 +22,7 @@ from appliance.ledger.store import check_legal
 from appliance.line import build, learn, monitor, plan, review, secure, ship, signal, test, triage
 from appliance.line.commands import decide
 from appliance.line.parts import Parts
+from appliance.settings import LineSettings
 from appliance.work import Outcome, State, WorkItem
 
 log = logging.getLogger("appliance.line")

@@ -19,7 +19,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from appliance.computers.probe import open_sandbox
 from appliance.computers.sandbox import BoxedSandbox
 from appliance.computers.suite import run_suite
-from appliance.config import Home, Settings
+from appliance.config import Home
 from appliance.errors import Conflict, FactoryError, NoSandbox
 from appliance.gateway_client import GatewayModel
 from appliance.ledger import Ledger, open_ledger
@@ -35,6 +35,7 @@ from appliance.mirror.address import ca_file
 from appliance.mirror.forges import adapter
 from appliance.mirror.mirror import Mirror
 from appliance.ports import Forge, Progress, SystemClock
+from appliance.settings import Settings
 from appliance.work import ENDED, State, TestReport, TrackedRepository, WorkItem
 
 log = logging.getLogger("appliance.line")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.config import Home, Settings
+from appliance.config import Home
 from appliance.droids.loop import Feedback, Task, attempt
 from appliance.line.diffs import fingerprint
 from appliance.line.grading import grade
@@ -17,6 +17,7 @@ from appliance.ports import Limits, Model, Progress, Sandbox
 from appliance.repair.localise import localise
 from appliance.repair.problem import Problem
 from appliance.repair.search import search
+from appliance.settings import Settings
 from appliance.work import Attempt, Plan, Result, Suspect, WorkItem
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from appliance.config import AutonomySettings
 from appliance.errors import FactoryError
 from appliance.line.parts import Parts
+from appliance.settings import AutonomySettings
 from appliance.work import Autonomy, EffectiveAutonomy, Kind, Outcome, State, TrackedRepository, WorkItem
 
 DUPLICATE_COSINE = 0.88

@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from appliance.config import Home, MirrorSettings
+from appliance.config import Home
 from appliance.errors import Conflict, FactoryError, NotFound, Unavailable, VerificationFailed
 from appliance.mirror.address import Address
 from appliance.mirror.bundles import check, checked_ref, existing, header, refs_of
 from appliance.mirror.git import Git
+from appliance.settings import MirrorSettings
 
 INCOMING = "refs/incoming/"
 """Where a bundle's refs lie until it is decided what becomes of them; nobody is shown them."""

@@ -20,13 +20,13 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from appliance.config import MirrorSettings
 from appliance.errors import FactoryError, NotFound, PolicyRefused, Unavailable, UsageError, VerificationFailed
 from appliance.mirror.address import Address, ca_file, over_ssh, plain
 from appliance.mirror.certificates import trusting
 from appliance.mirror.git import PATH, ssh_command
 from appliance.mirror.hosts import HOST
 from appliance.mirror.lfs import PIECE, Pointer, Store
+from appliance.settings import MirrorSettings
 
 KIND = "application/vnd.git-lfs+json"
 BATCH = 100

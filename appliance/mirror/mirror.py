@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
-from appliance.config import Home, MirrorSettings
+from appliance.config import Home
 from appliance.errors import FactoryError, NotFound, UsageError
 from appliance.mirror import keys
 from appliance.mirror.address import Address, ca_file, checked_branch, checked_commit, redact
@@ -31,6 +31,7 @@ from appliance.mirror.soundness import carry_over, damage
 from appliance.mirror.trailers import LANDED, REVERTED, newest
 from appliance.mirror.workspace import Clone
 from appliance.private import replace_private
+from appliance.settings import MirrorSettings
 from appliance.work import MirrorHealth, TrackedRepository, utcnow
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")

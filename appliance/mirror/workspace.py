@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from appliance.config import MirrorSettings
 from appliance.errors import Conflict, FactoryError, NotFound, PolicyRefused, Unavailable, VerificationFailed
 from appliance.mirror.address import Address, checked_branch, checked_commit
 from appliance.mirror.export import exactly, export
@@ -18,6 +17,7 @@ from appliance.mirror.git import Git
 from appliance.mirror.lfs import Store
 from appliance.mirror.lfs_server import LfsServer
 from appliance.mirror.lfs_trees import changed, expand, take_back
+from appliance.settings import MirrorSettings
 
 DEEPER = "`appliance repo set NAME --depth 0` mirrors the whole history"
 

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from appliance import ports
-from appliance.config import RepairSettings
 from appliance.errors import LimitExceeded, Unavailable
 from appliance.repair import choose, pairs
 from appliance.repair.edits import Edit, new_contents, unified
@@ -26,6 +25,7 @@ from appliance.repair.runners import Job, Runner, limits_for
 from appliance.repair.spectrum import gather
 from appliance.repair.templates import edits_of
 from appliance.repair.validate import Bench, bench
+from appliance.settings import RepairSettings
 
 AT_LEAST_AFTER, ENOUGH_AFTER = 250, 3.0
 """After the first passing patch, the search tries at least so many more edits, and this many times as many in all."""

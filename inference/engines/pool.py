@@ -19,9 +19,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from appliance.config import Home, Settings
+from appliance.config import Home
 from appliance.errors import Conflict, FactoryError, LimitExceeded, NotFound
 from appliance.ports import Clock, SystemClock
+from appliance.settings import Settings
 from inference.engines.adapters import adapter_row, adapters_of, bases_of, with_adapters
 from inference.engines.devices import Room, read_room
 from inference.engines.engine import Engine, Seat

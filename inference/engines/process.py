@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from appliance.config import EnginesSettings
+from appliance.settings import EnginesSettings
 from inference.engines.engine import Engine
 from inference.engines.loaded import Loaded
 from inference.lifecycle import Patience

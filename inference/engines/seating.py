@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from appliance.config import ModelSettings, Settings
 from appliance.errors import Unavailable, UsageError, VerificationFailed
+from appliance.settings import ModelSettings, Settings
 from inference.engines.adapters import adapters_of
 from inference.engines.devices import Room
 from inference.engines.engine import Engine, Seat, Sleeper

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from appliance.config import Home, Settings
+from appliance.config import Home
 from appliance.errors import Conflict
+from appliance.settings import Settings
 from inference.engines.control import ControlServer
 from inference.engines.engine import Engine
 from inference.engines.llamacpp import LlamaCpp

@@ -6,7 +6,8 @@ candidates → `calls` finds one that answers (the only retry loop) → `views` 
 rules, keys, models, engines. `server` puts the process together; only its worker is patched for gevent.
 """
 
-from appliance.config import Home, Settings
+from appliance.config import Home
+from appliance.settings import Settings
 
 
 def serve(home: Home, settings: Settings) -> int:

@@ -22,8 +22,8 @@ import gevent
 import orjson
 from gevent.event import Event
 
-from appliance.config import Settings
 from appliance.errors import FactoryError, LimitExceeded, NotFound, Unavailable, VerificationFailed
+from appliance.settings import Settings
 from inference.asked import RouteRequest
 from inference.engines.client import EnginesClient
 from inference.gateway.chat import Prepared

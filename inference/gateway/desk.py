@@ -21,8 +21,8 @@ from typing import Any
 import gevent
 from gevent.lock import Semaphore
 
-from appliance.config import GatewaySettings
 from appliance.errors import Unavailable
+from appliance.settings import GatewaySettings
 from inference.counts import ENDED, PROGRESS, RESERVED, Record
 from inference.gateway.calls import Call, Ticket
 from inference.gateway.chat import CHARACTERS_PER_TOKEN, Prepared

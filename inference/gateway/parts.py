@@ -9,7 +9,8 @@ from typing import Any
 
 import gevent
 
-from appliance.config import Home, Settings
+from appliance.config import Home
+from appliance.settings import Settings
 from inference.engines.client import EnginesClient
 from inference.gateway.calls import Call, Caller
 from inference.gateway.daily import Daily

@@ -11,8 +11,9 @@ import math
 from functools import partial
 from typing import Any
 
-from appliance.config import Home, Settings
+from appliance.config import Home
 from appliance.door import Service, listen
+from appliance.settings import Settings
 
 MOST_CONNECTIONS = 20_000
 """Clients keep idle connections: a place costs a few KiB, and without one nobody new is let in."""

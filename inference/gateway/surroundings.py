@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from appliance.config import Home, ModelSettings, Settings
+from appliance.config import Home
 from appliance.errors import ConfigError, FactoryError, Unavailable
 from appliance.keys import KeyRing
+from appliance.settings import ModelSettings, Settings
 from inference import rules as rules_file
 from inference.catalogue import Catalogue, Entry
 from inference.engines.placement import context_of

@@ -21,9 +21,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from appliance.config import Home, MirrorSettings
+from appliance.config import Home
 from appliance.ledger import open_ledger
 from appliance.mirror.mirror import Mirror
+from appliance.settings import MirrorSettings
 from appliance.work import TrackedRepository
 from inference.keys import KeyStore
 from tests.e2e.world import free_port, git, remote, until

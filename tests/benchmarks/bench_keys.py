@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from appliance.config import GatewaySettings
+from appliance.settings import GatewaySettings
 from inference.gateway.calls import Call
 from inference.gateway.chat import prepare_chat
 from inference.gateway.desk import Desk

@@ -22,11 +22,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from appliance.config import Home, LineSettings, MirrorSettings
+from appliance.config import Home
 from appliance.ledger import open_ledger
 from appliance.line.polling import Poller
 from appliance.mirror.forges.plain import PlainForge
 from appliance.mirror.mirror import Mirror
+from appliance.settings import LineSettings, MirrorSettings
 from appliance.work import MirrorHealth, TrackedRepository, utcnow
 from tests.e2e.world import remote
 from tests.mirror.http_server import serving

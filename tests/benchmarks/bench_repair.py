@@ -35,7 +35,7 @@ from repair_subjects import SUBJECTS, Subject
 
 from appliance.computers.probe import open_sandbox
 from appliance.computers.suite import run_suite
-from appliance.config import Home, RepairSettings, Settings
+from appliance.config import Home
 from appliance.ports import Limits
 from appliance.repair.edits import new_contents
 from appliance.repair.ngram import ensure_ngram
@@ -43,6 +43,7 @@ from appliance.repair.problem import Problem
 from appliance.repair.search import search
 from appliance.repair.source import Source
 from appliance.repair.templates import edits_of
+from appliance.settings import RepairSettings, Settings
 
 NEIGHBOURS = 3
 """Modules of a repository besides the broken one."""

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from appliance.cli.main import COMMANDS, hoist, main, root
-from appliance.config import Home, Settings, render
+from appliance.config import Home, render
 from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.audit import write_anchor
+from appliance.settings import Settings
 from appliance.work import Outcome, Signal, State, TrackedRepository, WorkItem
 
 

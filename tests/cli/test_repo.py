@@ -12,10 +12,11 @@ from werkzeug.serving import make_server
 
 from appliance.cli.main import main
 from appliance.cli.repo_forge import derived
-from appliance.config import ConsoleSettings, Home, Settings, render
+from appliance.config import Home, render
 from appliance.errors import UsageError
 from appliance.ledger import Ledger, open_ledger
 from appliance.news import Delivery
+from appliance.settings import ConsoleSettings, Settings
 from tests.contracts.conftest import SERVERS
 from tests.contracts.forges.gitea import Gitea
 from tests.contracts.forges.server import Server, serving

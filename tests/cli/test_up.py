@@ -15,8 +15,9 @@ from appliance.cli.first_light import make_remote
 from appliance.cli.init import set_up
 from appliance.cli.processes import NAMES, answers, fresh, listens, specs
 from appliance.cli.up import only_one
-from appliance.config import Home, Settings
+from appliance.config import Home
 from appliance.errors import ConfigError, Conflict
+from appliance.settings import Settings
 from tests.e2e.world import git
 
 

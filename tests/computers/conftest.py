@@ -7,7 +7,8 @@ import pytest
 
 from appliance.computers.probe import open_sandbox
 from appliance.computers.sandbox import BoxedSandbox
-from appliance.config import ComputersSettings, Home
+from appliance.config import Home
+from appliance.settings import ComputersSettings
 
 
 @pytest.fixture(scope="session", params=["A", "B"])

@@ -15,9 +15,10 @@ from appliance.computers import cgroup
 from appliance.computers.landlock import wipe
 from appliance.computers.probe import open_sandbox
 from appliance.computers.sandbox import BoxedSandbox
-from appliance.config import ComputersSettings, Home
+from appliance.config import Home
 from appliance.errors import NoSandbox
 from appliance.ports import Completed, Limits
+from appliance.settings import ComputersSettings
 
 pytestmark = pytest.mark.integration
 Tree = Callable[..., Path]

@@ -16,9 +16,10 @@ import pytest
 
 from appliance.computers.probe import open_sandbox, probe
 from appliance.computers.sandbox import BoxedSandbox
-from appliance.config import ComputersSettings, Home
+from appliance.config import Home
 from appliance.errors import ConfigError, NoSandbox, NotFound, Unavailable, UsageError
 from appliance.ports import Completed, Limits
+from appliance.settings import ComputersSettings
 
 pytestmark = pytest.mark.integration
 Tree = Callable[..., Path]
@@ -180,7 +181,7 @@ def test_everything_inside_dies_with_the_process_that_started_it(tmp_path: Path,
     script = (
         "import sys, tempfile; from pathlib import Path\n"
         "from appliance.computers.probe import open_sandbox\n"
-        "from appliance.config import ComputersSettings, Home\nfrom appliance.ports import Limits\n"
+        "from appliance.config import Home\nfrom appliance.settings import ComputersSettings\nfrom appliance.ports import Limits\n"
         f"box = open_sandbox(ComputersSettings(tier={box.tier!r}), Home(Path(sys.argv[1])))\n"
         "print('ready', flush=True)\n"
         "box.run(['/bin/sleep', '876' + '543'], tree=Path(sys.argv[1]), limits=Limits())\n"

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from appliance.config import Home, MirrorSettings
+from appliance.config import Home
 from appliance.mirror.forges import adapter
 from appliance.mirror.mirror import Mirror
 from appliance.mirror.workspace import Clone
 from appliance.ports import Forge
+from appliance.settings import MirrorSettings
 from appliance.work import TrackedRepository
 from tests.contracts.forges.gitea import Forgejo, Gitea
 from tests.contracts.forges.github import Github

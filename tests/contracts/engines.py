@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 import psutil
 
-from appliance.config import Home, Settings
+from appliance.config import Home
+from appliance.settings import Settings
 from inference.engines.asking import trusting
 from inference.engines.engine import Engine
 from inference.engines.pool import Pool

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config import EnginesSettings, Settings
+from appliance.settings import EnginesSettings, Settings
 from inference.engines.engine import Engine
 from inference.engines.llamacpp import LlamaCpp
 from inference.engines.remote import RemoteServer

@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from appliance.config import Home, Settings, render
+from appliance.config import Home, render
+from appliance.settings import Settings
 
 
 @contextmanager

@@ -19,9 +19,9 @@ from click.testing import CliRunner
 from werkzeug.serving import make_server
 
 from appliance.cli.main import root
-from appliance.config import MirrorSettings
 from appliance.keys import READ
 from appliance.mirror.mirror import Mirror
+from appliance.settings import MirrorSettings
 from appliance.work import TrackedRepository
 from control.views import git as door
 from inference.keys import KeyStore

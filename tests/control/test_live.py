@@ -11,9 +11,10 @@ import sys
 
 import pytest
 
-from appliance.config import Home, Settings, render
+from appliance.config import Home, render
 from appliance.errors import Unavailable
 from appliance.ledger import open_ledger
+from appliance.settings import Settings
 from control.access import ensure_token
 from control.live import Places, has_left, stream
 from tests.control.real_console import get, served

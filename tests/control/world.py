@@ -9,10 +9,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from appliance.config import Home, Settings
+from appliance.config import Home
 from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.lease import Worker
 from appliance.mirror.serving import Served
+from appliance.settings import Settings
 from appliance.work import (
     Attempt,
     Candidate,

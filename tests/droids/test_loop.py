@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from appliance.config import DroidSettings
 from appliance.droids import prompt
 from appliance.droids.account import trajectory
 from appliance.droids.loop import DroidResult, Feedback, Task, attempt
 from appliance.errors import LimitExceeded, Unavailable
+from appliance.settings import DroidSettings
 from appliance.work import Suspect
 from tests.contracts.model import ScriptedModel
 

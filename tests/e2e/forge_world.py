@@ -11,7 +11,7 @@ from typing import Any
 
 from werkzeug.serving import make_server
 
-from appliance.config import Home, Settings
+from appliance.config import Home
 from appliance.intake import hook_secrets
 from appliance.intake.hook_secrets import HookSecrets
 from appliance.ledger import Ledger
@@ -22,6 +22,7 @@ from appliance.line.service import Line
 from appliance.mirror.mirror import Mirror
 from appliance.mirror.serving import Served
 from appliance.ports import Progress
+from appliance.settings import Settings
 from appliance.work import Autonomy, TrackedRepository, WorkItem
 from control.access import ensure_session_key, ensure_token
 from control.app import create_app

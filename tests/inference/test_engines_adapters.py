@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance.config import Home, Settings
+from appliance.config import Home
 from appliance.errors import Conflict, LimitExceeded
+from appliance.settings import Settings
 from inference.engines.devices import Room
 from inference.engines.engine import Engine, Seat
 from inference.engines.needs import Need, Part, Wish

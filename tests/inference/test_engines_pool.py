@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from appliance.config import EnginesSettings, Home, Settings
+from appliance.config import Home
 from appliance.errors import FactoryError, LimitExceeded, NotFound, Unavailable
+from appliance.settings import EnginesSettings, Settings
 from inference.engines.client import EnginesClient, error_from
 from inference.engines.control import MAX_BODY, STATUS, ControlServer, short
 from inference.engines.engine import Engine, Seat

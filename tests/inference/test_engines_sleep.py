@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from appliance.config import Home, ModelSettings, Settings
+from appliance.config import Home
+from appliance.settings import ModelSettings, Settings
 from inference.engines.devices import Gpu, Room
 from inference.engines.engine import Seat
 from inference.engines.needs import FRAMEWORK, Need, Part, Wish

@@ -12,8 +12,8 @@ from typing import Any
 import gevent
 import pytest
 
-from appliance.config import GatewaySettings
 from appliance.errors import Unavailable
+from appliance.settings import GatewaySettings
 from inference.gateway.calls import Call, Ticket
 from inference.gateway.chat import Prepared, prepare_chat, prepare_completion
 from inference.gateway.desk import Desk, need_of, used_by

@@ -10,10 +10,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from appliance.config import Home, Settings
+from appliance.config import Home
 from appliance.learning import opening
 from appliance.learning.service import Learning, rebuild_stopped
 from appliance.ledger import open_ledger
+from appliance.settings import Settings
 from tests.learning.world import tell, with_repositories
 
 

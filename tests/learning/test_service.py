@@ -18,13 +18,14 @@ import pytest
 from click.testing import CliRunner
 
 from appliance.cli.main import root
-from appliance.config import Home, Settings, render
+from appliance.config import Home, render
 from appliance.errors import Conflict, LimitExceeded, NotFound, Unavailable, UsageError
 from appliance.learning import LearningClient
 from appliance.learning.client import short_name, socket_file
 from appliance.learning.door import Door
 from appliance.learning.service import Learning, rebuild_stopped
 from appliance.ledger import open_ledger
+from appliance.settings import Settings
 from tests.learning.world import tell, with_repositories
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from appliance.computers.sandbox import BoxedSandbox
 from appliance.computers.suite import run_suite
-from appliance.config import Settings
 from appliance.line.reproduce import check_reason, reproduce
 from appliance.line.strategies import Droid, limits_of
+from appliance.settings import Settings
 from appliance.work import Plan, State, Suspect, TestReport, WorkItem
 from tests.contracts.model import ScriptedModel
 from tests.line.reports import write

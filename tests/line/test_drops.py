@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from appliance.config import Home, IntakeSettings
+from appliance.config import Home
 from appliance.intake.reading import read
 from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.deliveries import Deliveries
 from appliance.line.drops import Drops, forget_old, watched
 from appliance.news import DeliveryState, ReportNews
+from appliance.settings import IntakeSettings
 from appliance.work import Signal, TrackedRepository
 from tests.intake.test_mail import mail
 
@@ -206,7 +207,8 @@ def test_killed_at_whatever_step_it_loses_nothing_and_files_nothing_twice(
 LOOK = """
 import sys
 from pathlib import Path
-from appliance.config import Home, IntakeSettings
+from appliance.config import Home
+from appliance.settings import IntakeSettings
 from appliance.ledger import open_ledger
 from appliance.line.drops import watched
 home = Home(Path(sys.argv[1]))

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from appliance.config import Home, LineSettings, MirrorSettings
+from appliance.config import Home
 from appliance.errors import FactoryError, PolicyRefused, Unavailable
 from appliance.ledger import Ledger, open_ledger
 from appliance.line.pace import pause
 from appliance.line.polling import Poller, Round, server_of
 from appliance.mirror.mirror import Mirror
 from appliance.news import Delivery, IssueNews, News
+from appliance.settings import LineSettings, MirrorSettings
 from appliance.work import MirrorHealth, Origin, TrackedRepository
 from tests.e2e.world import git, remote, until
 from tests.ledger.world import SteppedClock

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config import AutonomySettings
 from appliance.line.diffs import diff_of
 from appliance.line.review import policy
+from appliance.settings import AutonomySettings
 from appliance.work import Change, NewTest, Plan, Result, Verdict
 
 NOWHERE = Path("/nonexistent")

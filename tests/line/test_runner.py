@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from appliance.config import LineSettings
 from appliance.errors import NoSandbox, Unavailable
 from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.lease import Worker
 from appliance.line import runner as runner_module
 from appliance.line.runner import STAGES, Board, Runner
+from appliance.settings import LineSettings
 from appliance.work import Outcome, Signal, State, TrackedRepository, WorkItem
 
 ME = Worker.here()

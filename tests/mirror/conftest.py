@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config import Home, MirrorSettings
+from appliance.config import Home
 from appliance.mirror.mirror import Mirror
+from appliance.settings import MirrorSettings
 from tests.e2e.world import git, remote
 
 FILES = {"shop.py": "PRICE = 1\n", "README.md": "# shop\n", "tests/test_shop.py": "def test_it():\n    assert True\n"}

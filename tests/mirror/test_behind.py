@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.config import Home, MirrorSettings
+from appliance.config import Home
 from appliance.errors import NotFound, Unavailable
 from appliance.mirror import listing
 from appliance.mirror.mirror import Mirror
+from appliance.settings import MirrorSettings
 from tests.e2e.world import git
 from tests.mirror.conftest import Server
 from tests.mirror.http_server import serving

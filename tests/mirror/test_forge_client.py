@@ -10,10 +10,11 @@ import pytest
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
-from appliance.config import Home, MirrorSettings
+from appliance.config import Home
 from appliance.errors import Conflict, FactoryError, NotFound, PolicyRefused, Unavailable, VerificationFailed
 from appliance.mirror.forges import adapter
 from appliance.mirror.forges.client import Client
+from appliance.settings import MirrorSettings
 from appliance.work import Origin, TrackedRepository
 
 TOKEN = "s3cr3t-t0ken"

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from appliance.cli.main import main
-from appliance.config import Home, Settings, render
+from appliance.config import Home, render
 from appliance.errors import PolicyRefused
 from appliance.mirror.address import Address
 from appliance.mirror.lfs import Pointer, Store
 from appliance.mirror.lfs_server import LfsServer as LfsSide
 from appliance.mirror.mirror import Mirror
+from appliance.settings import Settings
 from appliance.work import MirrorHealth
 from tests.e2e.world import git
 from tests.mirror.conftest import SETTINGS, Server

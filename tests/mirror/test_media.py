@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.cli.main import root
-from appliance.config import Home, MirrorSettings
+from appliance.config import Home
 from appliance.errors import Conflict, FactoryError, NotFound, Unavailable, UsageError, VerificationFailed
 from appliance.ledger import open_ledger
 from appliance.mirror import bundles, receipts
 from appliance.mirror.depot import decide
 from appliance.mirror.mirror import Mirror
+from appliance.settings import MirrorSettings
 from appliance.work import Change, TrackedRepository
 from tests.e2e.world import git
 from tests.mirror.conftest import Server

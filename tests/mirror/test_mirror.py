@@ -201,7 +201,8 @@ def test_a_kill_while_cloning_leaves_nothing_half_done(home: Home, server: Serve
         (server.tree / f"f{number}.txt").write_text("x" * 2000 * number)
     server.push("more.txt", "x")
     script = (
-        "import sys; from pathlib import Path; from appliance.config import Home, MirrorSettings\n"
+        "import sys; from pathlib import Path; from appliance.config import Home\n"
+        "from appliance.settings import MirrorSettings\n"
         "from appliance.mirror.mirror import Mirror\n"
         "Mirror(Home(Path(sys.argv[1])), 'shop', sys.argv[2], '', MirrorSettings()).create()"
     )
@@ -221,7 +222,8 @@ def test_a_kill_while_cloning_leaves_nothing_half_done(home: Home, server: Serve
 
 def test_a_kill_while_fetching_leaves_a_mirror_that_fetches(mirror: Mirror, server: Server, home: Home) -> None:
     script = (
-        "import sys; from pathlib import Path; from appliance.config import Home, MirrorSettings\n"
+        "import sys; from pathlib import Path; from appliance.config import Home\n"
+        "from appliance.settings import MirrorSettings\n"
         "from appliance.mirror.mirror import Mirror\n"
         "made = Mirror(Home(Path(sys.argv[1])), 'shop', sys.argv[2], 'main', MirrorSettings())\n"
         "print('go', flush=True)\nwhile True: made.sync()"
@@ -268,7 +270,8 @@ def test_a_mirror_damaged_by_a_crash_is_made_anew(mirror: Mirror, server: Server
 
 def test_processes_creating_one_mirror_at_once_all_get_it(home: Home, server: Server) -> None:
     script = (
-        "import sys; from pathlib import Path; from appliance.config import Home, MirrorSettings\n"
+        "import sys; from pathlib import Path; from appliance.config import Home\n"
+        "from appliance.settings import MirrorSettings\n"
         "from appliance.mirror.mirror import Mirror\n"
         "print(Mirror(Home(Path(sys.argv[1])), 'shop', sys.argv[2], '', MirrorSettings()).create())"
     )

@@ -82,7 +82,8 @@ def test_a_wrong_or_missing_login_is_said_without_telling_it(home: Home, http: G
 def test_a_password_is_on_no_command_line(home: Home, http: GitServer) -> None:
     http.hang.set()
     script = (
-        "import sys; from pathlib import Path; from appliance.config import Home, MirrorSettings\n"
+        "import sys; from pathlib import Path; from appliance.config import Home\n"
+        "from appliance.settings import MirrorSettings\n"
         "from appliance.mirror.mirror import Mirror\n"
         "Mirror(Home(Path(sys.argv[1])), 'shop', sys.stdin.read(), '', MirrorSettings()).create()"
     )
@@ -111,7 +112,8 @@ def test_a_server_that_hangs_is_given_up_and_leaves_no_process(home: Home, http:
 def test_a_killed_line_leaves_no_git_behind_even_when_the_server_hangs(home: Home, http: GitServer) -> None:
     http.hang.set()
     script = (
-        "import sys; from pathlib import Path; from appliance.config import Home, MirrorSettings\n"
+        "import sys; from pathlib import Path; from appliance.config import Home\n"
+        "from appliance.settings import MirrorSettings\n"
         "from appliance.mirror.mirror import Mirror\n"
         "Mirror(Home(Path(sys.argv[1])), 'shop', sys.argv[2], '', MirrorSettings()).create()"
     )

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from appliance.cli.main import main
-from appliance.config import Home, Settings, render
+from appliance.config import Home, render
 from appliance.errors import Conflict
 from appliance.ledger import open_ledger
 from appliance.mirror import bundles, patches
 from appliance.mirror.address import Address
 from appliance.mirror.git import Git
 from appliance.mirror.mirror import Mirror
+from appliance.settings import Settings
 from appliance.work import MirrorHealth
 from tests.e2e.world import git
 from tests.mirror.conftest import SETTINGS, Server

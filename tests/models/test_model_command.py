@@ -12,7 +12,8 @@ import pytest
 
 from appliance.cli import model
 from appliance.cli.main import main
-from appliance.config import Home, Settings, render
+from appliance.config import Home, render
+from appliance.settings import Settings
 from models import gate
 from models.importing import import_model
 from models.registry import Registry

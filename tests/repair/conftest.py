@@ -11,10 +11,11 @@ import pytest
 from appliance.computers.probe import open_sandbox
 from appliance.computers.sandbox import BoxedSandbox
 from appliance.computers.suite import run_suite
-from appliance.config import ComputersSettings, Home, RepairSettings
+from appliance.config import Home
 from appliance.ports import Limits
 from appliance.repair.problem import Found, Problem
 from appliance.repair.search import search
+from appliance.settings import ComputersSettings, RepairSettings
 
 LIMITS = Limits(seconds=120.0, cpu_seconds=120.0, memory_mb=1024)
 

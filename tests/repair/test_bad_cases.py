@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.config import RepairSettings
+from appliance.settings import RepairSettings
 from tests.repair.conftest import Repair
 
 pytestmark = pytest.mark.integration

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from appliance.computers.sandbox import BoxedSandbox
-from appliance.config import RepairSettings
 from appliance.errors import UsageError
 from appliance.repair.localise import localise
 from appliance.repair.problem import Found, Problem
 from appliance.repair.search import search
+from appliance.settings import RepairSettings
 from tests.repair.conftest import LIMITS, Repair, Write
 
 pytestmark = pytest.mark.integration

@@ -15,7 +15,8 @@ import httpx
 import psutil
 import pytest
 
-from appliance.config import EnginesSettings, Home, Settings
+from appliance.config import Home
+from appliance.settings import EnginesSettings, Settings
 from inference.engines.engine import Engine, Seat
 from inference.engines.vllm import Vllm
 from installer.checkout import Checkout

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Protocol
 
-from appliance.config import Home, MirrorSettings
+from appliance.config import Home
 from appliance.errors import NotFound, UsageError, VerificationFailed
 from appliance.mirror.address import ca_file
 from appliance.mirror.forges.client import Client
@@ -17,6 +17,7 @@ from appliance.mirror.forges.gitlab import GitlabForge
 from appliance.mirror.forges.plain import PlainForge
 from appliance.mirror.forges.understood import Understood
 from appliance.ports import Forge
+from appliance.settings import MirrorSettings
 from appliance.work import TrackedRepository
 
 API_SECONDS = 30.0

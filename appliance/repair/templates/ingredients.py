@@ -73,9 +73,7 @@ def borrowed(place: Place, uses: Iterable[str], base: str = "", *, near: bool = 
     """Texts for this place: of its own function first, then (unless only `near` ones are wanted) of the whole file."""
     wanted = frozenset(uses)
     found = [
-        one
-        for one in pieces(place.source)
-        if one.use in wanted and one.base == base and one.names <= place.visible
+        one for one in pieces(place.source) if one.use in wanted and one.base == base and one.names <= place.visible
     ]
     inside = [one.text for one in found if _within(one, place.function)]
     outside = [] if near else [one.text for one in found if not _within(one, place.function)]

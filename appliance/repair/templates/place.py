@@ -124,7 +124,9 @@ class Place:
             for name in (
                 [alias.asname or alias.name.partition(".")[0] for alias in node.names]
                 if isinstance(node, ast.Import | ast.ImportFrom)
-                else [node.name] if isinstance(node, FunctionNode | ast.ClassDef) else []
+                else [node.name]
+                if isinstance(node, FunctionNode | ast.ClassDef)
+                else []
             )
         ]
         own = ("self", "cls") if any(isinstance(one, ast.ClassDef) for one in self.source.above(self.statement)) else ()
