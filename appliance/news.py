@@ -39,6 +39,7 @@ class IssueNews(Said):
     assignees: tuple[str, ...] = ()
     added: tuple[str, ...] = Field((), description="labels or logins put there just now, where the sender says which")
     open: bool = True
+    closed: datetime | None = Field(None, description="when it was closed, where the sender says so")
 
 
 class CommentNews(Said):

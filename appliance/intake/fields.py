@@ -6,6 +6,7 @@ what was wrong with a message.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -90,6 +91,14 @@ class Fields:
     def true(self, name: str) -> bool:
         """Is it `true`?"""
         return self._content.get(name) is True
+
+    def moment(self, name: str) -> datetime | None:
+        """A time; None when it is missing, or is none that one can read."""
+        try:
+            found = datetime.fromisoformat(self.text(name).replace(" UTC", "Z"))
+        except ValueError:
+            return None
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
 
     def branch(self, name: str) -> str:
         """The branch that a full reference names; "" for a tag or anything else."""

@@ -60,7 +60,7 @@ def issue(body: Fields) -> tuple[News, ...]:
             body=told.text("body"), author=told.maybe("user").text("login"),
             labels=tuple(label.some("name") for label in told.each("labels")),
             assignees=tuple(one.some("login") for one in told.each("assignees")), open=told.some("state") == "open",
-            added=_added(body, action),
+            added=_added(body, action), closed=told.moment("closed_at"),
         ),
     )  # fmt: skip
 

@@ -67,6 +67,7 @@ def issue(body: Fields) -> tuple[News, ...]:
             assignees=tuple(one.some("username") for one in body.each("assignees")),
             open=told.some("state") == "opened",
             added=(*_added(changed, "labels", "title"), *_added(changed, "assignees", "username")),
+            closed=told.moment("closed_at"),
         ),
     )  # fmt: skip
 

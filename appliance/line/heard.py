@@ -29,10 +29,12 @@ from appliance.news import (
     ReviewNews,
 )
 from appliance.ports import Draft, Forge, Rights
-from appliance.work import ENDED, Origin, State, TrackedRepository, WorkItem
+from appliance.work import ENDED, Origin, Signal, State, TrackedRepository, WorkItem
 
 LOOK_BACK = timedelta(minutes=5)
 """How far before a message came its sender may have done what it tells of; its clock may differ, too."""
+CLOCKS = timedelta(seconds=5)
+"""How far a forge's clock may be behind the box's; its times are whole seconds."""
 
 
 class Later(Unavailable):
@@ -107,23 +109,37 @@ class Hearing:
 
     def issue(self, news: IssueNews) -> Settled:
         """An issue that is handed to the box."""
-        if news.action == "closed" and not news.open:
+        if not news.open:
             return self.closed(news)
         by_what = steering.handed_over(news, self.tracked, self.forge.account)
-        if not news.open or not by_what:
-            return ignored(f"the issue is closed, or does not carry the label {self.tracked.label!r}")
+        if not by_what:
+            return ignored(f"the issue does not carry the label {self.tracked.label!r}")
         who = steering.who_handed_over(news, self.tracked, self.forge.account)
-        known = self.ledger.signal_of_key(self.tracked.name, steering.issue_key(news.origin.number))
-        if known is None and who and not self.may_steer(who):
+        if self.filed(news.origin) is None and who and not self.may_steer(who):
             return refused(f"{who} may not write to the project; somebody who may can write `/factory fix` there")
         signal = self.ledger.receive(steering.issue_signal(news, self.tracked.name, self.source)).id
         return done(f"filed as {signal}, by {by_what}", signal)
 
     def closed(self, news: IssueNews) -> Settled:
-        """An issue was closed there, by somebody whom the forge lets close it: nobody needs its item any more."""
-        item = self.item_of(news.origin, "")
-        if item is None:
-            return ignored("an issue was closed that the box is not at work on")
+        """An issue is closed there, by somebody whom the forge lets close it: nobody needs its item any more.
+
+        A webhook says that it was closed just now; a poll, that it is. So each closing counts once, by its time:
+        whoever starts the item again after it, on the box or with `/factory fix`, knew of it."""
+        item, filed = self.item_of(news.origin, ""), self.filed(news.origin)
+        if item is None or filed is None:
+            return ignored("the issue is closed, and the box is not at work on it")
+        name = f"closed:{int(news.closed.timestamp())}" if news.closed else ""
+        if news.action != "closed" and (not news.closed or news.closed < filed[0].created - CLOCKS):
+            return ignored(f"the issue was closed before the box took {item.id} up", item.id)
+        if name and self.heard(item, name):
+            return ignored("that the issue was closed is known", item.id)
+        settled = self.stop(item, news)
+        if name:
+            self.note(item, name)
+        return settled
+
+    def stop(self, item: WorkItem, news: IssueNews) -> Settled:
+        """Stop the item of a closed issue, if there is anything to stop. Raises Later."""
         if len(item.signals) > 1:
             return ignored(f"the issue was closed; {item.id} goes on for {len(item.signals) - 1} more signals", item.id)
         verb, why_not = steering.verb_of(Asked(word="stop"), item)
@@ -318,7 +334,7 @@ class Hearing:
     def item_of(self, origin: Origin | None, branch: str, commit: str = "") -> WorkItem | None:
         """The item that an issue, a request or a branch is about; None for none. Raises Later while it is opened."""
         if origin is not None and origin.kind == "issue":
-            known = self.ledger.signal_of_key(self.tracked.name, steering.issue_key(origin.number))
+            known = self.filed(origin)
             if known and not known[1]:
                 raise Later(f"the item of {known[0].id} is being opened", "it is there in a moment")
             return self.ledger.item(known[1]) if known else None
@@ -335,6 +351,10 @@ class Hearing:
             if at and ((origin and at.number == origin.number) or (commit and at.commit == commit)):
                 return item
         return None
+
+    def filed(self, issue: Origin) -> tuple[Signal, str] | None:
+        """The signal that an issue was filed as, and its item's id."""
+        return self.ledger.signal_of_key(self.tracked.name, steering.issue_key(issue.number))
 
     def released(self, commit: str) -> WorkItem | None:
         """The item that brought a commit onto the branch."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from appliance.errors import Conflict, NotFound, PolicyRefused, Unavailable
+from appliance.mirror.forges.words import when
 from appliance.mirror.workspace import Clone
 from appliance.news import ChangeNews, CommentNews, IssueNews, ReviewNews
 from appliance.ports import Draft, Forge, Rights
@@ -228,6 +231,20 @@ def test_news_tell_of_people_and_never_of_the_box(forge: Forge, server: Server, 
     assert [(one.state, one.commit) for one in heard if isinstance(one, ChangeNews)] == [
         ("merged", server.head("main"))
     ]
+
+
+def test_news_of_a_closed_issue_say_when_it_was_closed(forge: Forge, server: Server) -> None:
+    _, cursor = forge.news("")
+    number = server.open_issue("ann", "The sum is wrong", ("factory",))
+    server.close_issue("ann", number)
+    for _ in range(2):
+        (told,) = [one for one in forge.news(cursor)[0] if isinstance(one, IssueNews)]
+        assert not told.open and told.closed and told.by in ("ann", "")  # Gitea does not say who
+        assert abs(told.closed - when(server.issues[number].closed)) < timedelta(seconds=1)
+        server.comment("ann", number, "closed, and talked about")
+    server.edit("ann", "issue", number, open=True)
+    (told,) = [one for one in forge.news(cursor)[0] if isinstance(one, IssueNews)]
+    assert told.open and told.closed is None
 
 
 def test_a_forge_that_asks_to_wait_is_unavailable_and_says_how_long(forge: Forge, server: Server) -> None:

@@ -140,6 +140,16 @@ def test_a_request_closed_there_is_rejected_by_who_closed_it(site: Site, server:
     assert f"person:ann@{server.kind}" in [event.payload.get("by") for event in site.ledger.history("W-1")]
 
 
+def test_an_issue_that_is_closed_while_webhooks_are_blocked_stops_its_item(site: Site, server: Server) -> None:
+    with site.polled():
+        site.until(lambda: site.ledger.forges.cursor("shop"))
+        issue = server.open_issue("ann", "clamp is wrong", labels=("factory",))
+        site.until(site.item("needs_human"))
+        server.close_issue("ann", issue)
+        site.until(site.item("cancelled"))
+    assert f"@{server.kind}" in str([event.payload.get("by") for event in site.ledger.history("W-1")][-1])
+
+
 @ON_BOTH
 def test_a_failing_pipeline_of_the_site_holds_an_approved_change_until_it_passes(site: Site, server: Server) -> None:
     with site.hooked():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -323,3 +324,32 @@ def test_an_issue_that_a_merge_closed_has_ship_look_instead(world: World) -> Non
 def test_an_item_of_several_signals_goes_on_when_one_issue_is_closed(world: World) -> None:
     world.item(signals=("S-1", "S-2"))
     assert "goes on for 1 more" in world.hear(closed()).why and world.commands == []
+
+
+def seen_closed(world: World, seconds: float = 60, **fields: Any) -> IssueNews:
+    """A closed issue as a poll tells of it: that it is closed, not that it was closed just now."""
+    when = world.ledger.signal("S-1")[0].created + timedelta(seconds=seconds)
+    return issue(**{"action": "edited", "open": False, "closed": when, "by": "", **fields})
+
+
+def test_an_issue_that_a_poll_sees_closed_stops_its_item_just_as_a_webhook_does(world: World) -> None:
+    world.item()
+    assert "W-1 is stopped" in world.hear(seen_closed(world)).why
+    assert world.commands == [("cancel", "somebody@gitea", "issue 7 was closed on the forge")]
+
+
+@pytest.mark.parametrize("first", ["closed", "edited"])
+def test_each_closing_counts_once_however_often_and_whichever_way_it_is_heard(world: World, first: str) -> None:
+    world.item(state=State.FAILED)
+    assert "nothing to stop" in world.hear(seen_closed(world, action=first)).why
+    for action in ("edited", "closed", "labelled"):
+        assert "is known" in world.hear(seen_closed(world, action=action, title="the box commented")).why
+    assert world.commands == []
+    assert "nothing to stop" in world.hear(seen_closed(world, seconds=90)).why, "closed once more"
+
+
+def test_an_issue_that_was_closed_before_it_was_taken_up_stops_nothing(world: World) -> None:
+    world.item()
+    assert "closed before the box took W-1 up" in world.hear(seen_closed(world, seconds=-60)).why
+    assert "closed before the box took W-1 up" in world.hear(seen_closed(world, closed=None)).why
+    assert world.commands == []

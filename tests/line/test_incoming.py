@@ -67,8 +67,8 @@ def test_an_issue_nobody_handed_over_is_left_alone_in_words(ledger: Ledger, inco
     incoming.work_off()
     assert ledger.signals() == []
     assert {(one.state, one.why) for one in ledger.deliveries.list()} == {
-        ("ignored", "the issue is closed, or does not carry the label 'factory'"),
-        ("ignored", "an issue was closed that the box is not at work on"),
+        ("ignored", "the issue does not carry the label 'factory'"),
+        ("ignored", "the issue is closed, and the box is not at work on it"),
     }
 
 

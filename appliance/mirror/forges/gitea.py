@@ -11,7 +11,7 @@ from urllib.parse import quote
 from appliance.errors import PolicyRefused, Unavailable
 from appliance.mirror.forges.alike import Alike, login
 from appliance.mirror.forges.verbs import Remark, Request
-from appliance.mirror.forges.words import when
+from appliance.mirror.forges.words import closed_at, when
 from appliance.news import ChangeNews, CommentNews, IssueNews, News, ReviewNews
 from appliance.ports import Draft
 from appliance.work import Origin, Proposal
@@ -206,7 +206,7 @@ def as_issue(issue: dict[str, Any]) -> IssueNews:
         at=when(issue["updated_at"]), action="edited", title=issue["title"], body=issue["body"] or "",
         origin=Origin(number=str(issue["number"]), url=issue["html_url"]), author=issue["user"]["login"],
         labels=tuple(label["name"] for label in issue["labels"] or ()), open=issue["state"] == "open",
-        assignees=tuple(person["login"] for person in issue["assignees"] or ()),
+        assignees=tuple(person["login"] for person in issue["assignees"] or ()), closed=closed_at(issue),
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from appliance.mirror.forges.alike import login
-from appliance.mirror.forges.words import when
+from appliance.mirror.forges.words import closed_at, when
 from appliance.news import ChangeNews, CommentNews, IssueNews, ReviewNews
 from appliance.work import Origin
 
@@ -41,11 +41,13 @@ def last_words(reviews: Sequence[Mapping[str, Any]], head: str) -> dict[str, str
 
 
 def as_issue(issue: Mapping[str, Any]) -> IssueNews:
-    """An issue as it stands. Who changed it is not told: its author may have been another."""
+    """An issue as it stands. Who changed it is told of a closed one alone: its author may have been another."""
+    open_now = issue["state"] == "open"
     return IssueNews(
-        at=when(issue["updated_at"]), action="edited", title=issue["title"], body=issue["body"] or "",
+        by="" if open_now else str((issue.get("closed_by") or {}).get("login", "")), at=when(issue["updated_at"]),
+        action="edited", title=issue["title"], body=issue["body"] or "",
         origin=Origin(number=str(issue["number"]), url=issue["html_url"]), author=login(issue),
-        labels=tuple(label["name"] for label in issue["labels"]), open=issue["state"] == "open",
+        labels=tuple(label["name"] for label in issue["labels"]), open=open_now, closed=closed_at(issue),
         assignees=tuple(person["login"] for person in issue["assignees"]),
     )  # fmt: skip
 

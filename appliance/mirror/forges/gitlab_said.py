@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from appliance.mirror.forges.words import when
+from appliance.mirror.forges.words import closed_at, when
 from appliance.news import ChangeNews, CommentNews, IssueNews, ReviewNews
 from appliance.work import Origin
 
@@ -130,15 +130,19 @@ def review_of(note: Mapping[str, Any]) -> Literal["approved", "changes", "dismis
 
 
 def of_issue(issue: Mapping[str, Any], labelled: Iterable[Mapping[str, Any]], since: str) -> Iterable[IssueNews]:
-    """An issue as it stands, when it changed since a time: once for everybody who put labels there. Who else changed it
-    is not told; its author may have been another."""
+    """An issue as it stands, when it changed since a time: once for everybody who put labels there, once for who closed
+    it. Who else changed it is not told; its author may have been another."""
     if when(issue["updated_at"]) < when(since):
         return
     told = IssueNews(
         at=when(issue["updated_at"]), action="edited", title=issue["title"], body=issue["description"] or "",
         origin=_origin(issue, "issue"), author=login(issue["author"]), labels=tuple(issue["labels"]),
         assignees=tuple(login(person) for person in issue["assignees"]), open=issue["state"] == "opened",
+        closed=closed_at(issue),
     )  # fmt: skip
+    if not told.open:
+        yield told.with_(by=login(issue.get("closed_by")))
+        return
     fresh = [one for one in labelled if one["action"] == "add" and when(one["created_at"]) >= when(since)]
     people = dict.fromkeys(login(one["user"]) for one in fresh)
     for who in people:

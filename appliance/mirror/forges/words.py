@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from appliance.errors import NotFound
 from appliance.ports import Draft
@@ -36,3 +38,9 @@ def shown(finding: Finding) -> str:
 def when(text: str) -> datetime:
     """A time as forges write it."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def closed_at(issue: Mapping[str, Any]) -> datetime | None:
+    """When an issue was closed; None for an open one, and where it is not told."""
+    told = issue.get("closed_at")
+    return when(told) if told else None

@@ -82,6 +82,7 @@ class Gitea(Server):
             "assignees": [self.as_user(login) for login in one.assignees] or None,
             "assignee": self.as_user(one.assignees[0]) if one.assignees else None,
             "created_at": seconds(one.created), "updated_at": seconds(one.updated),
+            "closed_at": seconds(one.closed) if one.closed else None,
             "html_url": f"{self.url}/{self.path}/{place}/{one.number}",
         }  # fmt: skip
 

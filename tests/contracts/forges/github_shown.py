@@ -115,6 +115,8 @@ class Shown(Server):
             "labels": [{"id": id, "name": name, "color": "00aabb"} for id, name in enumerate(one.labels, 1)],
             "assignees": [self.as_user(login) for login in one.assignees], "created_at": seconds(one.created),
             "updated_at": seconds(one.updated), "author_association": "MEMBER",
+            "closed_at": seconds(one.closed) if one.closed else None,
+            "closed_by": self.as_user(one.closed_by) if one.closed else None,
         }  # fmt: skip
 
     def as_issue(self, one: Issue | Change) -> dict[str, Any]:

@@ -86,6 +86,7 @@ class Gitlab(Shown):
                 "state": "opened" if one.open else "closed", "action": ACTIONS.get(happened.action, "update"),
                 "author_id": self.as_user(one.by)["id"], "url": self.as_thread(one)["web_url"],
                 "created_at": millis(one.created), "updated_at": millis(one.updated), "labels": labels,
+                "closed_at": millis(one.closed) if one.closed else None,
             },
         }  # fmt: skip
 

@@ -79,7 +79,6 @@ class Shown(Server):
         self.noted: list[Noted] = []
         self.labelled: list[Labelled] = []
         self.versions: dict[int, list[tuple[str, str]]] = {}
-        self.closed_by: dict[int, str] = {}
         self._looked: set[tuple[str, str]] = set()
 
     # -- what GitLab keeps beside what all keep ------------------------------------------------------------------------
@@ -92,8 +91,6 @@ class Shown(Server):
                 self.labelled.append(Labelled(about.number, happened.by, action, label))
         if isinstance(about, Change) and happened.action in ("opened", "pushed") and not self.lags:
             self.note_push(about)
-        if isinstance(about, Change) and happened.action == "closed":
-            self.closed_by[about.number] = happened.by
         if isinstance(about, Review) and about.verdict in NOTED and about.official:
             text = "unapproved this merge request" if happened.action == "dismissed" else NOTED[about.verdict]
             self.noted.append(Noted(about.number, happened.by, text))
@@ -209,6 +206,8 @@ class Shown(Server):
             "description": one.body or None, "author": self.as_user(one.by), "labels": list(one.labels),
             "assignees": [self.as_user(login) for login in one.assignees], "created_at": millis(one.created),
             "updated_at": millis(one.updated), "web_url": f"{self.url}/{self.path}/-/{where}/{one.number}",
+            "closed_at": millis(one.closed) if one.closed else None,
+            "closed_by": self.as_user(one.closed_by) if one.closed else None,
         }  # fmt: skip
 
     def as_issue(self, one: Issue) -> dict[str, Any]:
@@ -222,7 +221,6 @@ class Shown(Server):
             "source_branch": one.branch, "target_branch": one.target, "source_project_id": 1, "target_project_id": 1,
             "sha": self.seen(one), "merge_commit_sha": made, "squash_commit_sha": squashed, "draft": one.draft,
             "merge_user": self.as_user(one.merged_by) if one.merged else None, "merge_status": "unchecked",
-            "closed_by": None if one.open or one.merged else self.as_user(self.closed_by[one.number]),
             "detailed_merge_status": self.merge_status(one, worked_out=whole),
         }  # fmt: skip
         if not whole:

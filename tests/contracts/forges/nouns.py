@@ -47,6 +47,8 @@ class Thread:
     assignees: list[str] = field(default_factory=list)
     created: str = field(default_factory=now)
     updated: str = field(default_factory=now)
+    closed: str = ""
+    closed_by: str = ""
 
 
 @dataclass

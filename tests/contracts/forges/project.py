@@ -102,6 +102,8 @@ class Project:
         for name, value in fields.items():
             setattr(thread, name, value)
         thread.updated = now()
+        if moved:
+            thread.closed, thread.closed_by = ("", "") if thread.open else (thread.updated, by)
         self.told(Happened(by, ("reopened" if thread.open else "closed") if moved else "edited", thread))
 
     def close_issue(self, by: str, number: int) -> None:
