@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_repair.py [--n 12] [--seed 1] [--known 1,3,8] [--half test|train|both] [--cpu 20]
 
 A repository of several real modules (the standard library's, installed packages') gets tests made of recorded inputs
-and outputs. One slip is seeded in one module (`repair_mutants`, which knows nothing of the repair's templates). The
+and outputs. One slip is seeded in one module (`line.replay.slips`, which knows nothing of the repair's templates). The
 search sees `known` examples of the broken function, one of which fails; about a hundred held-out ones grade what it
 would ship. Prints the share shipped, the share wrong among the shipped, asked, none, candidates and seconds.
 """
@@ -29,13 +29,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from repair_mutants import Mutant, mutants
 from repair_recording import Example, ask, copied_name, examples, install, is_subject, write_tests
 from repair_subjects import SUBJECTS, Subject
 
 from appliance.computers.probe import open_sandbox
 from appliance.computers.suite import run_suite
 from appliance.config import Home
+from appliance.line.replay.slips import Mutant, mutants
 from appliance.ports import Limits
 from appliance.repair.edits import new_contents
 from appliance.repair.ngram import ensure_ngram

@@ -1,7 +1,7 @@
-"""Seeded bugs for the repair benchmark, made by rules of its own: it knows nothing of the repair's templates.
+"""Slips seeded in sound code, made by rules of their own: they know nothing of the repair's templates.
 
-Slips as people make them, on the syntax tree of the real function: each class is a function from a node to changed
-texts. A class is drawn first, then one of its places, so that common syntax does not crowd out the rest.
+Slips as people make them, on the syntax tree of the real function: each class is a function from a place to changed
+texts. A class is drawn first, then one of its places, so that common syntax does not crowd out the rest. Pure.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 Change = tuple[int, int, str]
+"""First and last byte of what goes, and what comes there."""
+Node = ast.stmt | ast.expr
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,12 @@ class Text:
         for line in self.data.split(b"\n"):
             self.starts.append(self.starts[-1] + len(line) + 1)
 
-    def span(self, node: ast.AST) -> tuple[int, int]:
-        start = self.starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
-        return start, self.starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
+    def span(self, node: Node) -> tuple[int, int]:
+        assert node.end_lineno is not None and node.end_col_offset is not None, "parsed nodes know their end"
+        start = self.starts[node.lineno - 1] + node.col_offset
+        return start, self.starts[node.end_lineno - 1] + node.end_col_offset
 
-    def of(self, node: ast.AST) -> str:
+    def of(self, node: Node) -> str:
         start, end = self.span(node)
         return self.data[start:end].decode()
 
@@ -103,6 +106,27 @@ MARKS = {
 }
 
 Found = Iterator[list[Change]]
+"""Slips, each one or more changes."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A node of the syntax tree, where a slip may happen."""
+
+    source: Text
+    node: Node
+    function: ast.AST
+    """The outermost function around it."""
+
+    def of(self, node: Node) -> str:
+        return self.source.of(node)
+
+    def span(self, node: Node) -> tuple[int, int]:
+        return self.source.span(node)
+
+    def names(self) -> set[str]:
+        """What the function stores."""
+        return {n.id for n in ast.walk(self.function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
 
 
 def mutants(text: str, within: Callable[[int], bool], rng: random.Random, count: int) -> list[Mutant]:
@@ -113,7 +137,7 @@ def mutants(text: str, within: Callable[[int], bool], rng: random.Random, count:
         for node in ast.walk(function):
             if isinstance(node, ast.stmt | ast.expr) and within(node.lineno):
                 for kind, rule in RULES.items():
-                    by_class.setdefault(kind, []).extend(rule(source, node, function))
+                    by_class.setdefault(kind, []).extend(rule(Place(source, node, function)))
     made: list[Mutant] = []
     pools = {kind: rng.sample(found, len(found)) for kind, found in by_class.items() if found}
     while pools and len(made) < count:
@@ -145,120 +169,128 @@ def _differs(old: str, new: str) -> bool:
         return False
 
 
-def operator(source: Text, node: ast.AST, function: ast.AST) -> Found:
+def operator(place: Place) -> Found:
+    """Another operator."""
+    node = place.node
     if isinstance(node, ast.Compare):
-        yield from _operator(source, node.left, node.ops[0], node.comparators[0])
+        yield from _operator(place, node.left, node.ops[0], node.comparators[0])
     if isinstance(node, ast.BoolOp):
-        yield from _operator(source, node.values[0], node.op, node.values[1])
+        yield from _operator(place, node.values[0], node.op, node.values[1])
     if isinstance(node, ast.BinOp):
-        yield from _operator(source, node.left, node.op, node.right)
+        yield from _operator(place, node.left, node.op, node.right)
     if isinstance(node, ast.AugAssign):
-        yield from _operator(source, node.target, node.op, node.value)
+        yield from _operator(place, node.target, node.op, node.value)
 
 
-def _operator(source: Text, left: ast.AST, mark: ast.AST, right: ast.AST) -> Found:
-    start, end = source.span(left)[1], source.span(right)[0]
+def _operator(place: Place, left: ast.expr, mark: ast.AST, right: ast.expr) -> Found:
+    start, end = place.span(left)[1], place.span(right)[0]
     name = type(mark).__name__
-    gap = source.data[start:end].decode()
+    gap = place.source.data[start:end].decode()
     if MARKS.get(name) and gap.count(MARKS[name]) == 1:
         at = start + len(gap[: gap.index(MARKS[name])].encode())
         for new in SLIPS[name]:
             yield [(at, at + len(MARKS[name]), new)]
 
 
-def literal(source: Text, node: ast.AST, function: ast.AST) -> Found:
-    if not isinstance(node, ast.Constant) or source.of(node)[:3] in ('"""', "'''") or source.of(node)[:1] in "rRbBfF":
+def literal(place: Place) -> Found:
+    """A number, flag or text that is a little off."""
+    node = place.node
+    if not isinstance(node, ast.Constant) or place.of(node)[:3] in ('"""', "'''") or place.of(node)[:1] in "rRbBfF":
         return
     value = node.value
     if isinstance(value, bool):
-        yield [(*source.span(node), str(not value))]
+        yield [(*place.span(node), str(not value))]
     elif isinstance(value, int):
-        for new in (value + 1, value - 1, value * 10 + value % 10):
-            yield [(*source.span(node), repr(new))]
+        for number in (value + 1, value - 1, value * 10 + value % 10):
+            yield [(*place.span(node), repr(number))]
     elif isinstance(value, str) and value:
-        for new in (value[:-1], value[1:] + value[0], value + value[-1]):
-            yield [(*source.span(node), repr(new))]
+        for text in (value[:-1], value[1:] + value[0], value + value[-1]):
+            yield [(*place.span(node), repr(text))]
 
 
-def name(source: Text, node: ast.AST, function: ast.AST) -> Found:
+def name(place: Place) -> Found:
+    """Another variable of the function."""
+    node = place.node
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-        stored = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        stored |= {n.arg for n in ast.walk(function) if isinstance(n, ast.arg)}
+        stored = place.names() | {n.arg for n in ast.walk(place.function) if isinstance(n, ast.arg)}
         if node.id in stored:
             for other in sorted(stored - {node.id}):
-                yield [(*source.span(node), other)]
+                yield [(*place.span(node), other)]
 
 
-def negation(source: Text, node: ast.AST, function: ast.AST) -> Found:
+def negation(place: Place) -> Found:
+    """A condition or sign turned over."""
+    node = place.node
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub):
-        yield [(*source.span(node), source.of(node.operand))]
+        yield [(*place.span(node), place.of(node.operand))]
     if isinstance(node, ast.If | ast.While | ast.IfExp):
-        yield [(*source.span(node.test), f"not ({source.of(node.test)})")]
+        yield [(*place.span(node.test), f"not ({place.of(node.test)})")]
 
 
-def call(source: Text, node: ast.AST, function: ast.AST) -> Found:
+def call(place: Place) -> Found:
+    """Arguments in the wrong order, one forgotten, or no call at all."""
+    node = place.node
     if not isinstance(node, ast.Call):
         return
     plain = [one for one in node.args if not isinstance(one, ast.Starred | ast.GeneratorExp)]
     if len(plain) >= 2:
         one, other = plain[0], plain[1]
-        yield [(*source.span(one), source.of(other)), (*source.span(other), source.of(one))]
+        yield [(*place.span(one), place.of(other)), (*place.span(other), place.of(one))]
     if len(plain) == len(node.args) >= 2 and not node.keywords:
-        start, end = source.span(node.args[-2])[1], source.span(node.args[-1])[1]
+        start, end = place.span(node.args[-2])[1], place.span(node.args[-1])[1]
         yield [(start, end, "")]
     if len(node.args) == 1 and not node.keywords and plain and isinstance(node.func, ast.Name):
-        yield [(*source.span(node), source.of(node.args[0]))]
+        yield [(*place.span(node), place.of(node.args[0]))]
     if isinstance(node.func, ast.Attribute) and not isinstance(node.func.value, ast.Constant):
-        yield [(*source.span(node), source.of(node.func.value))]
+        yield [(*place.span(node), place.of(node.func.value))]
 
 
-def subscript(source: Text, node: ast.AST, function: ast.AST) -> Found:
+def subscript(place: Place) -> Found:
+    """An index or a bound of a slice that is one off."""
+    node = place.node
     if not isinstance(node, ast.Subscript) or isinstance(node.ctx, ast.Store):
         return
     if isinstance(node.slice, ast.Slice):
         for bound in (node.slice.lower, node.slice.upper):
             if bound is not None:
-                yield [(*source.span(bound), "")]
-                yield [(*source.span(bound), f"{source.of(bound)}+1")]
-                yield [(*source.span(bound), f"{source.of(bound)}-1")]
+                yield [(*place.span(bound), "")]
+                yield [(*place.span(bound), f"{place.of(bound)}+1")]
+                yield [(*place.span(bound), f"{place.of(bound)}-1")]
     elif not isinstance(node.slice, ast.Tuple | ast.Constant):
-        yield [(*source.span(node.slice), f"{source.of(node.slice)}-1")]
+        yield [(*place.span(node.slice), f"{place.of(node.slice)}-1")]
     elif isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, int):
-        yield [(*source.span(node.slice), str(node.slice.value + 1))]
+        yield [(*place.span(node.slice), str(node.slice.value + 1))]
 
 
-def bound(source: Text, node: ast.AST, function: ast.AST) -> Found:
+def bound(place: Place) -> Found:
     """A count or limit that is one off where it is computed, not where a number stands."""
+    node = place.node
     spots: list[ast.expr] = []
     if isinstance(node, ast.Compare):
         spots += [node.comparators[0]]
-    if (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id in ("range", "len", "min", "max")
-    ):
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("range", "min", "max"):
         spots += node.args[-1:]
     for spot in spots:
-        if isinstance(spot, ast.Name | ast.Call | ast.Attribute) and not (
-            isinstance(node, ast.Call) and node.func.id == "len"
-        ):  # type: ignore[attr-defined]
-            yield [(*source.span(spot), f"{source.of(spot)} - 1")]
-            yield [(*source.span(spot), f"{source.of(spot)} + 1")]
+        if isinstance(spot, ast.Name | ast.Call | ast.Attribute):
+            yield [(*place.span(spot), f"{place.of(spot)} - 1")]
+            yield [(*place.span(spot), f"{place.of(spot)} + 1")]
 
 
-def dropped(source: Text, node: ast.AST, function: ast.AST) -> Found:
+def dropped(place: Place) -> Found:
     """Half of an expression forgotten."""
+    node = place.node
     if isinstance(node, ast.BoolOp):
         for one in node.values[:2]:
-            yield [(*source.span(node), source.of(one))]
+            yield [(*place.span(node), place.of(one))]
     if isinstance(node, ast.BinOp) and not isinstance(node.left, ast.Constant):
-        yield [(*source.span(node), source.of(node.left))]
+        yield [(*place.span(node), place.of(node.left))]
     if isinstance(node, ast.IfExp):
-        yield [(*source.span(node), source.of(node.body))]
+        yield [(*place.span(node), place.of(node.body))]
 
 
-def statement(source: Text, node: ast.AST, function: ast.AST) -> Found:
+def statement(place: Place) -> Found:
     """A statement forgotten, or in the wrong place."""
+    node = place.node
     body = getattr(node, "body", None)
     if isinstance(node, ast.expr) or not isinstance(body, list):
         return
@@ -266,26 +298,28 @@ def statement(source: Text, node: ast.AST, function: ast.AST) -> Found:
         if isinstance(one, ast.Assign | ast.AugAssign | ast.Expr) and not isinstance(
             getattr(one, "value", None), ast.Constant
         ):
-            yield [(*source.span(one), "pass")]
+            yield [(*place.span(one), "pass")]
             if other is not None and isinstance(other, ast.Assign | ast.AugAssign | ast.Expr):
-                yield [(*source.span(one), source.of(other)), (*source.span(other), source.of(one))]
+                yield [(*place.span(one), place.of(other)), (*place.span(other), place.of(one))]
 
 
-def flow(source: Text, node: ast.AST, function: ast.AST) -> Found:
+def flow(place: Place) -> Found:
+    """The wrong way out of a loop or function."""
+    node = place.node
     if isinstance(node, ast.Break):
-        yield [(*source.span(node), "continue")]
+        yield [(*place.span(node), "continue")]
     if isinstance(node, ast.Continue):
-        yield [(*source.span(node), "break")]
-        yield [(*source.span(node), "pass")]
+        yield [(*place.span(node), "break")]
+        yield [(*place.span(node), "pass")]
     if isinstance(node, ast.Return) and node.value is not None:
-        names = sorted({n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)})
-        for other in ["None", *names][:4]:
-            if other != source.of(node.value):
-                yield [(*source.span(node.value), other)]
+        for other in ["None", *sorted(place.names())][:4]:
+            if other != place.of(node.value):
+                yield [(*place.span(node.value), other)]
 
 
-def method(source: Text, node: ast.AST, function: ast.AST) -> Found:
+def method(place: Place) -> Found:
     """A like-named method of strings or lists."""
+    node = place.node
     pairs = (
         "lstrip rstrip strip",
         "lower upper",
@@ -299,7 +333,7 @@ def method(source: Text, node: ast.AST, function: ast.AST) -> Found:
         "isalnum isalpha isdigit",
     )
     if isinstance(node, ast.Attribute):
-        end = source.span(node)[1]
+        end = place.span(node)[1]
         for family in (pair.split() for pair in pairs):
             for other in family:
                 if node.attr in family and other != node.attr:
@@ -307,10 +341,10 @@ def method(source: Text, node: ast.AST, function: ast.AST) -> Found:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         swap = {"min": "max", "max": "min", "any": "all", "all": "any", "sorted": "list", "int": "round"}
         if node.func.id in swap:
-            yield [(*source.span(node.func), swap[node.func.id])]
+            yield [(*place.span(node.func), swap[node.func.id])]
 
 
-RULES: dict[str, Callable[[Text, ast.AST, ast.AST], Found]] = {
+RULES: dict[str, Callable[[Place], Found]] = {
     rule.__name__: rule
     for rule in (operator, literal, name, negation, call, subscript, bound, dropped, statement, flow, method)
 }
