@@ -28,8 +28,11 @@ from control.throttle import Throttle
 log = logging.getLogger("console")
 
 OPEN_ENDPOINTS = frozenset(
-    {"static", "door.sign_in", "health.healthz", "hooks.take", "git.refs", "git.pack", "git.write"}
-)
+    {
+        "static", "door.sign_in", "health.healthz", "hooks.take", "hooks.take_shared", "git.refs", "git.pack",
+        "git.write",
+    }
+)  # fmt: skip
 """All that a stranger may ask for; a hook is let in by its signature, git by a key."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -50,6 +50,11 @@ class Throttle:
                 self._seen.popitem(last=False)
             return 0.0
 
+    def waits(self, address: str) -> bool:
+        """Has this address failed so often that it has to wait now?"""
+        with self._lock:
+            return self._monotonic() < self._seen.get(address, (0, 0.0))[1]
+
     def succeeded(self, address: str) -> None:
         """Forget what the address did wrong."""
         with self._lock:

@@ -1,6 +1,7 @@
 """Alertmanager's webhook, version 4: each alert of a group is one report.
 
 Its name is the fingerprint and when it began: a repetition is the same one, and one that fires again later is another.
+A group may be about several repositories, each alert naming its own by a label.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from appliance.news import News, ReportNews
 from appliance.work import Kind
 
 VERSION = "4"
+ALERTS = "alerts"
+"""The event; `alerts:NAME` are those of a group that name this repository."""
+LABELS = ("repository", "repo")
+"""Labels that name a repository."""
 
 
 def recognise(_headers: Headers) -> tuple[str, str] | None:
     """It has no headers of its own: the address says who it is, and its body is its name."""
-    return "alerts", ""
+    return ALERTS, ""
 
 
 def verify(headers: Headers, _body: bytes, secrets: Sequence[str]) -> bool:
@@ -26,11 +31,27 @@ def verify(headers: Headers, _body: bytes, secrets: Sequence[str]) -> bool:
     return authorised(headers.get("authorization", ""), secrets)
 
 
-def read(_event: str, body: Fields) -> tuple[News, ...]:
-    """One report for each alert. Raises UsageError."""
+def repositories(body: Fields) -> tuple[str, ...]:
+    """What its alerts call their repositories, each once; "" for those that name none. Raises UsageError."""
+    return tuple(dict.fromkeys(_repository(alert) for alert in body.each("alerts")))
+
+
+def of_repository(name: str) -> str:
+    """The event of the alerts that name one repository."""
+    return f"{ALERTS}:{name}"
+
+
+def read(event: str, body: Fields) -> tuple[News, ...]:
+    """One report for each alert that the event is about. Raises UsageError."""
     if body.text("version") != VERSION:
         raise UsageError(f"the message is not of Alertmanager's webhook version {VERSION}", "let Alertmanager send it")
-    return tuple(_report(alert) for alert in body.each("alerts"))
+    name = event.partition(":")[2]
+    return tuple(_report(alert) for alert in body.each("alerts") if not name or _repository(alert) == name)
+
+
+def _repository(alert: Fields) -> str:
+    labels = alert.texts("labels")
+    return next((labels[name] for name in LABELS if labels.get(name)), "")
 
 
 def _report(alert: Fields) -> ReportNews:

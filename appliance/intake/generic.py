@@ -21,6 +21,7 @@ from appliance.work import Kind
 Places = Mapping[str, Sequence[str]]
 
 USUAL: Places = {
+    "repository": ("/repository", "/repo", "/project"),
     "each": (),
     "key": ("/key", "/id", "/uuid", "/fingerprint"),
     "title": ("/title", "/subject", "/summary", "/name", "/message"),
@@ -31,6 +32,9 @@ USUAL: Places = {
     "by": ("/by", "/author", "/reporter", "/user"),
 }
 """Where fields are looked for. `each` names a list, each element of which is a report of its own."""
+
+OF_THE_WHOLE = frozenset({"repository", "each"})
+"""Fields of the whole message, not of one report: its repository counts where the address names none."""
 
 OVER = frozenset({"resolved", "ok", "closed", "fixed", "done", "recovered", "normal", "true", "yes"})
 """What says in words that something is over; `true` does too."""
@@ -102,6 +106,12 @@ def read_any(raw: bytes, mapping: Places) -> tuple[ReportNews, ...]:
     if isinstance(content, list) and "each" not in mapping:
         return tuple(_report(one, mapping, f"[{number}]") for number, one in enumerate(content))
     return reports(content, mapping)
+
+
+def repository(content: Any, mapping: Places) -> str:
+    """What a message calls the repository it is about; "" when it does not say."""
+    found = _first(content, mapping.get("repository", USUAL["repository"]), _is_word)
+    return _text(found).strip()
 
 
 def reports(content: Any, mapping: Places) -> tuple[ReportNews, ...]:

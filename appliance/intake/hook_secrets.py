@@ -29,9 +29,9 @@ class HookSecrets(Noun):
         old = self.before_until is not None and now < self.before_until
         return (self.current, self.before) if old else (self.current,)
 
-    def rotated(self, now: datetime, hours: float) -> HookSecrets:
-        """A new one, with today's valid for some hours more."""
-        return HookSecrets(current=new(), before=self.current, before_until=now + timedelta(hours=hours))
+    def rotated(self, secret: str, now: datetime, hours: float) -> HookSecrets:
+        """Another one, with today's valid for some hours more."""
+        return HookSecrets(current=secret, before=self.current, before_until=now + timedelta(hours=hours))
 
 
 def new() -> str:

@@ -24,6 +24,9 @@ HEARD: TypeAdapter[tuple[News, ...]] = TypeAdapter(tuple[News, ...])
 LONGEST_NAME = 200
 """Characters of a delivery's id, of an event's name and of a header that is kept."""
 
+UNSIGNED = ("the signature is missing or wrong", "give the sender the repository's hook secret")
+"""What is said to whoever shows no secret that counts, and what to do about it."""
+
 MOST_NEWS = 500
 """Things one message may tell."""
 
@@ -66,7 +69,7 @@ def receive(source: str, repo: str, headers: Mapping[str, str], body: bytes, sec
     sender = _sender(source)
     small = {name.lower(): value for name, value in headers.items()}
     if not sender.verify(small, body, secrets):
-        raise VerificationFailed("the signature is missing or wrong", "give the sender the repository's hook secret")
+        raise VerificationFailed(*UNSIGNED)
     known = sender.recognise(small)
     if known is None:
         raise UsageError(f"the message is not from {source}", f"it seems to be from {_seems(small)}")

@@ -250,10 +250,14 @@ def _plain(name: str) -> str:
 
 def _places(mapping: generic.Places, columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Where each field is in a row: what was asked for, else the usual names that there are. Raises UsageError."""
-    usual = {field: [place for place in found if place[1:] in columns] for field, found in generic.USUAL.items()}
+    usual = {
+        field: [place for place in found if place[1:] in columns]
+        for field, found in generic.USUAL.items()
+        if field not in generic.OF_THE_WHOLE
+    }
     asked = {field: [_place(place, columns) for place in found] for field, found in mapping.items()}
-    if "each" in asked:
-        raise UsageError("each row is a report: `each` says nothing here", "leave it out")
+    if useless := sorted(generic.OF_THE_WHOLE & set(asked)):
+        raise UsageError(f"each row is a report of one repository: `{useless[0]}` says nothing here", "leave it out")
     generic.check(asked)
     places = {field: tuple(found) for field, found in {**usual, **asked}.items()}
     if not places["title"]:

@@ -91,6 +91,7 @@ TABLE = made_of(
     bad=listed(made_of(line=NUMBER, why=TEXT)), over=NUMBER, repeated=NUMBER,
 )  # fmt: skip
 TAKEN = made_of(delivery=NUMBER, seen_already=FLAG)
+TAKEN_FOR_ALL = made_of(deliveries=listed(made_of(repository=TEXT, delivery=NUMBER, seen_already=FLAG)))
 ONE_OF_REPOSITORIES: Mapping[str, Schema] = {"repo": TEXT, "limit": LIMIT}
 JSON = "application/json"
 
@@ -121,6 +122,7 @@ CALLS: Mapping[str, Call] = {
     "api_deliveries.show": Call({200: MESSAGE}),
     "api_deliveries.replay": Call({202: ref("Delivery")}),
     "hooks.take": Call({200: TAKEN, 202: TAKEN}, body=(JSON, {}), signed=True),
+    "hooks.take_shared": Call({200: TAKEN_FOR_ALL, 202: TAKEN_FOR_ALL}, body=(JSON, {}), signed=True),
 }  # fmt: skip
 
 

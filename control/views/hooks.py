@@ -7,16 +7,17 @@ so has who holds the key and sends too much. What is turned away is counted.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
-from flask import Blueprint, Response, abort, current_app, jsonify, request
+from flask import Blueprint, Response, abort, current_app, g, jsonify, request
 from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 
 from appliance.errors import NotFound, VerificationFailed
-from appliance.intake import hook_secrets, reading
+from appliance.intake import addressed, hook_secrets, reading
 from appliance.intake.hook_secrets import HookSecrets
+from appliance.news import Delivery
 from appliance.work import utcnow
 from control.desk import desk
 from control.gate import TooFast, TooManyTries, WrongSignature
@@ -24,6 +25,7 @@ from control.pace import Pace
 from control.throttle import Throttle
 from control.turned_away import UNKNOWN, TurnedAway
 from control.whole_body import whole_body
+from control.whose import Message, deliveries_of
 
 blueprint = Blueprint("hooks", __name__, url_prefix="/hooks")
 
@@ -46,29 +48,64 @@ def _with_counts(state: BlueprintSetupState) -> None:
 @blueprint.post("/<source>/<repo>")
 def take(source: str, repo: str) -> ResponseReturnValue:
     """Take a webhook of a forge or of Alertmanager for a repository; its signature is the key, not a session."""
-    ledger, settings = desk().ledger, desk().settings.intake
-    if request.mimetype != "application/json":
-        abort(415, "send application/json")
+    _check_type()
     kept = _secrets(source, repo)
+    body = whole_body(desk().settings.intake)
+    with _throttled():
+        delivery = reading.receive(source, repo, dict(request.headers), body, kept.valid(utcnow()))
+    _check_pace([delivery])
+    delivery, new = desk().ledger.deliveries.take(delivery, body)
+    return jsonify({"delivery": delivery.number, "seen_already": not new}), 202 if new else 200
+
+
+@blueprint.post("/<source>")
+def take_shared(source: str) -> ResponseReturnValue:
+    """Take a webhook of a whole organisation or group, for the repositories that it names and whose secret signs it."""
+    _check_type()
+    if source not in reading.SENDERS:
+        raise _no_hook()
+    here = desk()
+    body = whole_body(here.settings.intake)
+    message = Message(source, dict(request.headers), body, addressed.content_of(body))
+    with _throttled() as throttle:
+        thorough = not throttle.waits(request.remote_addr or "?")
+        found, worth_keeping = deliveries_of(here.home, here.ledger, message, utcnow(), thorough)
+    g.repo = found[0].repo
+    _check_pace(found)
+    kept = [here.ledger.deliveries.take(one, body if worth_keeping else b"") for one in found]
+    told = [{"repository": one.repo, "delivery": one.number, "seen_already": not new} for one, new in kept]
+    return jsonify({"deliveries": told}), 202 if any(new for _, new in kept) else 200
+
+
+def _check_type() -> None:
     socket = request.environ.get("gunicorn.socket")
     if socket is not None:  # gunicorn takes it back when the next request of this connection comes
         socket.settimeout(STALL_SECONDS)
-    body = whole_body(settings)
+    if request.mimetype != "application/json":
+        abort(415, "send application/json")
+
+
+@contextmanager
+def _throttled() -> Iterator[Throttle]:
+    """Whoever shows no secret within this has to wait the longer the oftener; who shows one is forgiven."""
     throttle: Throttle = current_app.extensions[THROTTLE]
+    address = request.remote_addr or "?"
     try:
-        delivery = reading.receive(source, repo, dict(request.headers), body, kept.valid(datetime.now(UTC)))
+        yield throttle
     except VerificationFailed as error:
-        wait = throttle.failed(request.remote_addr or "?")
+        wait = throttle.failed(address)
         if wait:
             raise TooManyTries(wait) from error
         raise WrongSignature(error.message, error.hint) from error
-    throttle.succeeded(request.remote_addr or "?")
+    throttle.succeeded(address)
+
+
+def _check_pace(found: Sequence[Delivery]) -> None:
+    """Raises TooFast. Its sender has signed by now: a stranger cannot use up the senders' room."""
     pace: Pace = current_app.extensions[PACE]
-    wait = pace.wait(repo, settings.hooks_per_minute)  # signed by now: a stranger cannot use up the senders' room
+    wait = max(pace.wait(one.repo, desk().settings.intake.hooks_per_minute) for one in found)
     if wait:
         raise TooFast(wait)
-    delivery, new = ledger.deliveries.take(delivery, body)
-    return jsonify({"delivery": delivery.number, "seen_already": not new}), 202 if new else 200
 
 
 @blueprint.after_request
@@ -76,7 +113,7 @@ def _count(response: Response) -> Response:
     """Count a refusal, wherever it was made: here, by the gate, or while the body was read."""
     if 400 <= response.status_code < 500:
         reason = REASONS.get(response.status_code) or response.get_json()["error"]["code"]
-        turned_away().note(_known((request.view_args or {}).get("repo", "")), reason)
+        turned_away().note(_known(g.get("repo", "") or (request.view_args or {}).get("repo", "")), reason)
     return response
 
 
@@ -101,5 +138,9 @@ def _secrets(source: str, repo: str) -> HookSecrets:
             desk().ledger.repository(repo)
             kept = hook_secrets.load(desk().home, repo)
     if kept is None:
-        raise NotFound("there is no such hook", "`appliance repo hook NAME` makes one and shows its address")
+        raise _no_hook()
     return kept
+
+
+def _no_hook() -> NotFound:
+    return NotFound("there is no such hook", "`appliance repo hook NAME` makes one and shows its address")

@@ -70,7 +70,7 @@ def test_too_much_and_other_than_json_is_refused(hooked: Console) -> None:
 
 def test_the_old_secret_counts_until_its_time_is_over(hooked: Console) -> None:
     now = datetime.now(UTC)
-    turned = HookSecrets(current=SECRET).rotated(now, 24)
+    turned = HookSecrets(current=SECRET).rotated(hook_secrets.new(), now, 24)
     assert turned.valid(now) == (turned.current, SECRET)
     assert turned.valid(now + timedelta(hours=25)) == (turned.current,)
     hook_secrets.save(hooked.home, "shop", turned)
