@@ -14,10 +14,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from appliance.events import STAGE_FACTS, Fact
+from appliance.learning.tables import TABLES
 from appliance.ledger.chain import Recorded, canonical
 from appliance.work import Result
 
 Row = dict[str, Any]
+
+FROM_EVENTS = ("events", "items", "stage_runs", "attempts", "verdicts", "decisions")
+"""Tables with rows that come from events."""
+
+NO_DECISION: Row = {
+    name: "" if kind == "VARCHAR" else 0 if kind in ("BIGINT", "INTEGER") else None
+    for name, kind in TABLES["decisions"].items()
+} | {"policy_version": None}
 
 STAGE_ENDS = frozenset(str(fact) for fact in STAGE_FACTS.values())
 VERDICTS = frozenset(str(result) for result in Result)
@@ -27,9 +36,7 @@ VERDICTS = frozenset(str(result) for result in Result)
 class Batch:
     """Rows to insert by table, and the last word on items that were there before or came in this batch."""
 
-    rows: dict[str, list[Row]] = field(
-        default_factory=lambda: {"events": [], "items": [], "stage_runs": [], "attempts": [], "verdicts": []}
-    )
+    rows: dict[str, list[Row]] = field(default_factory=lambda: {table: [] for table in FROM_EVENTS})
     signals: dict[str, Row] = field(default_factory=dict)
 
 
@@ -62,6 +69,7 @@ def _stage_end(batch: Batch, event: Recorded, at: datetime) -> None:
     )  # fmt: skip
     if stage == "build":
         batch.rows["attempts"] += [{**known, **row} for row in attempts(facts)]
+        batch.rows["decisions"] += [{**row, **known, "stage": stage} for row in decision(facts)]
     batch.rows["verdicts"] += [
         {**known, "decided_by": text(said.get("by")), **row} for row in verdicts(stage, facts, text(said.get("reason")))
     ]
@@ -102,6 +110,23 @@ def attempts(facts: Mapping[str, Any]) -> list[Row]:
              "rule": text(facts.get("rule"))}
         )  # fmt: skip
     return sorted(found, key=lambda row: int(row["n"]))
+
+
+def decision(facts: Mapping[str, Any]) -> list[Row]:
+    """The choice the build stage had from the router: no call's line tells it, as `search` is none.
+
+    >>> decision({"rule": "r", "candidates": ["search", "m"], "attempt 2": {}})[0]["candidates"]
+    ['search', 'm']
+    """
+    candidates = facts.get("candidates")
+    if not text(facts.get("rule")) or not isinstance(candidates, list | tuple):
+        return []
+    tries = [row["n"] for row in attempts(facts)]
+    return [
+        {**NO_DECISION, "source": "line", "task": "repair", "asked_model": "auto", "attempt": min(tries, default=0),
+         "rule": text(facts.get("rule")), "candidates": [text(name) for name in candidates],
+         "chosen": text(candidates[0]) if candidates else "", "explored": False}
+    ]  # fmt: skip
 
 
 def verdicts(stage: str, facts: Mapping[str, Any], reason: str) -> list[Row]:

@@ -22,7 +22,10 @@ QUERIES: Mapping[str, Query] = {
         what="rows in each table, and the time the events span",
         sql="SELECT (SELECT count(*) FROM events) AS events, (SELECT count(*) FROM items) AS items,"
         " (SELECT count(*) FROM stage_runs) AS stage_runs, (SELECT count(*) FROM attempts) AS attempts,"
-        " (SELECT count(*) FROM verdicts) AS verdicts, (SELECT min(happened) FROM events) AS first,"
+        " (SELECT count(*) FROM verdicts) AS verdicts, (SELECT count(*) FROM model_calls) AS model_calls,"
+        " (SELECT count(*) FROM decisions) AS decisions,"
+        " (SELECT coalesce(sum(damaged), 0)::BIGINT FROM spool_files) AS damaged_lines,"
+        " (SELECT min(happened) FROM events) AS first,"
         " (SELECT max(happened) FROM events) AS last",
     ),
     "stage_durations": Query(

@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -19,7 +20,7 @@ import duckdb
 
 from appliance.config import Home
 from appliance.errors import Conflict, FactoryError, Unavailable
-from appliance.learning import opening
+from appliance.learning import opening, spool
 from appliance.learning.door import Door
 from appliance.learning.queries import prepared
 from appliance.learning.store import Store
@@ -64,13 +65,37 @@ class Learning:
                 self._wanted.wait(self.settings.poll_seconds)
 
     def step(self) -> bool:
-        """Take over one batch. False when there was nothing."""
+        """Take over one batch of events, and a chunk of each file of the spool. False when there was nothing."""
+        events = self._take_events()
+        return self._take_calls() or events
+
+    def _take_calls(self) -> bool:
+        positions, busy = self._store.positions(), False
+        for file in spool.files(self.home.spool):
+            size, position = size_of(file), positions.get(file.name, 0)
+            if size < position:
+                self._shortened(file.name, position, size)
+                position = size
+            chunk = spool.chunk_at(file, position) if size > position else None
+            if chunk is not None:
+                opening.note(self.ledger, None, {file.name: self._store.take_calls(chunk)})
+                busy = True
+        return busy
+
+    def _shortened(self, name: str, before: int, now: int) -> None:
+        """What was taken over from it stays; what is written into it from now on is new."""
+        said = f"shortened from {before} to {now} bytes; the calls that were cut off stay until the next rebuild"
+        log.warning("%s was %s", name, said)
+        opening.note(self.ledger, None, {name: now})  # before the store: it may be ahead of the ledger, never behind
+        self._store.set_back(name, now, said)
+
+    def _take_events(self) -> bool:
         seq, _ = self._store.watermark()
         events = self.ledger.tail(seq, self.settings.batch_rows)
         if not events:
             return False
         seq = self._store.take_over(events)
-        self.ledger.set_watermark(opening.WATERMARK, seq)
+        opening.note(self.ledger, seq, {})
         return True
 
     def catch_up(self) -> None:
@@ -82,8 +107,10 @@ class Learning:
         """Build the store anew. Questions asked meanwhile are told to come back."""
         self._store.close()
         aside = opening.put_aside(self._store.file)
-        self._store = opening.begin_anew(aside.with_name(self._store.file.name), self.ledger, self.settings.memory_mb,
-                                         f"a person asked for it; the old file is {aside.name}")  # fmt: skip
+        self._store = opening.begin_anew(
+            self._store.file, self.home.spool, self.ledger, self.settings.memory_mb,
+            f"a person asked for it; the old file is {aside.name}",
+        )  # fmt: skip
         self.catch_up()
         self.begun = "a person asked for it"
         self._wanted.clear()
@@ -122,7 +149,7 @@ class Learning:
 
     def _opened(self) -> tuple[Store, str]:
         try:
-            return opening.open_trusted(self.home.learning, self.ledger, self.settings.memory_mb)
+            return opening.open_trusted(self.home.learning, self.home.spool, self.ledger, self.settings.memory_mb)
         except duckdb.Error as error:
             raise Unavailable(
                 f"the learning store {self.home.learning} cannot be opened: {error}",
@@ -169,6 +196,14 @@ def rebuild_stopped(home: Home, settings: Settings) -> dict[str, Any]:
             return learning.status()
         finally:
             learning.close()
+
+
+def size_of(file: Path) -> int:
+    """Bytes; 0 for a file that is gone."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def hold(lock: Any) -> None:

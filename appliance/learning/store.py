@@ -1,18 +1,22 @@
-"""The DuckDB file. One process opens it; a batch of events is one transaction, and so happens exactly once."""
+"""The DuckDB file. One process opens it; a batch of events or a chunk of the spool is one transaction, and so happens
+exactly once."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from appliance.errors import LimitExceeded, Unavailable
+from appliance.learning.calls import insert_calls
 from appliance.learning.derive import Batch, Row, derive
+from appliance.learning.spool import Chunk
 from appliance.learning.tables import DERIVED, TABLES, definition
 from appliance.ledger.chain import GENESIS, Recorded
 
@@ -86,18 +90,53 @@ class Store:
         if not fresh:
             return seq
         batch = derive(fresh)
-        connection = self._connection
-        connection.execute("BEGIN TRANSACTION")
-        try:
-            for table in ("events", "stage_runs", "attempts", "verdicts"):
-                self._insert(table, batch.rows[table])
+        with self._transaction() as connection:
+            for table, rows in batch.rows.items():
+                if table != "items":
+                    self._insert(table, rows)
             self._fold_items(batch)
             connection.execute("UPDATE watermark SET seq = ?, hash = ?", [fresh[-1].seq, fresh[-1].hash])
-            connection.execute("COMMIT")
+        return fresh[-1].seq
+
+    def positions(self) -> dict[str, int]:
+        """How far each file of the spool was taken over, in bytes."""
+        return dict(self._connection.execute("SELECT file, position FROM spool_files").fetchall())
+
+    def take_calls(self, chunk: Chunk) -> int:
+        """Add the calls of a chunk of the spool in one transaction; one that was taken over is passed over.
+
+        Returns how far its file was taken over. Raises ValueError when there is a gap before it.
+        """
+        position = self.positions().get(chunk.file)
+        if chunk.end <= (position or 0):
+            return position or 0
+        if chunk.start != (position or 0):
+            raise ValueError(f"{chunk.file} was read up to byte {position or 0}, not {chunk.start}")
+        with self._transaction() as connection:
+            if position is None:
+                connection.execute("INSERT INTO spool_files VALUES (?, 0, 0, 0, '')", [chunk.file])
+            damaged = insert_calls(connection, chunk)
+            connection.execute(
+                "UPDATE spool_files SET position = ?, lines = lines + ?, damaged = damaged + ? WHERE file = ?",
+                [chunk.end, chunk.lines, damaged, chunk.file],
+            )
+        return chunk.end
+
+    def set_back(self, file: str, position: int, note: str) -> None:
+        """A file of the spool was shortened: go on reading where it ends now."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE spool_files SET position = ?, note = ? WHERE file = ?", [position, note, file])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """All of it or nothing."""
+        self._connection.execute("BEGIN TRANSACTION")
+        try:
+            yield self._connection
+            self._connection.execute("COMMIT")
         except BaseException:
             self._roll_back()
             raise
-        return fresh[-1].seq
 
     def ask(self, sql: str, parameters: Mapping[str, Any], seconds: float) -> list[dict[str, Any]]:
         """Rows of one question, read-only, cut off after `seconds`. Safe from any thread.
@@ -167,7 +206,7 @@ class Store:
         """Rows go over as one JSON text: for each value of a list DuckDB looks for packages that are not here."""
         if not rows:
             return
-        shape = json.dumps([{name: "VARCHAR" if kind == "JSON" else kind for name, kind in TABLES[table].items()}])
+        shape = json.dumps([{name: SHAPES.get(kind, kind) for name, kind in TABLES[table].items()}])
         statement = f"INSERT INTO {table} SELECT row.* FROM (SELECT unnest(from_json_strict(?, '{shape}')) AS row)"  # noqa: S608 - our own names
         self._connection.execute(statement, [json.dumps(rows, default=str)])
 
@@ -210,6 +249,9 @@ def _break_off(cursor: duckdb.DuckDBPyConnection, seconds: float, done: threadin
     while not done.wait(AGAIN_SECONDS):
         cursor.interrupt()
 
+
+SHAPES = {"JSON": "VARCHAR", "VARCHAR[]": ["VARCHAR"]}
+"""How DuckDB's JSON reader is told of types that it names otherwise; JSON is text that need not be read twice."""
 
 KNOWN_ITEMS = """SELECT * FROM items WHERE item IN (SELECT unnest(from_json_strict(?, '["VARCHAR"]')))"""
 FORGET_ITEMS = """DELETE FROM items WHERE item IN (SELECT unnest(from_json_strict(?, '["VARCHAR"]')))"""

@@ -31,11 +31,32 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "seq": "BIGINT", "happened": "TIMESTAMP", "item": "VARCHAR", "gate": "VARCHAR", "verdict": "VARCHAR",
         "decided_by": "VARCHAR", "reason": "VARCHAR",
     },
+    "model_calls": {
+        "call": "VARCHAR", "happened": "TIMESTAMP", "endpoint": "VARCHAR", "task": "VARCHAR", "stage": "VARCHAR",
+        "repo": "VARCHAR", "item": "VARCHAR", "episode": "VARCHAR", "key": "VARCHAR", "team": "VARCHAR",
+        "model": "VARCHAR", "digest": "VARCHAR", "engine": "VARCHAR", "quantisation": "VARCHAR",
+        "prompt_digest": "VARCHAR", "rule": "VARCHAR", "attempts": "INTEGER", "stream": "BOOLEAN",
+        "priority": "VARCHAR", "prompt_tokens": "BIGINT", "completion_tokens": "BIGINT", "cached_tokens": "BIGINT",
+        "seconds": "DOUBLE", "waited_seconds": "DOUBLE", "first_token_seconds": "DOUBLE", "status": "INTEGER",
+        "error": "VARCHAR",
+    },
+    "decisions": {
+        "call": "VARCHAR", "seq": "BIGINT", "happened": "TIMESTAMP", "source": "VARCHAR", "item": "VARCHAR",
+        "episode": "VARCHAR", "repo": "VARCHAR", "task": "VARCHAR", "stage": "VARCHAR", "language": "VARCHAR",
+        "asked_model": "VARCHAR", "prompt_tokens": "BIGINT", "severity": "INTEGER", "attempt": "INTEGER",
+        "rule": "VARCHAR", "candidates": "VARCHAR[]", "chosen": "VARCHAR", "suggested": "VARCHAR",
+        "policy_version": "BIGINT", "propensity": "DOUBLE", "explored": "BOOLEAN", "objective": "JSON",
+        "prompt_digest": "VARCHAR", "features": "JSON",
+    },
+    "spool_files": {
+        "file": "VARCHAR", "position": "BIGINT", "lines": "BIGINT", "damaged": "BIGINT", "note": "VARCHAR",
+    },
     "watermark": {"seq": "BIGINT", "hash": "VARCHAR"},
 }  # fmt: skip
-"""table → column → type. `watermark` has one row: the newest event taken over, and its hash in the ledger."""
+"""table → column → type. `watermark` has one row: the newest event taken over, and its hash in the ledger;
+`spool_files` how far each file of the gateway's spool was read."""
 
-DERIVED = tuple(name for name in TABLES if name != "watermark")
+DERIVED = tuple(name for name in TABLES if name not in ("watermark", "spool_files"))
 
 
 def definition(table: str) -> str:

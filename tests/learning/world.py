@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
+from appliance.config import Home
 from appliance.events import STAGE_FACTS, Event, Fact
 from appliance.ledger import Ledger
 from appliance.work import TrackedRepository
@@ -65,3 +68,37 @@ def facts_of(stage: str, dice: random.Random) -> dict[str, Any]:
     if stage == "learn":
         return {"strategy": "search", "model": "", "without_a_person": dice.random() < 0.7, "seconds_from_signal": 12.3}
     return {}
+
+
+def calls(count: range, seed: int = 1) -> list[dict[str, Any]]:
+    """Lines of the gateway's spool, as it writes them."""
+    dice = random.Random(f"calls-{seed}-{count.start}")
+    return [_call(number, dice) for number in count]
+
+
+def _call(number: int, dice: random.Random) -> dict[str, Any]:
+    models = dice.sample(["coder-7b", "coder-32b", "phi"], 3)
+    failed = dice.random() < 0.1
+    prompt = dice.randint(10, 4000)
+    return {
+        "at": f"2026-11-26T{number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02}.{number % 1000:03}+00:00",
+        "id": f"{number:032x}", "endpoint": "/v1/chat/completions", "key": "k1", "task": "repair", "stage": "build",
+        "repo": dice.choice(REPOSITORIES), "item": f"W-{number // 10}", "episode": f"W-{number // 10}",
+        "model": models[0], "digest": "ab" * 6, "rule": dice.choice(["code repair", "the caller"]), "attempts": 1,
+        "stream": False, "priority": "interactive", "prompt_tokens": prompt,
+        "completion_tokens": dice.randint(0, 400), "seconds": round(dice.uniform(0.1, 30), 4),
+        "waited_seconds": 0.25, "first_token_seconds": None, "status": 502 if failed else 200,
+        "error": "engine_lost" if failed else "",
+        "asked": {"task": "repair", "stage": "build", "language": "python", "prompt_tokens": prompt, "attempt": 1},
+        "policy": "policy 3 ordered", "suggested": "", "candidates": models, "policy_version": 3, "propensity": 0.9,
+        "explored": False, "objective": {"quality": 0.6, "cost": 0.3, "speed": 0.1}, "prompt_digest": f"{number:064x}",
+    }  # fmt: skip
+
+
+def spooled(home: Home, lines: list[dict[str, Any]], name: str = "usage-20261126.jsonl") -> Path:
+    """Append lines to a file of the spool."""
+    home.spool.mkdir(parents=True, exist_ok=True)
+    file = home.spool / name
+    with file.open("ab") as out:
+        out.writelines(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in lines)
+    return file
