@@ -6,38 +6,34 @@ does not understand would stop for ever.
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
 from appliance.events import STAGE_FACTS, Fact
-from appliance.learning.tables import TABLES
+from appliance.learning.derive_build import attempts, candidates, decision
+from appliance.learning.derive_gates import findings, release, reverted, verdicts
+from appliance.learning.derive_told import incident, lesson, lesson_use, review, signal
+from appliance.learning.said import Row, figure, mapping, moment, text
 from appliance.ledger.chain import Recorded, canonical
-from appliance.work import Result
 
-Row = dict[str, Any]
-
-FROM_EVENTS = ("events", "items", "stage_runs", "attempts", "verdicts", "decisions")
+FROM_EVENTS = (
+    "events", "items", "stage_runs", "attempts", "verdicts", "decisions", "signals", "candidates", "findings",
+    "reviews", "releases", "incidents", "lessons", "lesson_uses",
+)  # fmt: skip
 """Tables with rows that come from events."""
 
-NO_DECISION: Row = {
-    name: "" if kind == "VARCHAR" else 0 if kind in ("BIGINT", "INTEGER") else None
-    for name, kind in TABLES["decisions"].items()
-} | {"policy_version": None}
-
 STAGE_ENDS = frozenset(str(fact) for fact in STAGE_FACTS.values())
-VERDICTS = frozenset(str(result) for result in Result)
 
 
 @dataclass
 class Batch:
-    """Rows to insert by table, and the last word on items that were there before or came in this batch."""
+    """Rows to insert by table, and what is to be said of rows that were there before or came in this batch."""
 
     rows: dict[str, list[Row]] = field(default_factory=lambda: {table: [] for table in FROM_EVENTS})
     signals: dict[str, Row] = field(default_factory=dict)
+    reverts: list[Row] = field(default_factory=list)
+    """Releases of `item` before `seq` that were taken back at `happened` by the commit `revert`."""
 
 
 def derive(events: Iterable[Recorded]) -> Batch:
@@ -49,13 +45,31 @@ def derive(events: Iterable[Recorded]) -> Batch:
             {"seq": event.seq, "happened": at, "kind": event.kind, "subject": event.subject,
              "payload": canonical(event.payload)}
         )  # fmt: skip
-        if event.kind == Fact.SIGNAL_RECEIVED:
-            batch.signals[event.subject] = {name: text(event.payload.get(name)) for name in ("repo", "title", "source")}
-        elif event.kind in STAGE_ENDS and event.payload.get("stage"):
-            _stage_end(batch, event, at)
-        elif event.kind == Fact.COMMAND_APPLIED:
-            _change(batch, event, at)
+        if event.kind in STAGE_ENDS:
+            if event.payload.get("stage"):
+                _stage_end(batch, event, at)
+        elif event.kind in READERS:
+            READERS[event.kind](batch, event, at)
     return batch
+
+
+def _signal(batch: Batch, event: Recorded, at: datetime) -> None:
+    row = signal(event)
+    batch.signals[event.subject] = {name: row[name] for name in ("repo", "title", "source")}
+    batch.rows["signals"].append({"seq": event.seq, "happened": at, **row})
+    batch.rows["incidents"] += [{"seq": event.seq, "happened": at, **row} for row in incident(event)]
+
+
+def _command(batch: Batch, event: Recorded, at: datetime) -> None:
+    batch.rows["reviews"] += [{"seq": event.seq, "happened": at, **row} for row in review(event)]
+
+
+def _lesson(batch: Batch, event: Recorded, at: datetime) -> None:
+    batch.rows["lessons"].append({"seq": event.seq, "happened": at, **lesson(event)})
+
+
+def _lesson_use(batch: Batch, event: Recorded, at: datetime) -> None:
+    batch.rows["lesson_uses"].append({"seq": event.seq, "happened": at, **lesson_use(event)})
 
 
 def _stage_end(batch: Batch, event: Recorded, at: datetime) -> None:
@@ -69,7 +83,15 @@ def _stage_end(batch: Batch, event: Recorded, at: datetime) -> None:
     )  # fmt: skip
     if stage == "build":
         batch.rows["attempts"] += [{**known, **row} for row in attempts(facts)]
+        batch.rows["candidates"] += [{**known, **row} for row in candidates(facts)]
         batch.rows["decisions"] += [{**row, **known, "stage": stage} for row in decision(facts)]
+    if stage == "ship":
+        batch.rows["releases"] += [
+            {**known, "decided_by": text(said.get("by")), **row} for row in release(text(said.get("to")), facts)
+        ]
+    if stage == "monitor" and (commit := reverted(text(said.get("to")), facts)) is not None:
+        batch.reverts.append({**known, "revert": commit})
+    batch.rows["findings"] += [{**known, **row} for row in findings(stage, facts)]
     batch.rows["verdicts"] += [
         {**known, "decided_by": text(said.get("by")), **row} for row in verdicts(stage, facts, text(said.get("reason")))
     ]
@@ -92,75 +114,13 @@ def _change(batch: Batch, event: Recorded, at: datetime) -> None:
     )  # fmt: skip
 
 
-def attempts(facts: Mapping[str, Any]) -> list[Row]:
-    """The attempts one run of the build stage tells of.
+Reader = Callable[[Batch, Recorded, datetime], None]
 
-    >>> attempts({"rule": "r", "attempt 2": {"strategy": "search", "outcome": "none", "tried": 3}})[0]["n"]
-    2
-    """
-    found = []
-    for name, told in facts.items():
-        word, _, number = name.partition(" ")
-        if word != "attempt" or not number.isdecimal() or not isinstance(told, Mapping):
-            continue
-        found.append(
-            {"n": int(number), "strategy": text(told.get("strategy")), "model": text(told.get("model")),
-             "outcome": text(told.get("outcome")), "tried": int(figure(told.get("tried"))),
-             "plausible": int(figure(told.get("plausible"))), "wall_seconds": figure(told.get("seconds")),
-             "rule": text(facts.get("rule"))}
-        )  # fmt: skip
-    return sorted(found, key=lambda row: int(row["n"]))
-
-
-def decision(facts: Mapping[str, Any]) -> list[Row]:
-    """The choice the build stage had from the router: no call's line tells it, as `search` is none.
-
-    >>> decision({"rule": "r", "candidates": ["search", "m"], "attempt 2": {}})[0]["candidates"]
-    ['search', 'm']
-    """
-    candidates = facts.get("candidates")
-    if not text(facts.get("rule")) or not isinstance(candidates, list | tuple):
-        return []
-    tries = [row["n"] for row in attempts(facts)]
-    return [
-        {**NO_DECISION, "source": "line", "task": "repair", "asked_model": "auto", "attempt": min(tries, default=0),
-         "rule": text(facts.get("rule")), "candidates": [text(name) for name in candidates],
-         "chosen": text(candidates[0]) if candidates else "", "explored": False}
-    ]  # fmt: skip
-
-
-def verdicts(stage: str, facts: Mapping[str, Any], reason: str) -> list[Row]:
-    """The verdicts a stage's facts hold: one of the stage itself, or one for each gate inside it.
-
-    >>> verdicts("test", {"verdict": "PASS"}, "all pass")
-    [{'gate': 'test', 'verdict': 'PASS', 'reason': 'all pass'}]
-    """
-    told = {stage: facts, **{gate: inner for gate, inner in facts.items() if isinstance(inner, Mapping)}}
-    return [
-        {"gate": gate, "verdict": str(inner["verdict"]), "reason": text(inner.get("reason")) or reason}
-        for gate, inner in told.items()
-        if text(inner.get("verdict")) in VERDICTS
-    ]
-
-
-def moment(at: str) -> datetime:
-    """The ledger's time as UTC without a zone, which is what DuckDB's TIMESTAMP keeps."""
-    return datetime.fromisoformat(at).astimezone(UTC).replace(tzinfo=None)
-
-
-def text(value: Any) -> str:
-    """A word or sentence; "" for nothing."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def figure(value: Any) -> float:
-    """A finite number to the ledger's three digits; 0 for anything else."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return round(float(value), 3) if good else 0.0
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """An object; an empty one for anything else."""
-    return value if isinstance(value, Mapping) else {}
+READERS: Mapping[str, Reader] = {
+    Fact.SIGNAL_RECEIVED: _signal,
+    Fact.COMMAND_GIVEN: _command,
+    Fact.COMMAND_APPLIED: _change,
+    **dict.fromkeys(("LessonProposed", "LessonConfirmed", "LessonDecayed", "LessonRetired", "LessonEdited"), _lesson),
+    "LessonUsed": _lesson_use,
+}
+"""kind of event → who reads it, beside the ends of stages."""

@@ -15,7 +15,8 @@ import duckdb
 
 from appliance.errors import LimitExceeded, Unavailable
 from appliance.learning.calls import insert_calls
-from appliance.learning.derive import Batch, Row, derive
+from appliance.learning.derive import Batch, derive
+from appliance.learning.said import Row
 from appliance.learning.spool import Chunk
 from appliance.learning.tables import DERIVED, TABLES, definition
 from appliance.ledger.chain import GENESIS, Recorded
@@ -95,6 +96,8 @@ class Store:
                 if table != "items":
                     self._insert(table, rows)
             self._fold_items(batch)
+            for row in batch.reverts:
+                connection.execute(REVERT, row)
             connection.execute("UPDATE watermark SET seq = ?, hash = ?", [fresh[-1].seq, fresh[-1].hash])
         return fresh[-1].seq
 
@@ -256,9 +259,10 @@ SHAPES = {"JSON": "VARCHAR", "VARCHAR[]": ["VARCHAR"]}
 KNOWN_ITEMS = """SELECT * FROM items WHERE item IN (SELECT unnest(from_json_strict(?, '["VARCHAR"]')))"""
 FORGET_ITEMS = """DELETE FROM items WHERE item IN (SELECT unnest(from_json_strict(?, '["VARCHAR"]')))"""
 SIGNALS = """
-SELECT subject, coalesce(payload->>'$.repo', ''), coalesce(payload->>'$.title', ''), coalesce(payload->>'$.source', '')
-FROM events
-WHERE kind = 'SignalReceived' AND subject IN (SELECT unnest(from_json_strict(?, '["VARCHAR"]')))
+SELECT signal, repo, title, source FROM signals WHERE signal IN (SELECT unnest(from_json_strict(?, '["VARCHAR"]')))
+"""
+REVERT = """
+UPDATE releases SET reverted = $happened, revert = $revert WHERE item = $item AND seq < $seq AND reverted IS NULL
 """
 
 BLANK: Row = {**dict.fromkeys(TABLES["items"]), "repo": "", "title": "", "source": ""}

@@ -31,6 +31,41 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "seq": "BIGINT", "happened": "TIMESTAMP", "item": "VARCHAR", "gate": "VARCHAR", "verdict": "VARCHAR",
         "decided_by": "VARCHAR", "reason": "VARCHAR",
     },
+    "signals": {
+        "seq": "BIGINT", "happened": "TIMESTAMP", "signal": "VARCHAR", "repo": "VARCHAR", "title": "VARCHAR",
+        "source": "VARCHAR", "kind": "VARCHAR", "author": "VARCHAR", "key": "VARCHAR",
+    },
+    "candidates": {
+        "seq": "BIGINT", "happened": "TIMESTAMP", "item": "VARCHAR", "n": "INTEGER", "rank": "INTEGER",
+        "origin": "VARCHAR", "weight": "DOUBLE", "cluster": "INTEGER", "files": "VARCHAR[]", "digest": "VARCHAR",
+        "chosen": "BOOLEAN",
+    },
+    "findings": {
+        "seq": "BIGINT", "happened": "TIMESTAMP", "item": "VARCHAR", "stage": "VARCHAR", "tool": "VARCHAR",
+        "rule": "VARCHAR", "severity": "VARCHAR", "path": "VARCHAR", "line": "BIGINT", "message": "VARCHAR",
+    },
+    "reviews": {
+        "seq": "BIGINT", "happened": "TIMESTAMP", "item": "VARCHAR", "person": "VARCHAR", "verb": "VARCHAR",
+        "words": "VARCHAR",
+    },
+    "releases": {
+        "seq": "BIGINT", "happened": "TIMESTAMP", "item": "VARCHAR", "commit": "VARCHAR", "decided_by": "VARCHAR",
+        "reverted": "TIMESTAMP", "revert": "VARCHAR",
+    },
+    "incidents": {
+        "seq": "BIGINT", "happened": "TIMESTAMP", "signal": "VARCHAR", "item": "VARCHAR", "repo": "VARCHAR",
+        "title": "VARCHAR", "source": "VARCHAR",
+    },
+    "lessons": {
+        "seq": "BIGINT", "happened": "TIMESTAMP", "lesson": "VARCHAR", "before": "VARCHAR", "state": "VARCHAR",
+        "decided_by": "VARCHAR", "why": "VARCHAR", "words": "VARCHAR", "source": "VARCHAR", "home": "VARCHAR",
+        "support": "INTEGER", "repo": "VARCHAR", "path": "VARCHAR", "language": "VARCHAR", "stage": "VARCHAR",
+        "role": "VARCHAR",
+    },
+    "lesson_uses": {
+        "seq": "BIGINT", "happened": "TIMESTAMP", "lesson": "VARCHAR", "item": "VARCHAR", "round": "INTEGER",
+        "stage": "VARCHAR", "role": "VARCHAR", "rank": "INTEGER", "score": "DOUBLE", "how": "VARCHAR",
+    },
     "model_calls": {
         "call": "VARCHAR", "happened": "TIMESTAMP", "endpoint": "VARCHAR", "task": "VARCHAR", "stage": "VARCHAR",
         "repo": "VARCHAR", "item": "VARCHAR", "episode": "VARCHAR", "key": "VARCHAR", "team": "VARCHAR",

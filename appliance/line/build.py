@@ -17,6 +17,9 @@ from appliance.work import Attempt, Candidate, Change, Outcome, Plan, State, Wor
 SEARCH = "search"
 """The candidate that needs no model."""
 
+MOST_TOLD = 20
+"""Candidates of one attempt that are told of: the first is the one taken, the others are its rivals."""
+
 
 def run(item: WorkItem, parts: Parts) -> Outcome:
     """Ask the router, try each candidate, and stop at the first change that is more than a guess."""
@@ -140,7 +143,12 @@ def account(attempt: Attempt) -> dict[str, object]:
         "seconds": round(attempt.wall_seconds, 2),
         "sandbox": attempt.sandbox,
         "detail": attempt.detail,
-    }
+        "candidates": [
+            {"origin": one.origin, "weight": round(one.weight, 4), "cluster": one.cluster,
+             "files": sorted(one.files), "digest": fingerprint(one.diff)}
+            for one in attempt.candidates[:MOST_TOLD]
+        ],
+    }  # fmt: skip
 
 
 def ask(item: WorkItem, why: str, facts: Mapping[str, object]) -> Outcome:

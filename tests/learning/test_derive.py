@@ -6,13 +6,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from appliance.events import Fact
-from appliance.learning.derive import derive, verdicts
+from appliance.learning.derive import derive
+from appliance.learning.derive_gates import verdicts
 from appliance.ledger.chain import Recorded
 
 AT = "2026-01-01T10:00:00.000+02:00"
 
 
-def event(seq: int, kind: str, subject: str, **payload: Any) -> Recorded:
+def event(seq: int, kind: str, subject: str, /, **payload: Any) -> Recorded:
     return Recorded(seq=seq, at=AT, kind=kind, subject=subject, payload=payload, prev="", hash=str(seq))
 
 
@@ -58,3 +59,55 @@ anything = st.recursive(
 def test_no_payload_whatever_stops_the_reader(kind: Fact, payload: dict[str, Any]) -> None:
     batch = derive([event(1, str(kind), "W-1", **payload)])
     assert len(batch.rows["events"]) == 1
+
+
+def test_the_candidates_of_an_attempt_are_told_with_the_one_that_was_taken() -> None:
+    found = [{"origin": "off by one", "weight": 0.7, "files": ["a.py"], "digest": "d1"}, {"origin": "guard"}, "odd"]
+    facts = {"attempt 1": {"outcome": "plausible", "candidates": found}, "attempt 2": {"outcome": "ambiguous",
+             "candidates": found[:1]}}  # fmt: skip
+    rows = derive([event(1, Fact.CHANGE_BUILT, "W-1", stage="build", to="built", facts=facts)]).rows["candidates"]
+    assert [(row["n"], row["rank"], row["origin"], row["chosen"]) for row in rows] == [
+        (1, 1, "off by one", True), (1, 2, "guard", False), (2, 1, "off by one", False),
+    ]  # fmt: skip
+    assert (rows[0]["files"], rows[0]["digest"], rows[0]["item"]) == (["a.py"], "d1", "W-1")
+
+
+def test_a_scanners_findings_are_rows() -> None:
+    one = {"tool": "bandit", "rule": "B1", "path": "a.py", "line": 3, "message": "m", "severity": "error"}
+    facts = {"verdict": "FAIL", "new": [one, 5]}
+    (row,) = derive([event(1, Fact.CHANGE_SECURED, "W-1", stage="secure", to="needs_human", facts=facts)]).rows[
+        "findings"
+    ]
+    assert {name: row[name] for name in one} == one and row["stage"] == "secure"
+
+
+def test_what_people_say_of_an_item_is_a_review_and_what_a_forge_tells_is_none() -> None:
+    said = [event(n, Fact.COMMAND_GIVEN, "W-1", verb=verb, by="ada", text="no")
+            for n, verb in enumerate(("reject", "look", "observe", "revise"), start=1)]  # fmt: skip
+    rows = derive(said).rows["reviews"]
+    assert [(row["verb"], row["person"], row["words"]) for row in rows] == [
+        ("reject", "ada", "no"), ("revise", "ada", "no"),
+    ]  # fmt: skip
+
+
+def test_an_incident_of_the_line_names_the_item_that_did_not_hold() -> None:
+    told = {"repo": "shop", "kind": "incident", "source": "monitor", "title": "W-7 was reverted: it breaks"}
+    theirs = {**told, "source": "cli"}
+    events = [event(1, Fact.SIGNAL_RECEIVED, "S-1", **told), event(2, Fact.SIGNAL_RECEIVED, "S-2", **theirs),
+              event(3, Fact.SIGNAL_RECEIVED, "S-3", **{**told, "kind": "bug"})]  # fmt: skip
+    batch = derive(events)
+    assert [(row["signal"], row["item"]) for row in batch.rows["incidents"]] == [("S-1", "W-7"), ("S-2", "")]
+    assert [row["kind"] for row in batch.rows["signals"]] == ["incident", "incident", "bug"]
+
+
+def test_each_move_of_a_lesson_is_a_row_with_the_lesson_as_it_was() -> None:
+    lesson = {"text": "mind the rounding", "scope": {"repo": "shop", "path": "a.py"}, "support": 2, "source": "review"}
+    moved = {"from": "proposed", "to": "confirmed", "by": "person:ada", "why": "right", "lesson": lesson}
+    used = {"item": "W-2", "round": 1, "stage": "build", "role": "builder", "rank": 1, "score": 0.5, "how": "words"}
+    batch = derive([event(1, "LessonConfirmed", "L-1", **moved), event(2, "LessonUsed", "L-1", **used)])
+    (row,) = batch.rows["lessons"]
+    assert (row["lesson"], row["before"], row["state"], row["words"], row["repo"], row["support"]) == (
+        "L-1", "proposed", "confirmed", "mind the rounding", "shop", 2,
+    )  # fmt: skip
+    (use,) = batch.rows["lesson_uses"]
+    assert {name: use[name] for name in used} == used and use["lesson"] == "L-1"

@@ -15,6 +15,7 @@ from appliance.ledger import Ledger
 from appliance.work import TrackedRepository
 
 REPOSITORIES = ("shop", "wms")
+PEOPLE = ("ada", "grace hopper")
 LINE = ("triage", "plan", "build", "test", "review", "secure", "ship", "monitor", "learn")
 STATES = ("triaged", "planned", "built", "tested", "reviewed", "secured", "shipped", "monitored", "closed")
 AFTER = dict(zip(LINE, STATES, strict=True))
@@ -40,10 +41,11 @@ def tell(ledger: Ledger, items: range, seed: int = 1) -> None:
 def _one(ledger: Ledger, connection: Connection, number: int, dice: random.Random) -> None:
     repo, signal, item = dice.choice(REPOSITORIES), f"S-{number}", f"W-{number}"
 
-    def append(kind: Fact, subject: str, **payload: Any) -> None:
+    def append(kind: Fact, subject: str, /, **payload: Any) -> None:
         ledger.append_in(connection, Event(kind=kind, subject=subject, payload=payload))
 
-    append(Fact.SIGNAL_RECEIVED, signal, repo=repo, title=f"it breaks, {number}", source="cli")
+    append(Fact.SIGNAL_RECEIVED, signal, repo=repo, title=f"it breaks, {number}", source="cli", kind="bug",
+           author=dice.choice(PEOPLE))  # fmt: skip
     append(Fact.ITEM_OPENED, item, stage="signal", to="received", reason="opened", by="rule", wall_seconds=0.0,
            facts={"signal": signal}, **{"from": ""})  # fmt: skip
     before = "received"
@@ -53,17 +55,33 @@ def _one(ledger: Ledger, connection: Connection, number: int, dice: random.Rando
         append(STAGE_FACTS[stage], item, stage=stage, to=after, reason="because", by=by,
                wall_seconds=round(dice.uniform(0, 20), 3), facts=facts_of(stage, dice), **{"from": before})  # fmt: skip
         before = after
+    if before == "shipped" and dice.random() < 0.5:
+        append(Fact.RELEASE_MONITORED, item, stage="monitor", to="rolled_back", reason="it does not hold", by="rule",
+               wall_seconds=1.0, facts={"revert": "f" * 40}, **{"from": before})  # fmt: skip
+    elif dice.random() < 0.3:
+        append(Fact.COMMAND_GIVEN, item, number=number, verb="approve", by=dice.choice(PEOPLE), text="looks right")
 
 
 def facts_of(stage: str, dice: random.Random) -> dict[str, Any]:
     """What a stage tells, in the shape the line gives it."""
     if stage == "build":
+        found = [{"origin": "off by one", "weight": 0.5, "cluster": 0, "files": ["a.py"], "digest": "d" * 64}]
         account = {"strategy": "search", "model": "", "outcome": "plausible", "tried": dice.randint(1, 900),
-                   "plausible": 1, "seconds": round(dice.uniform(0, 60), 2)}  # fmt: skip
-        return {"rule": "code repair", "attempt 1": {**account, "outcome": "none"}, "attempt 2": account}
+                   "plausible": 1, "seconds": round(dice.uniform(0, 60), 2), "candidates": found}  # fmt: skip
+        return {
+            "rule": "code repair",
+            "candidates": ["search", "coder-7b"],
+            "attempt 1": {**account, "outcome": "none"},
+            "attempt 2": account,
+        }
     if stage == "review":
         return {"diff-policy": {"verdict": "PASS", "reason": "small"}, "model-review": {"verdict": "INCONCLUSIVE"}}
-    if stage in ("test", "secure"):
+    if stage == "ship":
+        return {"commit": f"{dice.getrandbits(160):040x}"}
+    if stage == "secure":
+        one = {"tool": "bandit", "rule": "B101", "path": "a.py", "line": 3, "message": "m", "severity": "note"}
+        return {"verdict": "PASS", "reason": "none new", "new": [one] * dice.randint(0, 1)}
+    if stage == "test":
         return {"verdict": "PASS", "reason": "all pass"}
     if stage == "learn":
         return {"strategy": "search", "model": "", "without_a_person": dice.random() < 0.7, "seconds_from_signal": 12.3}

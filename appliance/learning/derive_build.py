@@ -1,0 +1,72 @@
+"""What the end of a build tells: the router's choice, the attempts, and the candidates each found. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from appliance.learning.said import Row, figure, mappings, text, texts, whole
+from appliance.learning.tables import TABLES
+
+NO_DECISION: Row = {
+    name: "" if kind == "VARCHAR" else 0 if kind in ("BIGINT", "INTEGER") else None
+    for name, kind in TABLES["decisions"].items()
+} | {"policy_version": None}
+
+
+def told_attempts(facts: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
+    """Number and account of each attempt, in order."""
+    found = []
+    for name, told in facts.items():
+        word, _, number = name.partition(" ")
+        if word == "attempt" and number.isdecimal() and len(number) < 9 and isinstance(told, Mapping):
+            found.append((int(number), told))
+    return sorted(found, key=lambda one: one[0])
+
+
+def attempts(facts: Mapping[str, Any]) -> list[Row]:
+    """The attempts one run of the build stage tells of.
+
+    >>> attempts({"rule": "r", "attempt 2": {"strategy": "search", "outcome": "none", "tried": 3}})[0]["n"]
+    2
+    """
+    return [
+        {"n": n, "strategy": text(told.get("strategy")), "model": text(told.get("model")),
+         "outcome": text(told.get("outcome")), "tried": whole(told.get("tried")),
+         "plausible": whole(told.get("plausible")), "wall_seconds": figure(told.get("seconds")),
+         "rule": text(facts.get("rule"))}
+        for n, told in told_attempts(facts)
+    ]  # fmt: skip
+
+
+def candidates(facts: Mapping[str, Any]) -> list[Row]:
+    """The changes that each attempt found to pass, best first; the first of a plausible attempt became the change.
+
+    >>> found = {"outcome": "plausible", "candidates": [{"origin": "off-by-one"}, {"origin": "guard"}]}
+    >>> [(row["origin"], row["chosen"]) for row in candidates({"attempt 1": found})]
+    [('off-by-one', True), ('guard', False)]
+    """
+    return [
+        {"n": n, "rank": rank, "origin": text(one.get("origin")), "weight": figure(one.get("weight")),
+         "cluster": whole(one.get("cluster")), "files": texts(one.get("files")), "digest": text(one.get("digest")),
+         "chosen": rank == 1 and told.get("outcome") == "plausible"}
+        for n, told in told_attempts(facts)
+        for rank, one in enumerate(mappings(told.get("candidates")), start=1)
+    ]  # fmt: skip
+
+
+def decision(facts: Mapping[str, Any]) -> list[Row]:
+    """The choice the build stage had from the router: no call's line tells it, as `search` is none.
+
+    >>> decision({"rule": "r", "candidates": ["search", "m"], "attempt 2": {}})[0]["candidates"]
+    ['search', 'm']
+    """
+    named = facts.get("candidates")
+    if not text(facts.get("rule")) or not isinstance(named, list | tuple):
+        return []
+    names = texts(named)
+    first = next((n for n, _ in told_attempts(facts)), 0)
+    return [
+        {**NO_DECISION, "source": "line", "task": "repair", "asked_model": "auto", "attempt": first,
+         "rule": text(facts.get("rule")), "candidates": names, "chosen": names[0] if names else "", "explored": False}
+    ]  # fmt: skip
