@@ -37,6 +37,16 @@ class Fact(StrEnum):
     REPOSITORY_CHANGED = "RepositoryChanged"
     REPOSITORY_REMOVED = "RepositoryRemoved"
     BOX_STARTED = "BoxStarted"
+    TASKS_FIXED = "TasksFixed"
+    REPLAY_STARTED = "ReplayStarted"
+    REPLAY_RAN = "ReplayRan"
+    REPLAY_ENDED = "ReplayEnded"
+    LESSON_PROPOSED = "LessonProposed"
+    LESSON_CONFIRMED = "LessonConfirmed"
+    LESSON_DECAYED = "LessonDecayed"
+    LESSON_RETIRED = "LessonRetired"
+    LESSON_EDITED = "LessonEdited"
+    LESSON_USED = "LessonUsed"
 
 
 STAGE_FACTS: Mapping[str, Fact] = {

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from appliance.cli.context import Box, pass_box
+from appliance.cli.replay import replay, tasks
 from appliance.errors import UsageError
 from appliance.learning.client import LearningClient
 
@@ -14,6 +15,10 @@ from appliance.learning.client import LearningClient
 @click.group()
 def command() -> None:
     """What the box has learned."""
+
+
+command.add_command(replay)
+command.add_command(tasks)
 
 
 @command.command()

@@ -27,7 +27,15 @@ def total(lines, rate):
 
 def row(task: str, contender: str, selected: bool, wrong: bool = False, **more: object) -> Tried:
     outcome = "plausible" if selected or wrong else "none"
-    values = {"run": 1, "task": task, "kind": "slip", "contender": contender, "outcome": outcome, **more}
+    values = {
+        "repo": "shop",
+        "run": 1,
+        "task": task,
+        "kind": "slip",
+        "contender": contender,
+        "outcome": outcome,
+        **more,
+    }
     return Tried.model_validate({**values, "selected": selected, "wrong": wrong})
 
 
