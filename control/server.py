@@ -1,6 +1,6 @@
 """Composition root of the console process: the application under gunicorn, one worker with threads.
 
-Threads, because SQLite answers in a millisecond and a live stream only waits.
+Threads, because SQLite answers in a millisecond and a live stream only waits. A request gets one once it is all here.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ from appliance.ledger import open_ledger
 from appliance.mirror.serving import Served
 from appliance.settings import Settings
 from control import access
-from control.app import create_app
+from control.app import LARGEST_BODY, create_app
 from control.desk import EXTENSION, Desk
+from control.gathering import GatheringWorker
+from control.turned_away import UNKNOWN, TurnedAway
+from control.views import git, hooks
 
+HOOK = b"POST /hooks/"
 SECONDS_TO_END = 5
 """How long requests may go on after SIGTERM. Streams notice within a second."""
 
@@ -39,16 +43,21 @@ def serve(home: Home, settings: Settings) -> int:
         return create_app(Desk(home, settings, open_ledger(home), Served(home.mirrors)), token, session_key)
 
     options = {
-        "worker_class": "gthread",
+        "worker_class": GatheringWorker,
         "threads": settings.console.threads,
         "graceful_timeout": SECONDS_TO_END,
         "keepalive": 5,
-        "post_worker_init": _tell_streams_when_to_end,
+        "post_worker_init": _introduce,
     }
     door = listen("console", settings.console.host, settings.console.port)
     return Service("console", home, door, load, options).run()
 
 
-def _tell_streams_when_to_end(worker: Any) -> None:
+def _introduce(worker: Any) -> None:
+    """Let streams know when to end, and the worker how much it may gather and where refusals are counted."""
     desk: Desk = worker.wsgi.extensions[EXTENSION]
     desk.stopping = lambda: not worker.alive
+    turned_away: TurnedAway = worker.wsgi.extensions[hooks.TURNED_AWAY]
+    most = max(LARGEST_BODY, desk.settings.intake.max_mb * 1024 * 1024)
+    worker.most = lambda head: git.LONGEST_REQUEST if b" /git/" in head.partition(b"\r\n")[0] else most
+    worker.note = lambda came, reason: turned_away.note(UNKNOWN, reason) if came.startswith(HOOK) else None

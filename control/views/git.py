@@ -36,8 +36,6 @@ DOOR = "appliance.git"
 LONGEST_REQUEST = 32 * 1024 * 1024
 """Bytes of one request, unpacked: a line of 50 for each branch and each commit that a client tells of."""
 PIECE = 64 * 1024
-STALL_SECONDS = 60.0
-"""Longest time a client may take for one piece; then it counts as gone."""
 PATIENCE_SECONDS = 2.0
 """Wait for a place before a client is asked to come back."""
 COME_BACK_SECONDS = 15
@@ -103,9 +101,6 @@ def _in_plain_words(error: FactoryError) -> ResponseReturnValue:
 
 def _reader(name: str) -> Key:
     """The key that asks, once it may read this repository. Which repositories there are is told to nobody else."""
-    socket = request.environ.get("gunicorn.socket")
-    if socket is not None:  # gunicorn takes it back when the next request of this connection comes
-        socket.settimeout(STALL_SECONDS)
     key = _key()
     if not desk().settings.console.clones:
         raise PolicyRefused("this box serves no repositories", "set console.clones above zero")

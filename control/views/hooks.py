@@ -34,8 +34,6 @@ PACE = "appliance.hooks.pace"
 TURNED_AWAY = "appliance.hooks.turned_away"
 REASONS = {413: "too_large", 415: "not_json"}
 """Status → reason that is counted; of any other answer it is the error's code."""
-STALL_SECONDS = 10.0
-"""Longest time a sender may be silent within its message; then it counts as gone, and its thread is free."""
 
 
 @blueprint.record_once
@@ -78,9 +76,6 @@ def take_shared(source: str) -> ResponseReturnValue:
 
 
 def _check_type() -> None:
-    socket = request.environ.get("gunicorn.socket")
-    if socket is not None:  # gunicorn takes it back when the next request of this connection comes
-        socket.settimeout(STALL_SECONDS)
     if request.mimetype != "application/json":
         abort(415, "send application/json")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -93,14 +92,3 @@ def test_the_command_makes_a_secret_that_opens_the_door_and_shows_it_once(consol
         (2, "github", "waiting"),
         (1, "gitea", "waiting"),
     ]
-
-
-def test_a_sender_that_falls_silent_within_its_message_keeps_no_thread(hooked: Console) -> None:
-    here, there = socket.socketpair()
-    with here, there:
-        headers = SENDERS["gitea"]("issues", BODY, SECRET)
-        hooked.stranger().post(
-            "/hooks/gitea/shop", data=BODY, headers=headers, content_type="application/json",
-            environ_overrides={"gunicorn.socket": here},
-        )  # fmt: skip
-        assert 0 < (here.gettimeout() or 0) <= 10
