@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from appliance.cli.context import Box, pass_box
+from appliance.cli.learn_figures import figures
 from appliance.cli.replay import replay, tasks
 from appliance.errors import UsageError
 from appliance.learning.client import LearningClient
@@ -17,6 +18,7 @@ def command() -> None:
     """What the box has learned."""
 
 
+command.add_command(figures)
 command.add_command(replay)
 command.add_command(tasks)
 

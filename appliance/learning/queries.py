@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from appliance.errors import NotFound, UsageError
+from appliance.learning import figures
 from appliance.work import Noun
 
 
@@ -48,6 +49,16 @@ QUERIES: Mapping[str, Query] = {
         " GROUP BY ALL ORDER BY ALL",
         parameters={"repo": "", "days": 0},
     ),
+    "autonomy": Query(
+        what="what was shipped, how much of it without a person, time from signal to ship in seconds, reverts",
+        sql=figures.AUTONOMY,
+        parameters=figures.GROUPED,
+    ),
+    "review_precision": Query(
+        what="objections of the gates, and what people made of them", sql=figures.PRECISION, parameters=figures.GROUPED
+    ),
+    "replays": Query(what="results of replayed tasks", sql=figures.REPLAYS, parameters=figures.BY_REPO),
+    "frictions": Query(what="frictions by kind and place", sql=figures.FRICTIONS, parameters=figures.BY_REPO),
 }
 
 
