@@ -8,6 +8,7 @@ import click
 
 from appliance.cli.context import Box, pass_box
 from appliance.cli.learn_figures import figures
+from appliance.cli.learn_query import export, query
 from appliance.cli.replay import replay, tasks
 from appliance.errors import UsageError
 from appliance.learning.client import LearningClient
@@ -18,6 +19,8 @@ def command() -> None:
     """What the box has learned."""
 
 
+command.add_command(query)
+command.add_command(export)
 command.add_command(figures)
 command.add_command(replay)
 command.add_command(tasks)

@@ -3,6 +3,8 @@
 ::
 
     {"ask": "outcomes", "with": {"repo": "shop"}}     {"rows": [...]}
+    {"ask": "sql", "with": {"sql": "…", "most": 9}}   {"columns": [...], "rows": [[...]], "more": false}
+    {"ask": "export"}                                 {"folder": "…", "rows": {"events": 7, …}}
     {"ask": "status"}                                 {"status": {...}}
     {"ask": "rebuild"}                                {"status": {...}}    once it is done
                                                       {"error": {"code", "message", "hint"}}
@@ -24,7 +26,7 @@ from appliance.errors import FactoryError, LimitExceeded, NotFound, Unavailable,
 LONGEST_ANSWER = 64 * 1024 * 1024
 """Bytes. An answer is read whole."""
 
-REBUILD_SECONDS = 3600.0
+LONG_SECONDS = 3600.0
 
 RAISED = {kind.code: kind for kind in (UsageError, NotFound, LimitExceeded, Unavailable)}
 
@@ -63,6 +65,17 @@ class LearningClient:
         rows: list[dict[str, Any]] = self._ask({"ask": name, "with": parameters}, self._timeout)["rows"]
         return rows
 
+    def look(self, sql: str, most: int = 1000) -> dict[str, Any]:
+        """The first rows of a SELECT of one's own: `columns`, `rows` (lists), and whether there are `more`.
+
+        Raises as `query` does; UsageError when it is no SELECT over the store's tables.
+        """
+        return self._ask({"ask": "sql", "with": {"sql": sql, "most": most}}, self._timeout)
+
+    def export(self) -> dict[str, Any]:
+        """Have all tables written as Parquet: the `folder` they are in, to be moved from there, and `rows` of each."""
+        return self._ask({"ask": "export"}, LONG_SECONDS)
+
     def status(self) -> dict[str, Any]:
         """How far the store is, and what it holds. Raises Unavailable."""
         status: dict[str, Any] = self._ask({"ask": "status"}, self._timeout)["status"]
@@ -70,7 +83,7 @@ class LearningClient:
 
     def rebuild(self) -> dict[str, Any]:
         """Have the store built anew from the ledger; returns its status once it has caught up. Raises Unavailable."""
-        status: dict[str, Any] = self._ask({"ask": "rebuild"}, REBUILD_SECONDS)["status"]
+        status: dict[str, Any] = self._ask({"ask": "rebuild"}, LONG_SECONDS)["status"]
         return status
 
     def answers(self) -> bool:
@@ -90,6 +103,8 @@ class LearningClient:
                 line.shutdown(socket.SHUT_WR)
                 with line.makefile("rb") as answer:
                     raw = answer.read(LONGEST_ANSWER + 1)
+            if len(raw) > LONGEST_ANSWER:
+                raise LimitExceeded(f"the answer is longer than {LONGEST_ANSWER // 2**20} MiB", "ask for fewer rows")
             told: dict[str, Any] = json.loads(raw)
         except (OSError, ValueError) as error:
             raise Unavailable(

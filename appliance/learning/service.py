@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import shutil
 import signal
 import threading
 import time
@@ -19,8 +20,8 @@ from typing import Any
 import duckdb
 
 from appliance.config import Home
-from appliance.errors import Conflict, FactoryError, Unavailable
-from appliance.learning import opening, spool
+from appliance.errors import Conflict, FactoryError, Unavailable, UsageError
+from appliance.learning import freely, opening, spool
 from appliance.learning.door import Door
 from appliance.learning.queries import prepared
 from appliance.learning.store import Store
@@ -45,6 +46,7 @@ class Learning:
         self._wanted = threading.Event()
         self._rebuilt = threading.Condition()
         self._rebuilds = 0
+        self._exporting = threading.Lock()
 
     def close(self) -> None:
         self._store.close()
@@ -130,8 +132,30 @@ class Learning:
                 self._rebuilt.wait_for(lambda: self._rebuilds > before)
             return {"status": self.status()}
         given = question.get("with")
-        sql, parameters = prepared(name, given if isinstance(given, dict) else {})
+        given = given if isinstance(given, dict) else {}
+        if name == "sql":
+            return self._look(given)
+        if name == "export":
+            return self._export()
+        sql, parameters = prepared(name, given)
         return {"rows": self._store.ask(sql, parameters, QUESTION_SECONDS)}
+
+    def _look(self, given: dict[str, Any]) -> dict[str, Any]:
+        sql, most = given.get("sql"), given.get("most", 1000)
+        if not isinstance(sql, str) or len(sql) > freely.LONGEST:
+            raise UsageError(f"a question is text of at most {freely.LONGEST} characters", "ask with one SELECT")
+        if type(most) is not int or not 0 < most <= freely.MOST_ROWS:
+            raise UsageError(f"between 1 and {freely.MOST_ROWS} rows can be asked for", "`learn export` gives all")
+        found = self._store.look(sql, most, QUESTION_SECONDS)
+        return {"columns": found.columns, "rows": found.rows, "more": found.more}
+
+    def _export(self) -> dict[str, Any]:
+        """Write all tables into a new folder; whoever asked takes it from there."""
+        with self._exporting:
+            exports = self._store.exports
+            shutil.rmtree(exports, ignore_errors=True)  # what nobody took
+            exports.mkdir(mode=0o700)
+            return {"folder": str(exports), "rows": self._store.export(exports)}
 
     def status(self) -> dict[str, Any]:
         """How far the store is, and what it holds."""

@@ -9,11 +9,12 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 
-from appliance.errors import LimitExceeded, Unavailable
+from appliance.errors import LimitExceeded, Unavailable, UsageError
+from appliance.learning import freely
 from appliance.learning.calls import insert_calls
 from appliance.learning.derive import Batch, derive
 from appliance.learning.said import Row
@@ -28,10 +29,22 @@ AGAIN_SECONDS = 0.05
 """An interrupt that comes between two statements of a question is lost, so it is repeated until the question ends."""
 
 CLOSED = {
-    "autoinstall_known_extensions": False, "autoload_known_extensions": False, "enable_external_access": False,
-    "allow_community_extensions": False,
+    "autoinstall_known_extensions": False, "autoload_known_extensions": False, "allow_community_extensions": False,
+    "max_temp_directory_size": "4GiB",
 }  # fmt: skip
-"""A missing extension would otherwise be looked for on the internet, and SQL could read any file of ours."""
+"""A missing extension would otherwise be looked for on the internet; what a question does not hold in memory must not
+fill the disk."""
+
+EXPORT_SECONDS = 3600.0
+
+
+class Answer(NamedTuple):
+    """Rows of somebody's own question."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    more: bool
+    """There are more rows than were asked for."""
 
 
 class Store:
@@ -40,12 +53,17 @@ class Store:
     def __init__(self, file: Path, memory_mb: int) -> None:
         """Raises duckdb.Error when the file cannot be opened as what it should be."""
         self.file = file
+        self.exports = file.parent / "exports"
         self._gate = threading.Condition()
         self._asking: set[duckdb.DuckDBPyConnection] = set()
         self._closed = False
         config: dict[str, Any] = {**CLOSED, "memory_limit": f"{memory_mb}MiB", "threads": THREADS}
         self._connection = duckdb.connect(str(file), config=config)
         try:
+            folder = str(self.exports).replace("'", "''")
+            # in this order: SQL could read and write any file of ours, and may afterwards only in the folder of exports
+            self._connection.execute(f"SET allowed_directories = ['{folder}/']")
+            self._connection.execute("SET enable_external_access = false")
             self._connection.execute("SET lock_configuration = true")
             self._make_tables()
         except duckdb.Error:
@@ -144,23 +162,66 @@ class Store:
     def ask(self, sql: str, parameters: Mapping[str, Any], seconds: float) -> list[dict[str, Any]]:
         """Rows of one question, read-only, cut off after `seconds`. Safe from any thread.
 
-        Raises LimitExceeded when time is over, Unavailable when the store is being rebuilt.
+        Raises LimitExceeded when time or memory is over, Unavailable when the store is being rebuilt.
         """
+        try:
+            with self._reading(seconds) as cursor:
+                answer = cursor.execute(sql, dict(parameters) or None)
+                names = [column[0] for column in answer.description or ()]
+                return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+        except duckdb.Error as error:
+            raise Unavailable(f"the learning store cannot answer: {error}", "ask again in a moment") from error
+
+    def look(self, sql: str, most: int, seconds: float) -> Answer:
+        """The first `most` rows of somebody's own SELECT, under the same limits.
+
+        Raises UsageError when it is anything else, or wrong.
+        """
+        try:
+            with self._reading(seconds) as cursor:
+                parsed = cursor.execute(freely.PARSE, [sql]).fetchone()
+                assert parsed is not None, "a function gives one row"
+                freely.check(parsed[0])
+                answer = cursor.execute(sql)
+                names = tuple(column[0] for column in answer.description or ())
+                rows = answer.fetchmany(most + 1)
+                return Answer(names, tuple(rows[:most]), len(rows) > most)
+        except duckdb.Error as error:
+            said = str(error).partition("\n")[0]
+            raise UsageError(said, "`appliance learn query --tables` shows tables and columns") from error
+
+    def export(self, folder: Path) -> dict[str, int]:
+        """Write each table as FOLDER/TABLE.parquet, all as of one moment; rows by table. FOLDER is in `exports`."""
+        counted = {}
+        try:
+            with self._reading(EXPORT_SECONDS) as cursor:
+                for table in DERIVED:
+                    file = str(folder / f"{table}.parquet").replace("'", "''")
+                    copy = f"COPY (SELECT * FROM {table}) TO '{file}' (FORMAT parquet, COMPRESSION zstd)"  # noqa: S608 - our own names
+                    told = cursor.execute(copy).fetchone()
+                    counted[table] = int(told[0]) if told else 0
+        except duckdb.Error as error:
+            raise Unavailable(f"the store cannot be written out: {error}", "see that the disk has room") from error
+        return counted
+
+    @contextmanager
+    def _reading(self, seconds: float) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor in a read-only transaction that is broken off after `seconds`."""
         cursor = self._cursor()
         done = threading.Event()
         clock = threading.Thread(target=_break_off, args=(cursor, seconds, done), daemon=True)
         clock.start()
         try:
             cursor.execute("BEGIN TRANSACTION READ ONLY")
-            answer = cursor.execute(sql, dict(parameters) or None)
-            names = [column[0] for column in answer.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+            yield cursor
         except duckdb.InterruptException as error:
             if self._closed:
                 raise Unavailable("the learning store was closed meanwhile", "ask again in a moment") from error
             raise LimitExceeded(f"the question took more than {seconds:g} s", "ask for less at once") from error
-        except duckdb.Error as error:
-            raise Unavailable(f"the learning store cannot answer: {error}", "ask again in a moment") from error
+        except duckdb.OutOfMemoryException as error:
+            raise LimitExceeded(
+                "the question needs more memory than the store may use", "ask for less, or raise learning.memory_mb"
+            ) from error
         finally:
             done.set()
             clock.join()

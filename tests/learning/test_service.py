@@ -20,10 +20,12 @@ from click.testing import CliRunner
 from appliance.cli.main import root
 from appliance.config import Home, render
 from appliance.errors import Conflict, LimitExceeded, NotFound, Unavailable, UsageError
+from appliance.events import Event, Fact
 from appliance.learning import LearningClient
 from appliance.learning.client import short_name, socket_file
 from appliance.learning.door import Door
 from appliance.learning.service import Learning, rebuild_stopped
+from appliance.learning.tables import DERIVED
 from appliance.ledger import open_ledger
 from appliance.settings import Settings
 from tests.learning.world import tell, with_repositories
@@ -87,6 +89,33 @@ def test_other_processes_ask_over_the_socket_and_see_what_happened_since(told: H
     assert not socket_file(told).exists()
 
 
+def test_what_repairs_teach_is_written_when_it_changed_and_a_rebuild_writes_the_same(home: Home) -> None:
+    ledger, file = with_repositories(open_ledger(home)), home.policy / "repair.json"
+    tell(ledger, range(1, 4))
+    learning = Learning(home, Settings())
+    try:
+        learning.catch_up()
+        learning.publish_priors()
+        assert not file.exists()
+        facts = {"repo": "shop", "template": "comparison", "place": "if", "paths": ["a.py"]}
+        ledger.append(Event(kind=Fact.OUTCOME_LEARNED, subject="W-1", payload={"stage": "learn", "facts": facts}))
+        learning.catch_up()
+        learning.publish_priors()
+        written = file.read_bytes()
+        assert json.loads(written)["repositories"]["shop"]["templates"] == {"comparison": 1.0}
+        before = file.stat().st_ino
+        learning.rebuild()
+        learning.publish_priors()
+        assert file.stat().st_ino == before, "the same content is not written again"
+        file.unlink()
+        learning.rebuild()
+        learning.publish_priors()
+        assert file.read_bytes() == written
+    finally:
+        learning.close()
+        ledger.close()
+
+
 @pytest.mark.integration
 def test_a_second_learning_process_is_refused(told: Home) -> None:
     with running(told):
@@ -136,6 +165,17 @@ def test_the_command_line_tells_and_rebuilds_with_the_process_and_without(told: 
     with running(told):
         assert call("rebuild", "--yes")["items"] == 10
         assert call("status", "--repo", "shop")["outcomes"]
+        found = call("query", "SELECT item, opened FROM items ORDER BY ALL", "--limit", "3")
+        assert found["columns"] == ["item", "opened"] and found["more"]
+        assert [row[0] for row in found["rows"]] == ["W-1", "W-10", "W-2"]  # type: ignore[attr-defined]
+        rows = call("export", str(told.root / "out"))["rows"]
+        assert rows["items"] == 10  # type: ignore[index]
+        lines = CliRunner().invoke(
+            root, ["--home", str(told.root), "learn", "query", "SELECT 1 AS a, 'x,y' AS b", "--csv"]
+        )
+        assert lines.stdout == 'a,b\n1,"x,y"\n'
+    assert sorted(file.stem for file in (told.root / "out").iterdir()) == sorted(DERIVED)
+    assert not list((told.root / "exports").iterdir())
 
 
 def ask(home: Home, raw: bytes) -> bytes:
