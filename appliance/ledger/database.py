@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,10 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from appliance.errors import ConfigError, FactoryError, Unavailable
 
+PATIENCE_SECONDS = 10.0
+"""Wait for the one write lock, among threads and among processes."""
+CONNECTIONS = 32
+"""Kept open at most; more are opened as they are needed."""
 SAFE_SQLITE = (3, 51, 3)
 """First SQLite release without the WAL corruption under concurrent connections (sqlite.org, fixed in 3.51.3)."""
 
@@ -36,7 +41,8 @@ class Database:
                 "install the pysqlite3 of offline-wheels/runtime.lock",
             )
         self.file = file
-        self.engine: Engine = create_engine(f"sqlite:///{file}", module=sqlite)
+        self.engine: Engine = create_engine(f"sqlite:///{file}", module=sqlite, pool_size=CONNECTIONS, max_overflow=-1)
+        self._turn = threading.RLock()  # SQLite lets writers poll for the lock: some of many would wait for long
         event.listen(self.engine, "connect", _on_connect)
         event.listen(self.engine, "begin", _on_begin)
 
@@ -49,7 +55,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """The one write transaction; committed at the end, rolled back on any error."""
-        with self._failures_in_words(), self.engine.connect() as plain:
+        with self._failures_in_words(), self._my_turn(), self.engine.connect() as plain:
             connection = plain.execution_options(writes=True)
             with connection.begin():
                 yield connection
@@ -65,6 +71,16 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        """The threads of this process write one after the other."""
+        if not self._turn.acquire(timeout=PATIENCE_SECONDS):
+            raise Unavailable(f"the ledger {self.file} is being written to for too long", "try again")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @contextmanager
     def _failures_in_words(self) -> Iterator[None]:
@@ -85,7 +101,8 @@ class Database:
 
 def _on_connect(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy's "begin" event below opens transactions, not the driver
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+    patience = f"busy_timeout={PATIENCE_SECONDS * 1000:.0f}"
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", patience, "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
