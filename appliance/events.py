@@ -41,6 +41,7 @@ class Fact(StrEnum):
     REPLAY_STARTED = "ReplayStarted"
     REPLAY_RAN = "ReplayRan"
     REPLAY_ENDED = "ReplayEnded"
+    FRICTION_FOUND = "FrictionFound"
     LESSON_PROPOSED = "LessonProposed"
     LESSON_CONFIRMED = "LessonConfirmed"
     LESSON_DECAYED = "LessonDecayed"

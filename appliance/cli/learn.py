@@ -8,6 +8,7 @@ import click
 
 from appliance.cli.context import Box, pass_box
 from appliance.cli.learn_figures import figures
+from appliance.cli.learn_frictions import frictions
 from appliance.cli.learn_query import export, query
 from appliance.cli.replay import replay, tasks
 from appliance.errors import UsageError
@@ -22,6 +23,7 @@ def command() -> None:
 command.add_command(query)
 command.add_command(export)
 command.add_command(figures)
+command.add_command(frictions)
 command.add_command(replay)
 command.add_command(tasks)
 

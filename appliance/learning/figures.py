@@ -62,7 +62,9 @@ REPLAYS = """WITH told AS (SELECT happened, seq, json_transform(payload, '{"repo
 FRICTIONS = """WITH told AS (SELECT happened, seq, subject, json_transform(payload, '{"repo": "VARCHAR",
   "kind": "VARCHAR", "place": "VARCHAR", "words": "VARCHAR"}') AS said FROM events WHERE kind = 'FrictionFound')
  SELECT said.repo, said.kind, said.place, count(*) AS found, min(happened) AS first, max(happened) AS last,
- list(subject ORDER BY seq)[-5:] AS items, arg_max(said.words, seq) AS latest
+ list(subject ORDER BY seq)[-5:] AS items, arg_max(said.words, seq) AS latest,
+ (SELECT list(signal ORDER BY seq) FROM signals WHERE source = 'learning' AND signals.repo = said.repo
+  AND starts_with(key, 'friction:' || said.kind || ':' || said.place || ':')) AS filed
  FROM told WHERE ($repo = '' OR said.repo = $repo)
  AND ($days = 0 OR happened > (now() AT TIME ZONE 'UTC') - to_days($days))
  GROUP BY ALL ORDER BY found DESC, said.repo, said.kind, said.place"""

@@ -20,10 +20,11 @@ from typing import Any
 import duckdb
 
 from appliance.config import Home
-from appliance.errors import Conflict, FactoryError, Unavailable, UsageError
+from appliance.errors import Conflict, FactoryError, LimitExceeded, Unavailable, UsageError
 from appliance.learning import freely, opening, spool
 from appliance.learning.door import Door
 from appliance.learning.queries import prepared
+from appliance.learning.rubbing import Watch
 from appliance.learning.store import Store
 from appliance.ledger import Ledger, open_ledger
 from appliance.settings import Settings
@@ -60,6 +61,7 @@ class Learning:
                     self.rebuild()
                     continue
                 busy = self.step()
+                busy = self.look_for_frictions() or busy
             except Unavailable as error:
                 log.warning("%s (%s)", error.message, error.hint)
                 busy = False
@@ -70,6 +72,15 @@ class Learning:
         """Take over one batch of events, and a chunk of each file of the spool. False when there was nothing."""
         events = self._take_events()
         return self._take_calls() or events
+
+    def look_for_frictions(self) -> bool:
+        """Look at some of what was taken over last. False when there was nothing."""
+        watch = Watch(self.ledger, lambda sql, given: self._store.ask(sql, given, QUESTION_SECONDS), self.settings)
+        try:
+            return watch.step(self._store.watermark()[0])
+        except LimitExceeded as error:
+            log.warning("frictions are looked for later: %s (%s)", error.message, error.hint)
+            return False
 
     def _take_calls(self) -> bool:
         positions, busy = self._store.positions(), False
