@@ -1,15 +1,18 @@
 """From lines of the gateway's spool to rows: one of `model_calls` for each call, one of `decisions` where the router
-chose. DuckDB reads the JSON itself, and only the fields named here: what else a line holds never comes in.
+chose, and the sums of the day. DuckDB reads the JSON itself, and only the fields named here: what else a line holds
+never comes in.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import duckdb
 
 from appliance.learning.spool import Chunk
+from appliance.learning.tables import TABLES
 
 BY_CALLER = "the caller"
 """Stands in for a rule's name when the caller named the model: the router chose nothing."""
@@ -35,13 +38,16 @@ SHAPE: dict[str, Any] = {
 
 FRESH = f"""
 CREATE OR REPLACE TEMP TABLE fresh AS
-SELECT line.* EXCLUDE ("at"), try_cast(line."at" AS TIMESTAMP) AS happened
+SELECT line.*
 FROM (SELECT from_json(text, '{json.dumps(SHAPE)}') AS line
       FROM (SELECT unnest(string_split(?, chr(10))) AS text) WHERE json_valid(text))
-WHERE coalesce(line.id, '') <> '' AND try_cast(line."at" AS TIMESTAMP) IS NOT NULL
 """  # noqa: S608 - our own shape
+"""Every line that is JSON. A condition on its fields would have DuckDB read it twice: that comes in the next step."""
 
-CALLS = """
+GOOD = """(SELECT * EXCLUDE ("at"), try_cast("at" AS TIMESTAMP) AS happened FROM fresh) AS told
+WHERE happened IS NOT NULL AND coalesce(id, '') <> ''"""
+
+CALLS = f"""
 INSERT INTO model_calls BY NAME
 SELECT id AS call, happened, endpoint, coalesce(task, '') AS task, coalesce(stage, '') AS stage,
     coalesce(repo, '') AS repo, coalesce(item, '') AS item, coalesce(episode, '') AS episode, key,
@@ -50,8 +56,8 @@ SELECT id AS call, happened, endpoint, coalesce(task, '') AS task, coalesce(stag
     coalesce(prompt_digest, '') AS prompt_digest, coalesce(rule, '') AS rule, attempts, stream, priority,
     coalesce(prompt_tokens, 0) AS prompt_tokens, coalesce(completion_tokens, 0) AS completion_tokens, cached_tokens,
     seconds, waited_seconds, first_token_seconds, status, coalesce(error, '') AS error
-FROM fresh
-"""
+FROM {GOOD}
+"""  # noqa: S608 - our own words
 
 DECISIONS = f"""
 INSERT INTO decisions BY NAME
@@ -62,16 +68,86 @@ SELECT id AS call, happened, 'gateway' AS source, coalesce(item, '') AS item, co
     coalesce(asked.attempt, 0) AS attempt, rule, coalesce(candidates, []) AS candidates,
     coalesce(chosen, candidates[1], model, '') AS chosen, coalesce(suggested, '') AS suggested, policy_version,
     propensity, coalesce(explored, false) AS explored, objective, coalesce(prompt_digest, '') AS prompt_digest, features
-FROM fresh
-WHERE coalesce(rule, '') NOT IN ('', '{BY_CALLER}')
-"""  # noqa: S608 - our own word
+FROM {GOOD} AND coalesce(rule, '') NOT IN ('', '{BY_CALLER}')
+"""  # noqa: S608 - our own words
+
+
+STEPS = 8
+"""Steps of duration from one number of milliseconds to its double: each is 9 % longer than the one before."""
+
+DAYS: Mapping[str, str] = {
+    "call_days": f"""
+SELECT happened::DATE AS day, coalesce(repo, '') AS repo, coalesce(task, '') AS task, coalesce(stage, '') AS stage,
+    coalesce(rule, '') AS rule, coalesce(model, '') AS model, 1 AS calls,
+    (coalesce(status, 0) <> 200)::BIGINT AS failed, coalesce(prompt_tokens, 0) AS prompt_tokens,
+    coalesce(completion_tokens, 0) AS completion_tokens,
+    round(greatest(coalesce(seconds, 0), 0) * 1000)::BIGINT AS milliseconds,
+    round(greatest(coalesce(waited_seconds, 0), 0) * 1000)::BIGINT AS waited_milliseconds
+FROM {GOOD}
+""",  # noqa: S608 - our own words
+    "call_speeds": f"""
+SELECT happened::DATE AS day, coalesce(task, '') AS task, coalesce(model, '') AS model,
+    ceil(log2(least(greatest(seconds * 1000, 1), 1e9)) * {STEPS})::INTEGER AS step, 1 AS calls
+FROM {GOOD} AND status = 200 AND seconds IS NOT NULL
+""",  # noqa: S608 - our own words
+}
+"""Tables of sums for each day → what one call adds to them. The sums are whole numbers, so that their order is of no
+matter."""
+
+
+def longest(share: float) -> str:
+    """SQL: the seconds that this share of the calls took at most, over rows of `step` and `upto` of `total`."""
+    return f"round(power(2, min(step) FILTER (upto >= {share} * total) / {float(STEPS)}) / 1000, 3)"
+
+
+BY_MODEL = """
+SELECT model, sum(calls)::BIGINT AS calls, sum(failed)::BIGINT AS failed, sum(prompt_tokens)::BIGINT AS prompt_tokens,
+    sum(completion_tokens)::BIGINT AS completion_tokens, round(sum(milliseconds) / 1000, 1) AS seconds,
+    round(sum(waited_milliseconds) / 1000, 1) AS waited_seconds
+FROM call_days
+WHERE ($repo = '' OR repo = $repo) AND ($days = 0 OR day > (now() AT TIME ZONE 'UTC')::DATE - $days)
+GROUP BY model ORDER BY calls DESC, model
+"""
+
+BY_DAY = """
+SELECT day, sum(calls)::BIGINT AS calls, sum(failed)::BIGINT AS failed,
+    sum(prompt_tokens + completion_tokens)::BIGINT AS tokens, round(sum(milliseconds) / 1000, 1) AS seconds
+FROM call_days
+WHERE ($repo = '' OR repo = $repo) AND ($model = '' OR model = $model)
+    AND ($days = 0 OR day > (now() AT TIME ZONE 'UTC')::DATE - $days)
+GROUP BY day ORDER BY day
+"""
+
+SPEEDS = f"""
+SELECT task, model, any_value(total)::BIGINT AS calls, {longest(0.5)} AS median, {longest(0.95)} AS p95
+FROM (SELECT task, model, step, sum(sum(calls)) OVER (PARTITION BY task, model ORDER BY step) AS upto,
+          sum(sum(calls)) OVER (PARTITION BY task, model) AS total
+      FROM call_speeds WHERE $days = 0 OR day > (now() AT TIME ZONE 'UTC')::DATE - $days
+      GROUP BY task, model, step)
+GROUP BY task, model ORDER BY task, model
+"""  # noqa: S608 - our own words
 
 
 def insert_calls(connection: duckdb.DuckDBPyConnection, chunk: Chunk) -> int:
     """Add the calls of a chunk, within the caller's transaction. Returns how many of its lines were damaged."""
     connection.execute(FRESH, [chunk.text])
-    connection.execute(CALLS)
+    found = connection.execute(CALLS).fetchone()
+    assert found is not None, "an insert tells how many rows it made"
     connection.execute(DECISIONS)
-    found = connection.execute("SELECT count(*) FROM fresh").fetchone()
-    assert found is not None, "an aggregate gives one row"
+    for table, adds in DAYS.items():
+        _add_up(connection, table, adds)
     return chunk.lines - int(found[0])
+
+
+def _add_up(connection: duckdb.DuckDBPyConnection, table: str, adds: str) -> None:
+    """Add to the sums of the days that the new calls are of."""
+    columns = TABLES[table]
+    sums = [name for name, kind in columns.items() if kind == "BIGINT"]
+    keys = [name for name in columns if name not in sums]
+    added = ", ".join(keys + [f"sum({name})::BIGINT AS {name}" for name in sums])
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE added AS SELECT {added} FROM ({adds}) GROUP BY ALL")  # noqa: S608
+    connection.execute(
+        f"INSERT INTO added BY NAME SELECT * FROM {table} WHERE day IN (SELECT DISTINCT day FROM added)"  # noqa: S608
+    )
+    connection.execute(f"DELETE FROM {table} WHERE day IN (SELECT DISTINCT day FROM added)")  # noqa: S608
+    connection.execute(f"INSERT INTO {table} BY NAME SELECT {added} FROM added GROUP BY ALL")  # noqa: S608

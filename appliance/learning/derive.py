@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
+
+import orjson
 
 from appliance.events import STAGE_FACTS, Fact
 from appliance.learning.derive_build import attempts, candidates, decision
@@ -43,7 +46,7 @@ def derive(events: Iterable[Recorded]) -> Batch:
         at = moment(event.at)
         batch.rows["events"].append(
             {"seq": event.seq, "happened": at, "kind": event.kind, "subject": event.subject,
-             "payload": canonical(event.payload)}
+             "payload": _spelled(event.payload)}
         )  # fmt: skip
         if event.kind in STAGE_ENDS:
             if event.payload.get("stage"):
@@ -51,6 +54,14 @@ def derive(events: Iterable[Recorded]) -> Batch:
         elif event.kind in READERS:
             READERS[event.kind](batch, event, at)
     return batch
+
+
+def _spelled(payload: Mapping[str, Any]) -> str:
+    """One spelling for each value. Numbers beyond 64 bits are for the slower of the two writers."""
+    try:
+        return orjson.dumps(payload, option=orjson.OPT_SORT_KEYS).decode()
+    except TypeError:
+        return canonical(payload)
 
 
 def _signal(batch: Batch, event: Recorded, at: datetime) -> None:

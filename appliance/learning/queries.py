@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from appliance.errors import NotFound, UsageError
-from appliance.learning import figures
+from appliance.learning import calls, figures
 from appliance.work import Noun
 
 
@@ -48,6 +48,19 @@ QUERIES: Mapping[str, Query] = {
         " AND ($days = 0 OR opened > (now() AT TIME ZONE 'UTC') - to_days($days))"
         " GROUP BY ALL ORDER BY ALL",
         parameters={"repo": "", "days": 0},
+    ),
+    "calls": Query(
+        what="calls of each model: failures, tokens, seconds", sql=calls.BY_MODEL, parameters={"repo": "", "days": 0}
+    ),
+    "calls_by_day": Query(
+        what="calls of each day: failures, tokens, seconds",
+        sql=calls.BY_DAY,
+        parameters={"repo": "", "model": "", "days": 0},
+    ),
+    "speeds": Query(
+        what="how long good calls took, in seconds: median and 95th percentile, to 9 %",
+        sql=calls.SPEEDS,
+        parameters={"days": 0},
     ),
     "autonomy": Query(
         what="what was shipped, how much of it without a person, time from signal to ship in seconds, reverts",

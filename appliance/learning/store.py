@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
+import orjson
 
 from appliance.errors import LimitExceeded, Unavailable, UsageError
 from appliance.learning import freely
@@ -272,7 +273,7 @@ class Store:
             return
         shape = json.dumps([{name: SHAPES.get(kind, kind) for name, kind in TABLES[table].items()}])
         statement = f"INSERT INTO {table} SELECT row.* FROM (SELECT unnest(from_json_strict(?, '{shape}')) AS row)"  # noqa: S608 - our own names
-        self._connection.execute(statement, [json.dumps(rows, default=str)])
+        self._connection.execute(statement, [orjson.dumps(rows).decode()])
 
     def _fold_items(self, batch: Batch) -> None:
         """Insert items opened in this batch, and give every item touched its newest state."""

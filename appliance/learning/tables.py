@@ -83,6 +83,14 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "policy_version": "BIGINT", "propensity": "DOUBLE", "explored": "BOOLEAN", "objective": "JSON",
         "prompt_digest": "VARCHAR", "features": "JSON",
     },
+    "call_days": {
+        "day": "DATE", "repo": "VARCHAR", "task": "VARCHAR", "stage": "VARCHAR", "rule": "VARCHAR", "model": "VARCHAR",
+        "calls": "BIGINT", "failed": "BIGINT", "prompt_tokens": "BIGINT", "completion_tokens": "BIGINT",
+        "milliseconds": "BIGINT", "waited_milliseconds": "BIGINT",
+    },
+    "call_speeds": {
+        "day": "DATE", "task": "VARCHAR", "model": "VARCHAR", "step": "INTEGER", "calls": "BIGINT",
+    },
     "spool_files": {
         "file": "VARCHAR", "position": "BIGINT", "lines": "BIGINT", "damaged": "BIGINT", "note": "VARCHAR",
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,33 @@ def test_a_chunk_told_twice_is_kept_once_and_a_gap_is_refused(home: Home, store:
     with pytest.raises(ValueError, match="was read up to byte"):
         store.take_calls(later)
     assert store.digest() == before
+
+
+def test_the_sums_of_each_day_are_those_of_its_calls_however_they_came(home: Home, store: Store) -> None:
+    file = spooled(home, calls(range(1, 120_000, 997)))
+    position = 0
+    while chunk := chunk_at(file, position, 9_000):
+        position = store.take_calls(chunk)
+    rows = store.ask("SELECT happened::DATE AS day, count(*) AS calls, sum(prompt_tokens) AS tokens FROM model_calls"
+                     " GROUP BY day ORDER BY day", {}, 5)  # fmt: skip
+    sums = store.ask("SELECT day, sum(calls) AS calls, sum(prompt_tokens) AS tokens FROM call_days"
+                     " GROUP BY day ORDER BY day", {}, 5)  # fmt: skip
+    assert sums == rows and rows
+    twice = store.ask("SELECT count(*) AS n FROM call_days GROUP BY day, repo, task, stage, rule, model"
+                      " HAVING n > 1", {}, 5)  # fmt: skip
+    assert twice == []
+
+
+def test_the_speeds_told_are_right_to_a_step(home: Home, learning: Learning) -> None:
+    lines = [{**line, "model": "m", "task": "chat", "status": 200} for line in calls(range(1, 400))]
+    spooled(home, lines)
+    learning.catch_up()
+    (told,) = learning.answer({"ask": "speeds"})["rows"]
+    took = sorted(line["seconds"] for line in lines)
+    for name, share in (("median", 0.5), ("p95", 0.95)):
+        exact = took[math.ceil(share * len(took)) - 1]
+        assert exact <= told[name] * 1.001 and told[name] <= exact * 2 ** (1 / 8) * 1.001
+    assert told["calls"] == len(lines)
 
 
 def test_half_a_line_waits_for_its_end(home: Home, learning: Learning) -> None:
