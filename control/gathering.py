@@ -85,12 +85,14 @@ class Caller(TConn):  # type: ignore[misc]
 
 
 class GatheringWorker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's worker with threads; see above. `most` and `note` are set before it runs."""
+    """gunicorn's worker with threads; see above. `most`, `note` and `look` are set before it runs."""
 
     most: Callable[[bytes], int]
     """Of a request's head: how large a body is gathered, in bytes."""
     note: Callable[[bytes, str], None]
     """Told of a request that was refused here: what came of it, and why."""
+    look: Callable[[], None]
+    """Called about twice a second."""
 
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
@@ -148,6 +150,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]
                 self._drop(caller)
             else:
                 self._refuse(caller, TOO_SLOW)
+        self.look()
 
     def _cap_keepalive(self, deadline: float) -> None:
         """Called when the worker is told to end."""

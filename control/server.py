@@ -19,8 +19,10 @@ from control import access
 from control.app import LARGEST_BODY, create_app
 from control.desk import EXTENSION, Desk
 from control.gathering import GatheringWorker
-from control.turned_away import UNKNOWN, TurnedAway
+from control.turned_away import FILE, UNKNOWN, TurnedAway
 from control.views import git, hooks
+
+log = logging.getLogger("console")
 
 HOOK = b"POST /hooks/"
 SECONDS_TO_END = 5
@@ -54,10 +56,19 @@ def serve(home: Home, settings: Settings) -> int:
 
 
 def _introduce(worker: Any) -> None:
-    """Let streams know when to end, and the worker how much it may gather and where refusals are counted."""
+    """Let streams know when to end, and the worker how much it may gather and where refusals are counted and told."""
     desk: Desk = worker.wsgi.extensions[EXTENSION]
     desk.stopping = lambda: not worker.alive
     turned_away: TurnedAway = worker.wsgi.extensions[hooks.TURNED_AWAY]
     most = max(LARGEST_BODY, desk.settings.intake.max_mb * 1024 * 1024)
     worker.most = lambda head: git.LONGEST_REQUEST if b" /git/" in head.partition(b"\r\n")[0] else most
     worker.note = lambda came, reason: turned_away.note(UNKNOWN, reason) if came.startswith(HOOK) else None
+    worker.look = lambda: _write(turned_away, desk.home)
+
+
+def _write(turned_away: TurnedAway, home: Home) -> None:
+    """Tell other processes what was turned away. A disk that is full must not end the console."""
+    try:
+        turned_away.write(home.run / FILE)
+    except OSError as error:
+        log.warning("what was turned away cannot be written: %s", error.strerror)

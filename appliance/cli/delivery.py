@@ -6,6 +6,7 @@ import json
 
 import click
 
+from appliance.cli import refusals
 from appliance.cli.context import Box, pass_box, table
 from appliance.intake.shown import Shown, as_data, shown
 from appliance.ledger import open_ledger
@@ -17,14 +18,16 @@ from appliance.news import Delivery, DeliveryState
 @click.option("--state", type=click.Choice([str(state) for state in DeliveryState]), help="Only those in this state.")
 @pass_box
 def deliveries(box: Box, repo: str, state: str | None) -> None:
-    """List messages from outside, newest first, and what came of each."""
+    """List messages from outside, newest first, what came of each, and how many the console turned away."""
     box.require_home()
     rows = open_ledger(box.home).deliveries.list(repo, DeliveryState(state) if state else None)
-    box.emit(
-        [row.model_dump(mode="json") for row in rows],
-        table("number", "source", "event", "repo", "state", "why",
-              rows=[(one.number, one.source, one.event, one.repo, one.state, one.why) for one in rows]),
-    )  # fmt: skip
+    refused = refusals.turned_away(box.home, repo)
+    if box.as_json:
+        box.emit({"deliveries": [row.model_dump(mode="json") for row in rows], "turned_away": refused})
+        return
+    columns = ("number", "source", "event", "repo", "state", "why")
+    box.emit(None, table(*columns, rows=[tuple(getattr(one, name) for name in columns) for one in rows]))
+    box.emit(None, "\n".join(refusals.in_words(refused)))
 
 
 @click.command()

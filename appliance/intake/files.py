@@ -1,15 +1,16 @@
-"""Files dropped for a repository: JSON as reports, a text as one report whose first line is the title. Pure."""
+"""Files dropped for a repository: JSON and tables as reports, a text as one whose first line is the title. Pure."""
 
 from __future__ import annotations
 
 import hashlib
 
 from appliance.errors import UsageError
-from appliance.intake import generic
+from appliance.intake import generic, rows
 from appliance.intake.fields import LONGEST_TEXT, LONGEST_TITLE
 from appliance.news import Delivery, ReportNews
 
-KINDS = {".json": "json", ".md": "text", ".markdown": "text", ".txt": "text"}
+TABLE = "table"
+KINDS = {".json": "json", ".csv": TABLE, ".tsv": TABLE, ".md": "text", ".markdown": "text", ".txt": "text"}
 """Ending → event."""
 
 
@@ -26,8 +27,17 @@ def receive(repo: str, name: str, raw: bytes) -> Delivery:
     )  # fmt: skip
 
 
+def table(raw: bytes, mapping: generic.Places) -> rows.Sheet:
+    """A dropped table. The repository's mapping, which is for JSON too, counts as far as it names columns of it."""
+    return rows.read(raw, mapping, strict=False)
+
+
 def read(delivery: Delivery, raw: bytes, mapping: generic.Places) -> tuple[ReportNews, ...]:
     """The reports in a file. Raises UsageError."""
+    if delivery.event == TABLE:
+        sheet = table(raw, mapping)
+        rows.compared(sheet, {}).checked(skip_bad=False)
+        return tuple(row.report for row in sheet.rows)
     if delivery.event == "json":
         return generic.read_any(raw, mapping)
     try:

@@ -64,8 +64,11 @@ class Sheet(Noun):
     """Rows that say the same as an earlier one."""
 
 
-def read(raw: bytes, mapping: generic.Places, encoding: str = "", delimiter: str = "", prefix: str = "") -> Sheet:
+def read(
+    raw: bytes, mapping: generic.Places, encoding: str = "", delimiter: str = "", prefix: str = "", strict: bool = True
+) -> Sheet:
     """The reports in a table. Encoding and delimiter are found when they are not given; `prefix` goes before each key.
+    Unless it is `strict`, what the mapping says of other columns than there are is left out.
 
     Raises:
         UsageError: it is no table, or a column that is asked for is not there.
@@ -78,7 +81,7 @@ def read(raw: bytes, mapping: generic.Places, encoding: str = "", delimiter: str
     delimiter = delimiter or delimiter_of(text)
     records = _records(text, delimiter, skipped)
     columns = _columns(next(records, None))
-    places = _places(mapping, columns)
+    places = _places(mapping if strict else _fitting(mapping, columns), columns)
     rows: dict[str, Row] = {}
     bad: list[Bad] = []
     over = repeated = 0
@@ -267,11 +270,26 @@ def _places(mapping: generic.Places, columns: Sequence[str]) -> dict[str, tuple[
     return places
 
 
+def _fitting(mapping: generic.Places, columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """What a mapping says of these columns."""
+    found = {
+        field: tuple(place for place in places if place.startswith("=") or _plain(_column(place)) in columns)
+        for field, places in mapping.items()
+        if field not in generic.OF_THE_WHOLE
+    }
+    return {field: places for field, places in found.items() if places}
+
+
+def _column(place: str) -> str:
+    """The name of the column that a place names."""
+    return place[1:].replace("~1", "/").replace("~0", "~") if place.startswith("/") else place
+
+
 def _place(place: str, columns: Sequence[str]) -> str:
     """A column's name, or a JSON pointer to it, as the pointer that finds it in a row."""
     if place.startswith("="):
         return place
-    name = place[1:].replace("~1", "/").replace("~0", "~") if place.startswith("/") else place
+    name = _column(place)
     if _plain(name) not in columns:
         raise UsageError(f"there is no column {name!r}", f"there are {', '.join(columns[:SHOWN])}")
     return _pointer(_plain(name))

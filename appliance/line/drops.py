@@ -21,7 +21,7 @@ from pathlib import Path
 
 from appliance.config import Home
 from appliance.errors import FactoryError, LimitExceeded, NotFound, UsageError
-from appliance.intake import files, mail
+from appliance.intake import files, mail, rows
 from appliance.intake.reading import read
 from appliance.ledger import Ledger
 from appliance.news import Delivery, DeliveryState
@@ -119,12 +119,22 @@ class Drops:
                 raise LimitExceeded(f"it is larger than {limit} MiB", "split it, or raise `intake.max_mb`")
             delivery = files.receive(repo, name, raw)
             try:
-                read(delivery, raw, self._ledger.deliveries.mapping(delivery))
-            except UsageError as error:
+                self._try(delivery, raw)
+            except (UsageError, LimitExceeded) as error:
                 return delivery.with_(state=DeliveryState.REFUSED, why=error.message)
             return delivery
 
         return received
+
+    def _try(self, delivery: Delivery, raw: bytes) -> None:
+        """Raises UsageError, LimitExceeded for a file that makes no sense: then nothing of it is filed."""
+        mapping = self._ledger.deliveries.mapping(delivery)
+        if delivery.event != files.TABLE:
+            read(delivery, raw, mapping)
+            return
+        sheet = files.table(raw, mapping)
+        keys = [row.report.key for row in sheet.rows]
+        rows.compared(sheet, self._ledger.signals_of_keys(delivery.repo, keys)).checked(skip_bad=False)
 
     def _take_files(self, place: Place) -> int:
         """Claim, keep and move what is complete in one folder."""

@@ -20,14 +20,8 @@ def index() -> ResponseReturnValue:
     state = delivery_state(request.args.get("state", ""))
     repo, refused = request.args.get("repo", ""), turned_away()
     found = desk().ledger.deliveries.list(repo, state, limit())
-    counts = [
-        {"repo": one.repo, "reason": one.reason, "count": one.count, "last": one.last.isoformat()}
-        for one in refused.counts(repo)
-    ]
-    return jsonify({
-        "deliveries": [one.model_dump(mode="json") for one in found],
-        "turned_away": {"since": refused.since.isoformat(), "counts": counts},
-    })  # fmt: skip
+    told = [one.model_dump(mode="json") for one in found]
+    return jsonify({"deliveries": told, "turned_away": refused.as_data(repo)})
 
 
 @blueprint.get("/<int:number>")

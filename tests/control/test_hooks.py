@@ -88,7 +88,8 @@ def test_the_command_makes_a_secret_that_opens_the_door_and_shows_it_once(consol
     assert made["secret"] not in turned and "ALLOWED_HOST_LIST" in turned
     assert send(console, "github", secret=made["secret"]).status_code == 202
     listed = json.loads(CliRunner().invoke(root, [*home, "--json", "signal", "deliveries", "--repo", "shop"]).stdout)
-    assert [(one["number"], one["source"], one["state"]) for one in listed] == [
+    assert listed["turned_away"] is None, "no console has run"
+    assert [(one["number"], one["source"], one["state"]) for one in listed["deliveries"]] == [
         (2, "github", "waiting"),
         (1, "gitea", "waiting"),
     ]

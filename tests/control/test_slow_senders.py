@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from appliance.cli.main import root
 from appliance.config import Home
 from appliance.intake import hook_secrets
 from appliance.intake.hook_secrets import HookSecrets
@@ -117,6 +120,14 @@ def test_who_drips_its_head_is_told_so_after_ten_seconds_and_counted(shared: tup
     headers = {"Authorization": f"Bearer {console.token}"}
     counts = httpx.get(f"http://127.0.0.1:{port}/api/v1/deliveries", headers=headers).json()["turned_away"]["counts"]
     assert ("(unknown)", "too_slow", 2) in [(one["repo"], one["reason"], one["count"]) for one in counts]
+    while '"too_slow"' not in (console.home.run / "turned-away.json").read_text():
+        assert time.monotonic() < ends, "others are told within a second or so"
+        time.sleep(0.1)
+    words = CliRunner().invoke(root, ["--home", str(console.home.root), "signal", "deliveries"]).stdout
+    assert "2 for (unknown): too slow" in words
+    narrowed = ["--home", str(console.home.root), "--json", "signal", "deliveries", "--repo", "shop"]
+    of_shop = json.loads(CliRunner().invoke(root, narrowed).stdout)["turned_away"]["counts"]
+    assert all(one["repo"] == "shop" for one in of_shop)
 
 
 def test_more_silent_connections_than_there_is_room_for_make_room_for_others(port: int) -> None:

@@ -20,7 +20,7 @@ from appliance.ledger.deliveries import Deliveries
 from appliance.line.drops import Drops, forget_old, watched
 from appliance.news import DeliveryState, ReportNews
 from appliance.settings import IntakeSettings
-from appliance.work import Signal, TrackedRepository
+from appliance.work import TrackedRepository
 from tests.intake.test_mail import mail
 
 SETTINGS = IntakeSettings(quiet_seconds=0, mail_senders=["*@site.example"], max_mb=1)
@@ -47,7 +47,7 @@ def titles(ledger: Ledger) -> list[str]:
         for one in waiting:
             for news in read(one, ledger.deliveries.raw(one.number), ledger.deliveries.mapping(one)):
                 assert isinstance(news, ReportNews)
-                ledger.receive(Signal(id="", repo=one.repo, title=news.title, key=news.key))
+                ledger.receive(news.as_signal(one.repo, one.source))
             ledger.deliveries.settle(one.number, DeliveryState.DONE, "")
     return sorted(signal.title for signal, _ in ledger.signals(limit=1_000_000))
 
@@ -71,6 +71,33 @@ def test_files_of_a_repositorys_folder_become_signals_and_move_to_done(
     assert titles(ledger) == ["Totals are off", "one", "two"]
     assert names(folder) == ["done", "half.tmp"] and names(folder / "done") == ["a.md", "b.json"]
     assert {one.source for one in ledger.deliveries.list()} == {"folder"}
+
+
+def test_a_dropped_table_is_filed_row_by_row_or_not_at_all(home: Home, ledger: Ledger, drops: Drops) -> None:
+    folder = home.spool / "drop" / "shop"
+    ledger.change_repository("shop", mapping={"title": ("/alert/name",), "body": ("/text",), "each": ("/alerts",)})
+    table = "ID;Subject;Text\n1;Totals are off;by a cent\n2;Slow;\n"
+    (folder / "a.csv").write_text(table)
+    (folder / "b.tsv").write_text("title\ttext\nFrom a tab\twords\n")
+    assert drops.look() == 2
+    assert titles(ledger) == ["From a tab", "Slow", "Totals are off"]
+    (folder / "c.csv").write_text(table + "3;New;\n")
+    (folder / "d.csv").write_text("id,title\n1,Totals are right\n4,Other\n")
+    (folder / "e.csv").write_text("id,title\n5,Fine\n6\n")
+    drops.look()
+    assert titles(ledger) == ["From a tab", "New", "Slow", "Totals are off"]
+    assert names(folder / "done") == ["a.csv", "b.tsv", "c.csv"]
+    assert "says something else" in (folder / "failed" / "d.csv.why").read_text()
+    assert "line 3: it has 1 cells" in (folder / "failed" / "e.csv.why").read_text()
+
+
+def test_a_dropped_table_may_have_more_rows_than_a_webhook_may_tell_things(
+    home: Home, ledger: Ledger, drops: Drops
+) -> None:
+    (home.spool / "drop" / "shop" / "a.csv").write_text("title\n" + "\n".join(f"row {n}" for n in range(600)))
+    drops.look()
+    (waiting,) = ledger.deliveries.waiting()
+    assert len(read(waiting, ledger.deliveries.raw(waiting.number), {})) == 600
 
 
 def test_the_same_content_is_filed_once_and_another_of_the_same_name_is_another_file(
