@@ -64,9 +64,17 @@ def test_a_difference_is_said_only_when_chance_would_hardly_make_it() -> None:
 
 
 def test_two_contenders_are_compared_on_the_tasks_both_tried() -> None:
-    rows = [row("a", "x", True), row("a", "y", False), row("b", "x", True), row("b", "y", True), row("c", "x", True)]
+    rows = [
+        row("a", "x", True, tried=2),
+        row("a", "y", False, tried=8),
+        row("b", "x", True),
+        row("b", "y", True),
+        row("c", "x", True),
+    ]
     told = comparison("x", "y", rows)
     assert (told["tasks"], told["both"], told["only_one"], told["only_other"]) == (2, 1, 1, 0)
+    assert told["spent"]["candidates"] == [2, 8]
+    assert told["words"].endswith("; x took 75 % fewer candidates (2 against 8)")
 
 
 def test_what_would_ship_wrong_is_counted_among_what_would_ship() -> None:

@@ -7,13 +7,18 @@ tasks that only one of them solved, with the exact form of McNemar's test (Psych
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from appliance.line.replay.tasks import Tried
 
 Z = 1.959964
 """Of the normal distribution, for 95 %."""
+COSTS: Mapping[str, Callable[[Tried], float]] = {
+    "candidates": lambda row: row.tried,
+    "tokens": lambda row: row.prompt_tokens + row.completion_tokens,
+    "seconds": lambda row: row.seconds,
+}
 DOUBT = 0.05
 """Chance of error below which a difference is said to be one."""
 
@@ -80,13 +85,32 @@ def comparison(one: str, other: str, rows: Iterable[Tried]) -> dict[str, Any]:
     for row in rows:
         by.get(row.contender, {})[row.task] = row
     both = sorted(by[one].keys() & by[other].keys())
+    spent = {
+        name: [round(sum(cost(by[who][task]) for task in both), 3) for who in (one, other)]
+        for name, cost in COSTS.items()
+    }
     only_one = sum(by[one][task].selected and not by[other][task].selected for task in both)
     only_other = sum(by[other][task].selected and not by[one][task].selected for task in both)
     return {
         "one": one, "other": other, "tasks": len(both), "only_one": only_one, "only_other": only_other,
         "both": sum(by[one][task].selected and by[other][task].selected for task in both),
-        "p": round(mcnemar(only_one, only_other), 5), "words": verdict(one, other, only_one, only_other, len(both)),
+        "p": round(mcnemar(only_one, only_other), 5), "spent": spent,
+        "words": "; ".join([verdict(one, other, only_one, only_other, len(both)), *dearer(one, spent)]),
     }  # fmt: skip
+
+
+def dearer(one: str, spent: Mapping[str, Sequence[float]]) -> list[str]:
+    """How much more or less the first took than the second on the tasks that both tried, in words.
+
+    >>> dearer("new", {"candidates": [60, 100], "tokens": [0, 0]})
+    ['new took 40 % fewer candidates (60 against 100)']
+    """
+    return [
+        f"{one} took {abs(100 * mine / theirs - 100):.0f} % {'more' if mine > theirs else 'fewer'} {name} "
+        f"({mine:g} against {theirs:g})"
+        for name, (mine, theirs) in spent.items()
+        if theirs and mine != theirs
+    ]
 
 
 def verdict(one: str, other: str, only_one: int, only_other: int, tasks: int) -> str:
