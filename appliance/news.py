@@ -94,6 +94,7 @@ class PipelineNews(Said):
     name: str
     outcome: Literal["success", "failure"]
     branch: str = ""
+    request: str = Field("", description="number of the merge request it is about, where the sender says so")
     commit: str = ""
     url: str = ""
     text: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -20,6 +21,8 @@ VERDICTS: dict[str, Literal["approved", "changes", "dismissed"]] = {
 """`approval` is one person's, `approved` the last one that was owed."""
 
 ENDED: dict[str, Literal["success", "failure"]] = {"success": "success", "failed": "failure"}
+OF_REQUEST = re.compile(r"refs/merge-requests/(?P<number>\d+)/(?P<what>head|merge|train)")
+"""References of a request's pipelines: on its own commit, on its merge tried out, in its place in a merge train."""
 OWN = "factory/"
 """How the box's own commit statuses begin."""
 
@@ -151,13 +154,18 @@ def pipeline(body: Fields) -> tuple[News, ...]:
     if outcome is None or (failed and all(name.startswith(OWN) for name in failed)):
         return ()  # what the box said of its own change is no news to it
     # whoever pushed is named as its user, the box among them, and did not make it fail
-    name = told.text("name") or f"{told.text('source') or 'push'} pipeline"  # the same for the one that mends it
+    of_request = OF_REQUEST.fullmatch(told.text("ref"))
+    kind = "merge train" if of_request and of_request["what"] == "train" else told.text("source") or "push"
+    name = told.text("name") or f"{kind} pipeline"  # the same for the one that mends it
+    request = body.maybe("merge_request")
+    number = request.number("iid") if "iid" in request else of_request["number"] if of_request else ""
     text = f"Failed jobs: {', '.join(failed)}" if failed else ""
     return (
         PipelineNews(
-            name=name, outcome=outcome, branch=_branch(told), commit=told.some("sha"), url=_page(body), text=text
+            name=name, outcome=outcome, branch=request.text("source_branch") or ("" if of_request else _branch(told)),
+            request=number, commit=told.some("sha"), url=_page(body), text=text,
         ),
-    )
+    )  # fmt: skip
 
 
 def _job(body: Fields, job: Fields) -> PipelineNews:

@@ -270,6 +270,10 @@ class Hearing:
             return self.observe(item, news)
         if news.outcome == "success":
             return ignored("a pipeline passed")
+        if item is None and news.request:
+            item = self.item_of(Origin(kind="change", number=news.request), "")
+        if item is not None and item.proposal and item.proposal.number == news.request:
+            return self.look(item, f"{news.name} failed where request {news.request} was tried as merged")
         if news.branch != self.tracked.branch:
             return ignored(f"a pipeline failed on {news.branch or 'a commit that is on no branch'}")
         after = self.released(news.commit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from appliance.intake.reading import read
 from appliance.news import DeliveryState, ReportNews
 from appliance.work import TrackedRepository
 from tests.control.world import Console
-from tests.intake.senders import SECRET, SENDERS, packed
+from tests.intake.senders import SECRET, SENDERS, gitlab_signed, packed
 
 OTHER = "second-secret-of-till"
 FORGES = ("gitea", "forgejo", "gitlab", "github")
@@ -160,6 +161,39 @@ def test_any_json_names_its_repository_or_its_secret_does(console: Console) -> N
     assert [(repo, state) for repo, state, _ in kept(console)] == [
         ("shop", "waiting"), ("till", "waiting"), ("till", "waiting"), ("", "ignored"),
     ]  # fmt: skip
+
+
+def test_gitlab_s_signing_token_is_given_to_the_box_and_signs_id_time_and_body(
+    console: Console, tmp_path: Path
+) -> None:
+    add(console, "shop", "gitlab", "team/shop", secret="")
+    console.home.settings_file.write_text("")
+    file, token = tmp_path / "token", "whsec_" + base64.b64encode(b"made by the forge, 32 bytes long").decode()
+    file.write_text(token)
+    file.chmod(0o600)
+    given = ["--home", str(console.home.root), "repo", "hook", "shop", "--secret-file", str(file)]
+    shown = CliRunner().invoke(root, given)
+    assert shown.exit_code == 0 and token not in shown.stdout
+    raw = packed(about("gitlab", "team/shop"))
+    signed = gitlab_signed("Push Hook", raw, token)
+
+    def statuses(headers: dict[str, str], body: bytes = raw) -> set[int]:
+        stranger = console.stranger()
+        return {
+            stranger.post(path, data=body, headers=headers, content_type="application/json").status_code
+            for path in ("/hooks/gitlab", "/hooks/gitlab/shop")
+        }
+
+    assert statuses(signed) == {202, 200}, "the second is the same delivery"
+    refused = [
+        ({**signed, "webhook-id": "gl-2"}, raw), ({**signed, "webhook-timestamp": "1700000001"}, raw),
+        (signed, raw + b" "), ({**signed, "webhook-signature": "v1,AAAA"}, raw),
+        ({**signed, "webhook-signature": "v1,AAAA", "X-Gitlab-Token": token}, raw),
+    ]  # fmt: skip
+    assert [statuses(headers, body) <= {401, 429} for headers, body in refused] == [True] * len(refused)
+    twice = {**signed, "webhook-signature": f"v1,AAAA {signed['webhook-signature']}"}
+    assert statuses(twice) == {200}, "one of several is enough, while the forge turns its token"
+    assert len(console.ledger.deliveries.list()) == 1
 
 
 def test_two_repositories_of_one_project_are_both_told(console: Console) -> None:

@@ -48,6 +48,21 @@ def test_what_was_put_on_an_issue_just_now_is_told_beside_all_that_is_there() ->
     assert isinstance(news, IssueNews) and (news.action, news.added) == ("assigned", ("box",))
 
 
+@pytest.mark.parametrize(
+    ("what", "name"), [("train", "merge train pipeline"), ("merge", "merge_request_event pipeline")]
+)
+def test_a_pipeline_of_a_request_names_it_whether_in_a_train_or_on_its_merge_tried_out(what: str, name: str) -> None:
+    of_request = {**PIPELINE, "source": "merge_request_event", "sha": "7" * 40}
+    (news,) = told(of_gitlab("pipeline", {**of_request, "ref": f"refs/merge-requests/9/{what}"}))
+    assert isinstance(news, PipelineNews)
+    assert (news.request, news.branch, news.name, news.commit) == ("9", "", name, "7" * 40)
+    request = {"iid": 9, "source_branch": "factory/W-1"}
+    (news,) = told(of_gitlab("pipeline", {**of_request, "ref": "factory/W-1"}, merge_request=request))
+    assert isinstance(news, PipelineNews) and (news.request, news.branch) == ("9", "factory/W-1")
+    (news,) = told(of_gitlab("pipeline", PIPELINE, merge_request=None))
+    assert isinstance(news, PipelineNews) and (news.request, news.branch) == ("", "factory/W-1")
+
+
 def test_a_request_that_is_closed_names_no_commit() -> None:
     (news,) = told(of_gitlab("merge_request", {**MERGED, "action": "close"}))
     assert isinstance(news, ChangeNews) and (news.state, news.commit) == ("closed", "")

@@ -273,6 +273,19 @@ def test_a_pipeline_on_the_box_s_change_goes_into_its_story(world: World) -> Non
     assert world.hear(pipeline(branch=BRANCH, commit="d" * 40)).state == "ignored"
 
 
+def test_a_pipeline_that_fails_in_a_merge_train_has_its_request_s_item_looked_at(world: World) -> None:
+    world.item()
+    train = pipeline(branch="", commit="d" * 40, name="merge train pipeline").with_(request="9")
+    assert world.hear(train.with_(outcome="success")).state == "ignored"
+    assert world.hear(train.with_(request="12")).state == "ignored"
+    assert world.commands == []
+    world.hear(train)
+    ((verb, _, why),) = world.commands
+    assert verb == "look" and "request 9 was tried as merged" in why
+    world.hear(train.with_(branch=BRANCH))
+    assert len(world.commands) == 1, "it is asked to look already"
+
+
 def test_a_pipeline_that_fails_on_the_default_branch_is_filed_until_it_is_settled(world: World) -> None:
     assert world.hear(pipeline()).signal == "S-1"
     assert world.hear(pipeline(commit="d" * 40)).state == "ignored"
