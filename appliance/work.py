@@ -179,6 +179,7 @@ class Candidate(Noun):
     diff: str = Field(description="unified diff against the plan's base")
     files: Mapping[str, str] = Field(description="path → whole new content")
     origin: str = Field(description="template name, or model id")
+    place: str = Field("", description="kind of statement that a search's edit is made in")
     weight: float = 0.0
     cluster: int = 0
     why: str = ""

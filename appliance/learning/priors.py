@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 from appliance.learning.said import mapping, text
 
+FILE = "repair.json"
+"""Its name in the home's `policy` folder."""
 FORMAT = 1
 MOST_REPAIRS = 20_000
 """Newest repairs that are looked at."""
@@ -23,9 +25,7 @@ MOST_FILES = 500
 """Files of one repository that are named: those that were mended most."""
 LONGEST = 300
 KINDS = ("templates", "places", "files")
-WON = (
-    "SELECT happened, payload FROM events WHERE kind = 'OutcomeLearned' ORDER BY seq DESC LIMIT $most"
-)
+WON = "SELECT happened, payload FROM events WHERE kind = 'OutcomeLearned' ORDER BY seq DESC LIMIT $most"
 """The newest outcomes, as the learning store has them."""
 
 Counts = dict[str, dict[str, float]]

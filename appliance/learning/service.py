@@ -7,6 +7,7 @@ batch, which the next start sees and accepts (see `opening.py`).
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import shutil
 import signal
@@ -21,12 +22,15 @@ import duckdb
 
 from appliance.config import Home
 from appliance.errors import Conflict, FactoryError, LimitExceeded, Unavailable, UsageError
+from appliance.events import Fact
 from appliance.learning import freely, opening, spool
 from appliance.learning.door import Door
+from appliance.learning.priors import FILE, MOST_REPAIRS, WON, file_of, repair_of
 from appliance.learning.queries import prepared
 from appliance.learning.rubbing import Watch
 from appliance.learning.store import Store
 from appliance.ledger import Ledger, open_ledger
+from appliance.private import replace_private
 from appliance.settings import Settings
 
 log = logging.getLogger("appliance.learning")
@@ -48,6 +52,8 @@ class Learning:
         self._rebuilt = threading.Condition()
         self._rebuilds = 0
         self._exporting = threading.Lock()
+        self._repaired = True
+        """Whether repairs may have been learned of since their file was written."""
 
     def close(self) -> None:
         self._store.close()
@@ -66,7 +72,24 @@ class Learning:
                 log.warning("%s (%s)", error.message, error.hint)
                 busy = False
             if not busy:
+                self.publish_priors()
                 self._wanted.wait(self.settings.poll_seconds)
+
+    def publish_priors(self) -> None:
+        """Write what past repairs teach the search for the next ones, when that changed."""
+        if not self._repaired:
+            return
+        try:
+            rows = self._store.ask(WON, {"most": MOST_REPAIRS}, QUESTION_SECONDS)
+            repairs = [repair_of(row["happened"], json.loads(row["payload"])) for row in rows]
+            content, file = file_of(repairs, self.settings.repair_half_life_days), self.home.policy / FILE
+            if content is not None and not (file.is_file() and file.read_bytes() == content):
+                replace_private(file, content)
+                log.info("wrote what %d past repairs teach to %s", len(repairs), file)
+        except (FactoryError, OSError) as error:
+            log.warning("what past repairs teach is not written: %s", error)  # the next look at the ledger tries again
+        else:
+            self._repaired = False
 
     def step(self) -> bool:
         """Take over one batch of events, and a chunk of each file of the spool. False when there was nothing."""
@@ -108,6 +131,7 @@ class Learning:
         if not events:
             return False
         seq = self._store.take_over(events)
+        self._repaired = self._repaired or any(event.kind == Fact.OUTCOME_LEARNED for event in events)
         opening.note(self.ledger, seq, {})
         return True
 

@@ -16,6 +16,7 @@ def run(item: WorkItem, parts: Parts) -> Outcome:
         "strategy": winner.strategy,
         "model": winner.model,
         "origin": item.change.author_model,
+        **won(item),
         "attempts": len(item.attempts),
         "candidates_tried": sum(attempt.tried for attempt in item.attempts),
         "build_seconds": round(sum(attempt.wall_seconds for attempt in item.attempts), 2),
@@ -33,6 +34,21 @@ def run(item: WorkItem, parts: Parts) -> Outcome:
         f"{facts['seconds_from_signal']} s from signal to close"
     )
     return Outcome(item=item.with_(state=State.CLOSED, stage="learn"), reason=reason, by="rule", facts=facts)
+
+
+def won(item: WorkItem) -> dict[str, object]:
+    """The candidate that the change was made of: what kind of edit, where."""
+    assert item.change is not None
+    built = [one for attempt in reversed(item.attempts) for one in attempt.candidates]
+    candidate = next((one for one in built if item.change.diff.startswith(one.diff)), None)
+    if candidate is None:
+        return {}
+    by_search = item.change.author_model.startswith("search:")
+    return {
+        "template": candidate.origin if by_search else "",
+        "place": candidate.place,
+        "paths": sorted(candidate.files),
+    }
 
 
 def rank_of_change(item: WorkItem) -> int:

@@ -44,6 +44,7 @@ def problem_of(tree: Path, item: WorkItem, similarity: Mapping[str, float], sett
         report=f"{item.title}\n{item.body}",
         similarity=similarity,
         refused=frozenset(item.refused_diffs),
+        repo=item.repo,
         protected=tuple(settings.autonomy.protected_paths),
     )
 

@@ -1,8 +1,11 @@
 """How often a wrong edit passes the known tests by accident.
 
 It hangs on two things. An edit that steers (a condition, a return put in, a statement moved) passes often where it
-merely leads round the fault; one that changes what is computed has to hit the very answer. And the fewer tests run the
-edited line, the less there is to hit. Measured on seeded slips in modules that no figure of the box is taken from.
+merely leads round the fault, and so does one that leaves code out: what is not run cannot fail (Qi et al. 2015, "An
+analysis of patch plausibility and correctness"). One that changes what is computed has to hit the very answer. And the
+fewer tests run the edited line, the less there is to hit. Measured on seeded slips in modules that no figure of the box
+is taken from: 12 of 96 bugs had a wrong edit that leaves code out among the 5,000 of them tried, and 23 had one among
+85,000 others.
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ from appliance.repair.localise import Fault
 from appliance.repair.source import Source
 
 STEERING = ((1, 0.01), (3, 0.006), (6, 0.002), (10**9, 0.0007))
-"""Share of wrong edits of conditions and of the order of statements that pass all the same, by how many known tests
-run the line."""
+"""Share of wrong edits of conditions, of the order of statements, and of those that leave code out, that pass all the
+same, by how many known tests run the line."""
 COMPUTING = ((1, 0.002), (3, 0.001), (6, 0.0005), (10**9, 0.0001))
 """The same for all other edits."""
 MOVES = frozenset(
@@ -43,6 +46,21 @@ MOVES = frozenset(
     }
 )
 """Templates that change which statements run."""
+LEAVES_OUT = frozenset(
+    {
+        "dropped argument",
+        "dropped attribute",
+        "dropped condition",
+        "dropped method",
+        "dropped not",
+        "dropped operand",
+        "dropped sign",
+        "dropped step",
+        "dropped subscript",
+        "unwrapped call",
+    }
+)
+"""Templates that leave a part of what is computed out."""
 
 
 def accident(fault: Fault, edit: Edit) -> float:
@@ -54,8 +72,8 @@ def accident(fault: Fault, edit: Edit) -> float:
 
 
 def steers(source: Source, edit: Edit) -> bool:
-    """Whether an edit changes which statements run, and nothing that they compute."""
-    if edit.template in MOVES:
+    """Whether an edit changes which statements run or leaves out what they compute, and computes nothing else."""
+    if edit.template in MOVES or edit.template in LEAVES_OUT:
         return True
     tests = [source.span(test) for test in _tests(source.function_at(edit.line).node)]
     return all(any(first <= start and end <= last for first, last in tests) for start, end, _ in edit.spans)

@@ -3,7 +3,8 @@
 For each sound function one slip is made; the right answer among all edits of the broken function is the one that
 restores it. Weights maximise the likelihood of the right answers (a softmax over each bug's edits, with a pull towards
 the weights in force). Nothing is run: what coverage and reports say (`ochiai`, `trace`, `words`, `similar`) keeps its
-weight. The language model learns from one half of the files and is judged on the other.
+weight. How often each template and kind of statement is right is written too, as the base for what a site learns
+(`priors.py`). The language model learns from one half of the files and is judged on the other.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from appliance.repair.edits import Edit, new_contents
 from appliance.repair.localise import Fault, Suspicion
 from appliance.repair.ngram import NGrams, build, sources
+from appliance.repair.priors import places
 from appliance.repair.rank import Weights, described_all, fitted, with_strangeness
 from appliance.repair.source import Function, Source
 from appliance.repair.spectrum import Spectrum
@@ -76,7 +78,7 @@ SLIPS: Mapping[str, float] = {
 }
 """How often each class of slip is made: an assumption, not a measurement."""
 
-FITTED = ("strangeness", "own", "unread", "foreign", "role", "kind", "size", "idle")
+FITTED = ("strangeness", "own", "unread", "foreign", "role", "kind", "twin", "doubled", "size", "idle")
 LINES = (4, 40)
 PULL = 0.02
 STEPS, RATE = 400, 0.3
@@ -89,6 +91,8 @@ class Bug:
     traits: NDArray[np.float64]
     templates: NDArray[np.int64]
     right: NDArray[np.bool_]
+    places: tuple[str, ...]
+    """The kind of statement that each edit is made in."""
 
 
 def functions(rng: random.Random, taught: bool, left_out: Collection[str] = ()) -> Iterator[tuple[Source, Function]]:
@@ -144,7 +148,9 @@ def _bug(source: Source, function: Function, slip: Edit, model: NGrams, names: l
     if not right.any() or right.all():
         return None
     traits = np.array([[edit.traits[name] for name in FITTED] for edit in edits])
-    return Bug(traits, np.array([names.index(edit.template) for edit in edits]), right)
+    kind = places(broken)
+    numbers = np.array([names.index(edit.template) for edit in edits])
+    return Bug(traits, numbers, right, tuple(kind(edit.line) for edit in edits))
 
 
 def sound_start(source: Source, function: Function) -> tuple[int, int]:
@@ -191,6 +197,21 @@ def _shares(bug: Bug, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64]
     return odds / odds.sum(), wanted / max(wanted.sum(), 1e-300)
 
 
+def shares(found: list[Bug], weights: NDArray[np.float64], names: list[str]) -> dict[str, dict[str, float]]:
+    """How often an edit of each template, and of each kind of statement, is the right one."""
+    templates, kinds = dict.fromkeys(names, 0.0), dict[str, float]()
+    for bug in found:
+        _, wanted = _shares(bug, weights)
+        for at in np.flatnonzero(bug.right):
+            share = float(wanted[at]) / len(found)
+            templates[names[bug.templates[at]]] += share
+            kinds[bug.places[at]] = kinds.get(bug.places[at], 0.0) + share
+    return {
+        "templates": {name: round(share, 4) for name, share in templates.items()},
+        "places": {name: round(share, 4) for name, share in sorted(kinds.items())},
+    }
+
+
 def reciprocal_rank(found: list[Bug], weights: NDArray[np.float64]) -> float:
     """Mean of 1 / rank of the first right edit."""
     ranks = []
@@ -220,14 +241,16 @@ def main() -> None:
     before, after = reciprocal_rank(found[cut:], start), reciprocal_rank(found[cut:], weights)
     print(f"{len(found)} bugs; mean reciprocal rank on held-out ones {before:.3f} before, {after:.3f} after")  # noqa: T201
     if options.out:
-        options.out.write_text(_stored(now, names, weights), encoding="utf-8")
+        options.out.write_text(_stored(now, names, weights, shares(found, weights, names)), encoding="utf-8")
 
 
-def _stored(now: Weights, names: list[str], weights: NDArray[np.float64]) -> str:
+def _stored(
+    now: Weights, names: list[str], weights: NDArray[np.float64], bases: Mapping[str, Mapping[str, float]]
+) -> str:
     values = [round(float(value), 3) for value in weights]
     features = {**now.features, **dict(zip(FITTED, values[: len(FITTED)], strict=True))}
     templates = dict(zip(names, values[len(FITTED) :], strict=True))
-    return json.dumps({"features": features, "templates": templates}, indent=1) + "\n"
+    return json.dumps({"features": features, "templates": templates, "shares": bases}, indent=1) + "\n"
 
 
 if __name__ == "__main__":

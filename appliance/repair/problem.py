@@ -36,6 +36,8 @@ class Problem:
     """"path::function" or path → likeness of report and code, 0..1."""
     refused: frozenset[str] = frozenset()
     """SHA-256 of diffs that later gates turned down: never proposed again."""
+    repo: str = ""
+    """The repository's name, as what was learned knows it."""
     protected: tuple[str, ...] = ()
     """Glob patterns of paths not to edit. Tests are never edited either."""
 

@@ -2,7 +2,8 @@
 
 ``score = weight[template] + Σ weight[f] · f`` with f = log Ochiai, traceback, words and likeness of the report, the
 line's strangeness against what it was, to the language model and to the rest of its own file, what becomes of the
-function's names, whether a name is used so elsewhere, and the edit's size.
+function's names, whether a name is used so elsewhere, whether the line stands so elsewhere, whether it says a thing
+twice, and the edit's size. What past repairs of the repository and the site say is added as it is (`priors.py`).
 Without the language model its feature is 0 for every edit.
 """
 
@@ -12,14 +13,16 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 
+from appliance.repair.echoes import Echoes
 from appliance.repair.edits import Edit
 from appliance.repair.idioms import Idioms
 from appliance.repair.localise import Fault, Suspicion
 from appliance.repair.ngram import NGrams, Own
+from appliance.repair.priors import NOTHING, Past, places
 from appliance.repair.roles import Roles
 from appliance.repair.source import Source
 from appliance.repair.templates import changed_line
@@ -41,23 +44,27 @@ class Weights:
 
     features: Mapping[str, float]
     templates: Mapping[str, float]
+    shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """How often each template, and each kind of statement, was right among the slips they were fitted on."""
 
     def score(self, edit: Edit) -> float:
         """Natural logarithm of the odds, up to a constant of the bug."""
         traits = sum(self.features.get(name, 0.0) * value for name, value in edit.traits.items())
-        return self.templates.get(edit.template, 0.0) + traits
+        return self.templates.get(edit.template, 0.0) + traits + edit.traits.get("past", 0.0)
 
 
 @cache
 def fitted() -> Weights:
     """The weights that come with the box."""
     stored = json.loads(resources.files("appliance.repair").joinpath("weights.json").read_text(encoding="utf-8"))
-    return Weights(stored["features"], stored["templates"])
+    return Weights(stored["features"], stored["templates"], stored["shares"])
 
 
-def ranked(edits: Sequence[Edit], fault: Fault, model: NGrams | None, weights: Weights) -> list[Edit]:
+def ranked(
+    edits: Sequence[Edit], fault: Fault, model: NGrams | None, weights: Weights, past: Past = NOTHING
+) -> list[Edit]:
     """Edits with traits and score, best first; ties in the order of the text. Of too many, the likeliest."""
-    described = described_all(edits, fault)
+    described = with_past(described_all(edits, fault), fault, past)
     if len(described) > MOST_EDITS:  # the language model is what costs
         described = _in_order(described, weights)[:MOST_EDITS]
     return _in_order(with_strangeness(described, fault, model), weights)
@@ -74,6 +81,7 @@ def described_all(edits: Sequence[Edit], fault: Fault) -> list[Edit]:
     touched = {edit.path for edit in edits}
     idioms = {path: Idioms(fault.sources[path]) for path in touched}
     roles = {path: Roles(fault.sources[path]) for path in touched}
+    echoes = {path: Echoes(fault.sources[path]) for path in touched}
     return [
         replace(
             edit,
@@ -83,6 +91,8 @@ def described_all(edits: Sequence[Edit], fault: Fault) -> list[Edit]:
                 "unread": idioms[edit.path].unread(edit),
                 "foreign": idioms[edit.path].foreign(edit),
                 **dict(zip(("role", "kind"), roles[edit.path].compared(edit), strict=True)),
+                "twin": echoes[edit.path].twin(edit),
+                "doubled": echoes[edit.path].doubled(edit),
                 "size": _size(edit),
                 "idle": float(
                     bool(IDLE.search(" ".join(new for _, _, new in _widened(edit, fault.sources[edit.path]))))
@@ -90,6 +100,16 @@ def described_all(edits: Sequence[Edit], fault: Fault) -> list[Edit]:
             },
         )
         for edit, alien in zip(edits, own, strict=True)
+    ]
+
+
+def with_past(edits: Sequence[Edit], fault: Fault, past: Past) -> list[Edit]:
+    """Edits with one more trait: what past repairs speak for or against them, in nats."""
+    touched = {edit.path for edit in edits}
+    kinds = {path: places(fault.sources[path]) for path in touched}
+    return [
+        replace(edit, traits={**edit.traits, "past": past.term(edit, kinds[edit.path](edit.line), len(touched))})
+        for edit in edits
     ]
 
 

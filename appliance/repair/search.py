@@ -6,7 +6,9 @@ what was found by behaviour. Budgets are CPU seconds in the sandbox.
 
 from __future__ import annotations
 
+import bisect
 import hashlib
+import itertools
 import math
 import os
 import time
@@ -16,9 +18,11 @@ from pathlib import Path
 from appliance import ports
 from appliance.errors import LimitExceeded, Unavailable
 from appliance.repair import choose, pairs
+from appliance.repair.accident import accident
 from appliance.repair.edits import Edit, new_contents, unified
 from appliance.repair.localise import Fault, locate, suspects
 from appliance.repair.ngram import load
+from appliance.repair.priors import read_past
 from appliance.repair.problem import Found, Problem
 from appliance.repair.rank import fitted, ranked
 from appliance.repair.runners import Job, Runner, limits_for
@@ -27,10 +31,12 @@ from appliance.repair.templates import edits_of
 from appliance.repair.validate import Bench, bench
 from appliance.settings import RepairSettings
 
-AT_LEAST_AFTER, ENOUGH_AFTER = 250, 3.0
-"""After the first passing patch, the search tries at least so many more edits, and this many times as many in all."""
+MOST_AFTER, ENOUGH_AFTER = 500, 3.0
+"""After the first passing patch, the search tries at most so many more edits, or this many times as many in all."""
 LEAST_AFTER = 60
-"""The same, where all edits that are left weigh too little to matter."""
+"""It tries so many more at least, then stops when all edits that are left weigh too little to matter."""
+LEFT = 0.02
+"""The odds that the right edit is still to come, against those of the best patch, that do not matter any more."""
 COLD_SHARE = 0.35
 """Share of the budget for edits of what runs at import, while nothing passes yet."""
 COLD_LEAST, COLD_AFTER = 2.0, 0.5
@@ -130,11 +136,14 @@ class _Search:
         edits: list[Edit] = []
         for path, lines in by_file.items():
             edits += edits_of(self.fault.sources[path], lines)
-        return ranked(edits, self.fault, load(home_policy), fitted())
+        past = read_past(home_policy, self.problem.repo, fitted().shares)
+        if past.why:
+            self.progress(f"past repairs do not count: {past.why}")
+        return ranked(edits, self.fault, load(home_policy), fitted(), past)
 
     def try_singles(self, edits: Sequence[Edit]) -> None:
         """One edit at a time; then those that are dear to try; then those that were too slow."""
-        first_at = 0
+        first_at, ahead = 0, Ahead(edits)
         for edit, job in self.bench.validate(self.within(edits, self.begun + self.settings.cpu_seconds)):
             if self.accept(edit, job):
                 first_at = first_at or self.bench.tried
@@ -142,7 +151,7 @@ class _Search:
                 self.slow.append(edit)
             elif self.bench.accepted(job):
                 self.partial.append((self.bench.accepted(job) / self.bench.first, edit))
-            if self.enough(first_at, edit):
+            if self.enough(first_at, edit, ahead):
                 break
         self.try_cold()
         if not self.passing and self.slow:
@@ -202,15 +211,17 @@ class _Search:
                 return
             yield edit
 
-    def enough(self, first_at: int, last: Edit) -> bool:
-        """Stop when enough passing patches were found, or none that is left could weigh against the best of them."""
+    def enough(self, first_at: int, last: Edit, ahead: Ahead) -> bool:
+        """Stop when enough passing patches were found, or what is left can hardly weigh against the best of them."""
         if len(self.passing) >= self.settings.plausible:
             return True
-        if not first_at:
+        if not first_at or self.bench.tried <= first_at + LEAST_AFTER:
             return False
-        best = max(edit.score for edit in self.passing)
-        far = last.score < best - choose.FAR and self.bench.tried > first_at + LEAST_AFTER
-        return far or self.bench.tried > max(first_at + AT_LEAST_AFTER, ENOUGH_AFTER * first_at)
+        if last.score < max(edit.score for edit in self.passing) - choose.FAR:
+            return True
+        best = max(edit.score - math.log(accident(self.fault, edit)) for edit in self.passing)
+        little = ahead.odds(last.score) < best + math.log(LEFT)
+        return little or self.bench.tried > max(first_at + MOST_AFTER, ENOUGH_AFTER * first_at)
 
     def refused(self, edit: Edit) -> bool:
         """Was this very diff turned down before?"""
@@ -236,6 +247,22 @@ class _Search:
             f"{self.bench.tried} of {len(edits)} edits were tried in {self.bench.cpu_seconds:.0f} s of CPU and none "
             f"passes all {len(self.bench.tests)} known tests; looked first at {places}"
         )
+
+
+class Ahead:
+    """What the edits that are still to come weigh together."""
+
+    def __init__(self, edits: Sequence[Edit]) -> None:
+        """`edits` in the order of trying, best first."""
+        self._scores = [edit.score for edit in edits]
+        self._top = self._scores[0] if edits else 0.0
+        shares = [math.exp(score - self._top) for score in reversed(self._scores)]
+        self._after = [0.0, *itertools.accumulate(shares)][::-1]
+
+    def odds(self, score: float) -> float:
+        """Logarithm of the odds of all edits that score less."""
+        at = bisect.bisect_right(self._scores, -score, key=lambda one: -one)
+        return self._top + math.log(max(self._after[at], 1e-300))
 
 
 def all_odds(edits: Sequence[Edit]) -> float:
