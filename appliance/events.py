@@ -48,6 +48,7 @@ class Fact(StrEnum):
     LESSON_RETIRED = "LessonRetired"
     LESSON_EDITED = "LessonEdited"
     LESSON_USED = "LessonUsed"
+    PERSON_FORGOTTEN = "PersonForgotten"
 
 
 STAGE_FACTS: Mapping[str, Fact] = {

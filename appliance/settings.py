@@ -234,7 +234,10 @@ class LearningSettings(Section):
     memory_mb: int = Field(1024, ge=64, description="memory DuckDB may use, in MiB")
     batch_rows: int = Field(10000, ge=1, description="events taken over in one transaction")
     poll_seconds: float = Field(1.0, gt=0, description="pause between looks at the ledger, in seconds")
-    repair_half_life_days: float = Field(180.0, gt=0, description="days after which a past repair counts half")
+    calls_days: int = Field(400, ge=0, description="how long calls and their lines in the spool are kept; 0: always")
+    texts_days: int = Field(
+        0, ge=0, description="age in days at which the store's copy of words of people is emptied; 0: never"
+    )
     friction_count: int = Field(5, ge=0, description="items with the same friction after which it is filed; 0: never")
     friction_days: float = Field(7.0, gt=0, description="within how many days these items are counted")
 

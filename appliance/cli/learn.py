@@ -52,6 +52,8 @@ def in_words(data: dict[str, Any]) -> list[str]:
         f"{store['events']} events{behind}: {store['items']} items, {store['stage_runs']} stage runs, "
         f"{store['attempts']} attempts, {store['verdicts']} verdicts; {store['bytes'] / 2**20:.1f} MiB"
     ]
+    if store["only_here"]:
+        lines.append(f"files of the spool that a rebuild would miss: {', '.join(store['only_here'])}")
     if store["begun_anew"]:
         lines.append(f"built anew at the last start: {store['begun_anew']}")
     for row in data["outcomes"]:
@@ -72,12 +74,26 @@ def rebuild(box: Box, yes: bool) -> None:
     if not yes and (box.as_json or not click.confirm("build the learning store anew from the ledger?", err=True)):
         raise UsageError("nothing was changed", "say --yes to build the store anew")
     client = LearningClient(box.home)
-    found = client.rebuild() if client.answers() else _by_itself(box)
+    found = client.rebuild() if client.answers() else by_itself(box)
     box.emit(found, f"built anew: {found['events']} events, {found['items']} items")
 
 
-def _by_itself(box: Box) -> dict[str, Any]:
+@command.command()
+@click.option("--person", required=True, help="The name, as people and forges write it.")
+@click.option("--yes", is_flag=True, help="Do it without asking.")
+@pass_box
+def forget(box: Box, person: str, yes: bool) -> None:
+    """Put a pseudonym in the place of a person's name, in all that the store tells. The ledger keeps the name."""
+    box.require_home()
+    if not yes and (box.as_json or not click.confirm(f"forget {person}, and build the store anew?", err=True)):
+        raise UsageError("nothing was changed", "say --yes to forget a person")
+    client = LearningClient(box.home)
+    found = client.forget(person) if client.answers() else by_itself(box, person)
+    box.emit(found, f"{person} is {found['pseudonym']} from now on; built anew: {found['events']} events")
+
+
+def by_itself(box: Box, forget: str = "") -> dict[str, Any]:
     """Rebuild while the box is stopped. DuckDB is loaded only here."""
     from appliance.learning.service import rebuild_stopped
 
-    return rebuild_stopped(box.home, box.settings)
+    return rebuild_stopped(box.home, box.settings, forget)

@@ -7,6 +7,7 @@
     {"ask": "export"}                                 {"folder": "…", "rows": {"events": 7, …}}
     {"ask": "status"}                                 {"status": {...}}
     {"ask": "rebuild"}                                {"status": {...}}    once it is done
+    {"ask": "forget", "with": {"name": "ada"}}        {"status": {...}}    likewise
                                                       {"error": {"code", "message", "hint"}}
 """
 
@@ -84,6 +85,14 @@ class LearningClient:
     def rebuild(self) -> dict[str, Any]:
         """Have the store built anew from the ledger; returns its status once it has caught up. Raises Unavailable."""
         status: dict[str, Any] = self._ask({"ask": "rebuild"}, LONG_SECONDS)["status"]
+        return status
+
+    def forget(self, name: str) -> dict[str, Any]:
+        """Have the store built anew without a person's name: its status, and the `pseudonym` in the name's place.
+
+        Raises Unavailable, or UsageError for what is no name.
+        """
+        status: dict[str, Any] = self._ask({"ask": "forget", "with": {"name": name}}, LONG_SECONDS)["status"]
         return status
 
     def answers(self) -> bool:

@@ -10,14 +10,15 @@ nothing that the ledger and the spool do not.
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
 
-from appliance.learning import spool
-from appliance.learning.store import Store
+from appliance.learning import people, spool
+from appliance.learning.store import EXPORTS, Store
 from appliance.ledger import Ledger
 from appliance.ledger.chain import GENESIS
 
@@ -27,6 +28,7 @@ WATERMARK = "learning"
 """The name of this reader in the ledger."""
 OF_FILE = "spool:"
 """Before the name of a file of the spool: how far that was read, in bytes."""
+FORGOTTEN = "somebody was forgotten"
 KEPT_ASIDE = 3
 """Files put aside that are kept, newest first: they are for looking at, not for the disk to fill up with."""
 
@@ -41,7 +43,7 @@ def open_trusted(file: Path, calls: Path, ledger: Ledger, memory_mb: int) -> tup
         why = f"{file.name} is missing, though {noted} events were in it" if noted else ""
         return begin_anew(file, calls, ledger, memory_mb, why), why
     try:
-        store = Store(file, memory_mb)
+        store = Store(file, memory_mb, people.known(ledger))
     except duckdb.IOException as error:
         if "lock" in str(error).lower():
             raise  # somebody else has it open: the file is not to blame
@@ -52,6 +54,10 @@ def open_trusted(file: Path, calls: Path, ledger: Ledger, memory_mb: int) -> tup
         why = distrust(store, ledger, noted) or unread(store, calls, ledger)
     except duckdb.Error as error:
         why = f"it cannot be read: {error}"
+    if not why and store.is_without() != len(people.known(ledger)):
+        store.close()
+        remove(file)
+        return begin_anew(file, calls, ledger, memory_mb, FORGOTTEN), FORGOTTEN
     if why:
         store.close()
         return _replaced(file, calls, ledger, memory_mb, why)
@@ -87,7 +93,7 @@ def begin_anew(file: Path, calls: Path, ledger: Ledger, memory_mb: int, why: str
     if why:
         log.warning("the learning store is built anew from the ledger and the spool: %s", why)
     wal(file).unlink(missing_ok=True)
-    store = Store(file, memory_mb)
+    store = Store(file, memory_mb, people.known(ledger))
     note(ledger, 0, {one.name: 0 for one in spool.files(calls)})
     return store
 
@@ -118,6 +124,18 @@ def put_aside(file: Path) -> Path:
         one.unlink()
         wal(one).unlink(missing_ok=True)
     return aside
+
+
+def remove(file: Path) -> None:
+    """Remove every older file put aside, what was written out, and the file itself: a name is to be in none of them.
+
+    The file goes last: killed before that, the next start sees that it is one to be removed.
+    """
+    for one in (*file.parent.glob(f"{file.name}.aside-*"), *file.parent.glob(f"{file.name}.compact*")):
+        one.unlink(missing_ok=True)
+    shutil.rmtree(file.parent / EXPORTS, ignore_errors=True)
+    for one in (wal(file), file):
+        one.unlink(missing_ok=True)
 
 
 def wal(file: Path) -> Path:

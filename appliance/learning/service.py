@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,7 +24,7 @@ import duckdb
 from appliance.config import Home
 from appliance.errors import Conflict, FactoryError, LimitExceeded, Unavailable, UsageError
 from appliance.events import Fact
-from appliance.learning import freely, opening, spool
+from appliance.learning import freely, keeping, opening, people, spool
 from appliance.learning.door import Door
 from appliance.learning.priors import FILE, MOST_REPAIRS, WON, file_of, repair_of
 from appliance.learning.queries import prepared
@@ -52,6 +53,8 @@ class Learning:
         self._rebuilt = threading.Condition()
         self._rebuilds = 0
         self._exporting = threading.Lock()
+        self._kept: date | None = None
+        """The day on which was last looked for what is older than is kept."""
         self._repaired = True
         """Whether repairs may have been learned of since their file was written."""
 
@@ -73,6 +76,7 @@ class Learning:
                 busy = False
             if not busy:
                 self.publish_priors()
+                self.keep()
                 self._wanted.wait(self.settings.poll_seconds)
 
     def publish_priors(self) -> None:
@@ -142,18 +146,47 @@ class Learning:
 
     def rebuild(self) -> None:
         """Build the store anew. Questions asked meanwhile are told to come back."""
+        forgotten = self._store.is_without() != len(people.known(self.ledger))
         self._store.close()
-        aside = opening.put_aside(self._store.file)
+        if forgotten:
+            opening.remove(self._store.file)
+        why = opening.FORGOTTEN if forgotten else f"a person asked for it; the old file is {self._put_aside()}"
         self._store = opening.begin_anew(
-            self._store.file, self.home.spool, self.ledger, self.settings.memory_mb,
-            f"a person asked for it; the old file is {aside.name}",
+            self._store.file, self.home.spool, self.ledger, self.settings.memory_mb, why,
         )  # fmt: skip
         self.catch_up()
-        self.begun = "a person asked for it"
+        self._kept = None
+        self.keep()
+        self.begun = why.partition(";")[0]
         self._wanted.clear()
         with self._rebuilt:
             self._rebuilds += 1
             self._rebuilt.notify_all()
+
+    def _put_aside(self) -> str:
+        return opening.put_aside(self._store.file).name
+
+    def keep(self) -> None:
+        """Once a day, remove what is older than the settings say, and give its room back to the disk."""
+        now = self.ledger.clock.now()
+        if self._kept == now.date():
+            return
+        first = keeping.first_day(self.settings.calls_days, now)
+        files = keeping.drop_files(self.home.spool, first) if first else []
+        changed = self._store.keep(self.settings, now)
+        if changed or files:
+            log.info("%d rows and %d files of calls were older than is kept", changed, len(files))
+        if changed and self._store.has_room(changed):
+            self._compact()
+        self._kept = now.date()
+
+    def _compact(self) -> None:
+        self._store.close()
+        try:
+            keeping.compact(self._store.file)
+        except duckdb.Error as error:
+            log.warning("the learning store keeps its free room for now: %s", error)
+        self._store, _ = self._opened()
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
         """What one question gets. Raises FactoryError. Safe from any thread."""
@@ -161,19 +194,25 @@ class Learning:
         if name == "status":
             return {"status": self.status()}
         if name == "rebuild":
-            with self._rebuilt:
-                before = self._rebuilds
-                self._wanted.set()
-                self._rebuilt.wait_for(lambda: self._rebuilds > before)
-            return {"status": self.status()}
+            return self._rebuilt_by_follower()
         given = question.get("with")
         given = given if isinstance(given, dict) else {}
+        if name == "forget":
+            named = {"pseudonym": people.forget(self.ledger, str(given.get("name", "")))}
+            return {"status": {**self._rebuilt_by_follower()["status"], **named}}
         if name == "sql":
             return self._look(given)
         if name == "export":
             return self._export()
         sql, parameters = prepared(name, given)
         return {"rows": self._store.ask(sql, parameters, QUESTION_SECONDS)}
+
+    def _rebuilt_by_follower(self) -> dict[str, Any]:
+        with self._rebuilt:
+            before = self._rebuilds
+            self._wanted.set()
+            self._rebuilt.wait_for(lambda: self._rebuilds > before)
+        return {"status": self.status()}
 
     def _look(self, given: dict[str, Any]) -> dict[str, Any]:
         sql, most = given.get("sql"), given.get("most", 1000)
@@ -196,10 +235,12 @@ class Learning:
         """How far the store is, and what it holds."""
         sql, parameters = prepared("counts", {})
         counts = self._store.ask(sql, parameters, QUESTION_SECONDS)[0]
+        read = self._store.ask("SELECT file FROM spool_files", {}, QUESTION_SECONDS)
         tip, _ = self.ledger.tip()
         file = self._store.file
         size = sum(one.stat().st_size for one in (file, opening.wal(file)) if one.exists())
         return {**counts, "behind": max(0, tip - int(counts["events"])), "file": str(file), "bytes": size,
+                "only_here": sorted({row["file"] for row in read} - {one.name for one in spool.files(self.home.spool)}),
                 "begun_anew": self.begun, "duckdb": duckdb.__version__}  # fmt: skip
 
     def digest(self) -> dict[str, str]:
@@ -245,14 +286,18 @@ def serve(home: Home, settings: Settings) -> int:
     return 0
 
 
-def rebuild_stopped(home: Home, settings: Settings) -> dict[str, Any]:
-    """Build the store anew while no learning process runs; returns its status. Raises Conflict when one does."""
+def rebuild_stopped(home: Home, settings: Settings, forget: str = "") -> dict[str, Any]:
+    """Build the store anew while no learning process runs; its status, with the `pseudonym` of who is to be forgotten.
+
+    Raises Conflict when one runs, UsageError for what is no name.
+    """
     with (home.run / "learning.lock").open("w") as lock:
         hold(lock)
         learning = Learning(home, settings)
         try:
+            named = {"pseudonym": people.forget(learning.ledger, forget)} if forget else {}
             learning.rebuild()
-            return learning.status()
+            return {**learning.status(), **named}
         finally:
             learning.close()
 

@@ -7,7 +7,8 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,13 +16,15 @@ import duckdb
 import orjson
 
 from appliance.errors import LimitExceeded, Unavailable, UsageError
-from appliance.learning import freely
+from appliance.learning import freely, keeping
 from appliance.learning.calls import insert_calls
 from appliance.learning.derive import Batch, derive
+from appliance.learning.people import Forgotten, veil
 from appliance.learning.said import Row
 from appliance.learning.spool import Chunk
 from appliance.learning.tables import DERIVED, TABLES, definition
 from appliance.ledger.chain import GENESIS, Recorded
+from appliance.settings import LearningSettings
 
 THREADS = 2
 """A question must not take the machine from the line."""
@@ -31,11 +34,13 @@ AGAIN_SECONDS = 0.05
 
 CLOSED = {
     "autoinstall_known_extensions": False, "autoload_known_extensions": False, "allow_community_extensions": False,
-    "max_temp_directory_size": "4GiB",
+    "max_temp_directory_size": "4GiB", "checkpoint_threshold": "256MiB",
 }  # fmt: skip
 """A missing extension would otherwise be looked for on the internet; what a question does not hold in memory must not
 fill the disk."""
 
+EXPORTS = "exports"
+"""The folder beside the store that SQL may write to."""
 EXPORT_SECONDS = 3600.0
 
 
@@ -51,10 +56,15 @@ class Answer(NamedTuple):
 class Store:
     """One opened learning store. Threads ask through `ask`; only one thread takes over events."""
 
-    def __init__(self, file: Path, memory_mb: int) -> None:
-        """Raises duckdb.Error when the file cannot be opened as what it should be."""
+    def __init__(self, file: Path, memory_mb: int, people: Sequence[Forgotten] = ()) -> None:
+        """A new file is begun without these `people`.
+
+        Raises duckdb.Error when it cannot be opened as what it should be.
+        """
+        self._people = len(people)
+        self._veil = veil(people)
         self.file = file
-        self.exports = file.parent / "exports"
+        self.exports = file.parent / EXPORTS
         self._gate = threading.Condition()
         self._asking: set[duckdb.DuckDBPyConnection] = set()
         self._closed = False
@@ -91,6 +101,22 @@ class Store:
             raise duckdb.DataError(f"the watermark has {len(rows)} rows")
         return int(rows[0][0]), str(rows[0][1])
 
+    def is_without(self) -> int:
+        """How many people were forgotten when the file was begun."""
+        row = self._connection.execute("SELECT forgotten FROM watermark").fetchone()
+        return int(row[0]) if row else 0
+
+    def keep(self, settings: LearningSettings, now: datetime) -> int:
+        """Remove what is older than the settings say; rows removed or emptied."""
+        with self._transaction() as connection:
+            return keeping.keep(connection, settings, now)
+
+    def has_room(self, removed: int) -> bool:
+        """Is so much of the file free, after so many rows were removed, that writing it anew pays?"""
+        with suppress(duckdb.TransactionException):  # a question is under way: what it sees is freed the next time
+            self._connection.execute("CHECKPOINT")
+        return keeping.is_worth_it(self._connection, removed)
+
     def counted(self) -> tuple[int, int, int]:
         """How many events there are, the lowest and the highest number. (0, 0, 0) for none."""
         row = self._connection.execute("SELECT count(*), coalesce(min(seq), 0), coalesce(max(seq), 0) FROM events")
@@ -109,7 +135,7 @@ class Store:
             raise ValueError(f"events do not follow number {seq}")
         if not fresh:
             return seq
-        batch = derive(fresh)
+        batch = derive(map(self._veil, fresh))
         with self._transaction() as connection:
             for table, rows in batch.rows.items():
                 if table != "items":
@@ -264,7 +290,7 @@ class Store:
         connection.execute("BEGIN TRANSACTION")
         for table in TABLES:
             connection.execute(definition(table))
-        connection.execute("INSERT INTO watermark VALUES (0, ?)", [GENESIS])
+        connection.execute("INSERT INTO watermark VALUES (0, ?, ?)", [GENESIS, self._people])
         connection.execute("COMMIT")
 
     def _insert(self, table: str, rows: Sequence[Row]) -> None:

@@ -94,7 +94,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "spool_files": {
         "file": "VARCHAR", "position": "BIGINT", "lines": "BIGINT", "damaged": "BIGINT", "note": "VARCHAR",
     },
-    "watermark": {"seq": "BIGINT", "hash": "VARCHAR"},
+    "watermark": {"seq": "BIGINT", "hash": "VARCHAR", "forgotten": "BIGINT"},
 }  # fmt: skip
 """table → column → type. `watermark` has one row: the newest event taken over, and its hash in the ledger;
 `spool_files` how far each file of the gateway's spool was read."""
