@@ -111,6 +111,7 @@ class ModelSettings(Section):
     cache_type: str = Field("f16", description="how keys and values are kept: f16, bf16, q8_0, q5_1, q4_0, fp8 …")
     pin: bool = Field(False, description="once loaded it is never unloaded to make room")
     idle_seconds: float = Field(0.0, ge=0, description="asleep or unloaded after so long without a call; 0 means never")
+    asleep_seconds: float = Field(0.0, ge=0, description="unloaded after so long asleep; 0 means never")
     cost: float = Field(0.0, ge=0, description="what unloading it costs when room is needed; 0 means by its size")
     group: str = Field("", description="at most one model of a group is loaded at a time; empty for no group")
     gpus: list[int] = Field(default_factory=list, description="numbers of the GPUs it may use; empty means any")

@@ -175,8 +175,10 @@ def remove(box: Box, name: str, force: bool) -> None:
     # An engine that is between two starts has no process, yet its weights are needed; a refused preload has no engine.
     if any(row["model"] == card.id and row["engine"] for row in _loaded(box)):
         if not force:
-            raise Conflict(f"{card.id} is loaded", f"`appliance model unload {card.id}` first, or say --force")
-        EnginesClient(box.home).unload(card.id)
+            first = f"`appliance model unload {card.base or card.id}` first"
+            raise Conflict(f"{card.id} is loaded", f"{first}, or say --force")
+        if not card.base:  # the engine of an adapter goes on with its base and the others, and it is served no more
+            EnginesClient(box.home).unload(card.id)
     registry.remove(card.id)
     box.emit({"id": card.id, "removed": True}, f"{card.id} is removed")
 

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-from inference.engines.engine import Seat
+from inference.engines.engine import Adapter, Seat
 from models.card import Card
 from models.registry import Registry
 
 
-def adapters_of(registry: Registry, base: Card) -> tuple[tuple[str, Path], ...]:
-    """Names and folders of all whole adapters for this model."""
-    return tuple((one.id, registry.path(one)) for one in registry.list() if one.base == base.id and registry.whole(one))
+def adapters_of(registry: Registry, base: Card) -> tuple[Adapter, ...]:
+    """All whole adapters for this model."""
+    return tuple(
+        Adapter(one.id, registry.path(one), one.sha256)
+        for one in registry.list()
+        if one.base == base.id and registry.whole(one)
+    )
+
+
+def serves(seat: Seat, adapter: Card) -> bool:
+    """Whether it serves this adapter, and not one that had the name before."""
+    return any((one.name, one.sha256) == (adapter.id, adapter.sha256) for one in seat.adapters)
 
 
 def bases_of(models: Collection[str], seats: Iterable[Seat]) -> set[str]:
     """These models, those that engines serve as adapters replaced by their bases."""
-    base = {name: seat.card.id for seat in seats for name, _ in seat.adapters}
+    base = {name: seat.card.id for seat in seats for name, *_ in seat.adapters}
     return {base.get(id, id) for id in models}
 
 
@@ -28,8 +36,18 @@ def adapter_row(row: dict[str, Any], id: str, base: str) -> dict[str, Any]:
     return {**row, "model": id, "served_as": id, "base": base, **nothing}
 
 
-def with_adapters(rows: Sequence[dict[str, Any]], seats: Iterable[Seat]) -> list[dict[str, Any]]:
-    """The rows of models, and after them those of the adapters that their engines serve."""
-    by_model = {row["model"]: row for row in rows}
-    served = [(seat.card.id, name) for seat in seats for name, _ in seat.adapters]
-    return [*rows, *(adapter_row(by_model[base], name, base) for base, name in served if base in by_model)]
+def with_adapters(rows: Sequence[dict[str, Any]], seats: Iterable[Seat], registry: Registry) -> list[dict[str, Any]]:
+    """The rows of models, and after them those of the adapters that their engines serve.
+
+    One that was removed, or has come anew with other content, is served to nobody, though its engine still holds it.
+    """
+    adapting = [(row, seat) for row in rows for seat in seats if seat.card.id == row["model"] and seat.adapters]
+    return [
+        *rows,
+        *(
+            adapter_row(row, one.name, seat.card.id)
+            for row, seat in adapting
+            for one in adapters_of(registry, seat.card)
+            if one in seat.adapters
+        ),
+    ]

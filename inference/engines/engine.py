@@ -6,12 +6,21 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from inference.engines.needs import Need, Wish
 from inference.lifecycle import Patience
 from models.card import Card
 from models.shape import Shape
+
+
+class Adapter(NamedTuple):
+    """A LoRA adapter, served beside its base as a model of its own."""
+
+    name: str
+    folder: Path
+    sha256: str
+    """Of its files: another one may come under the same name."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +51,7 @@ class Seat:
     """Memory for keys and values, for engines that must be told."""
     nodes: int = 1
     """Machines that it is spread over."""
-    adapters: tuple[tuple[str, Path], ...] = ()
-    """Names and folders of the LoRA adapters that it serves beside its model, as models of their own."""
+    adapters: tuple[Adapter, ...] = ()
 
     @property
     def url(self) -> str:

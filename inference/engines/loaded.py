@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 
 from inference.engines.devices import Room, private_bytes
-from inference.engines.engine import Engine, Seat
+from inference.engines.engine import Adapter, Engine, Seat
 from inference.engines.openings import free_port, port_is_free
 from inference.engines.placement import Claim, Place, Resident, beyond, unclaimed
 from inference.engines.seating import Candidate
@@ -31,6 +30,8 @@ class Nap:
     since: datetime
     state: str = Phase.DRAINING
     """As it is published: it finishes its work and falls asleep, it sleeps, or it wakes up (`starting`)."""
+    fell: float = 0.0
+    """When it fell asleep, in monotonic seconds."""
 
 
 @dataclass(eq=False)
@@ -67,7 +68,7 @@ class Loaded:
     def asleep(self) -> bool:
         return self.nap is not None and self.nap.state == SLEEPING
 
-    def next_seat(self, adapters: Sequence[tuple[str, Path]]) -> Seat:
+    def next_seat(self, adapters: Sequence[Adapter]) -> Seat:
         """How it is started next. `adapters` are those that are whole now: of them it serves what was measured.
 
         Each start may need another port: somebody may have taken ours in between.
@@ -127,12 +128,14 @@ def may_fall_asleep(loaded: Loaded, status: Status) -> bool:
 
 
 def nobody_uses(loaded: Loaded, status: Status, now: float) -> bool:
-    """Whether it has been idle for as long as its settings say; its time begins once it is ready."""
+    """Whether it has been idle, or asleep, for as long as its settings say; its time begins once it is ready."""
     if status.state is not Phase.READY:
         loaded.used = now
-    most = loaded.candidate.settings.idle_seconds
-    stays = loaded.pinned or loaded.unloading or loaded.nap is not None
-    return bool(most) and not stays and now - loaded.used > most
+    own, nap = loaded.candidate.settings, loaded.nap
+    if nap is not None and nap.state != SLEEPING:
+        return False
+    most, since = (own.asleep_seconds, nap.fell) if nap else (own.idle_seconds, loaded.used)
+    return bool(most) and not (loaded.pinned or loaded.unloading) and now - since > most
 
 
 def _claim(loaded: Loaded, status: Status) -> Claim:

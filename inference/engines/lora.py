@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from inference.engines.engine import Adapter
 from inference.engines.needs import Adapters
 from models.safetensors import read_contents
 
@@ -16,15 +17,14 @@ USUAL_RANK = RANKS[2]
 AT_ONCE = 8
 """Adapters at work in one batch; more of them take turns."""
 
-Served = Sequence[tuple[str, Path]]
-"""Names and folders."""
+Served = Sequence[Adapter]
 
 
 def options(served: Served) -> tuple[str, ...]:
     """The words of the command that serve them, each a model by its own name."""
     if not served:
         return ()
-    modules = [f"{name}={folder}" for name, folder in served]
+    modules = [f"{one.name}={one.folder}" for one in served]
     targets = _targets(served)
     return (
         "--enable-lora", "--max-loras", str(min(len(modules), AT_ONCE)), "--max-cpu-loras", str(len(modules)),
@@ -41,9 +41,9 @@ def measured(served: Served) -> Adapters | None:
         return None
     numbers: dict[str, int] = {}
     stored = 0
-    for _, folder in served:
-        rank = _rank(folder)
-        for file in folder.glob("*.safetensors"):
+    for one in served:
+        rank = _rank(one.folder)
+        for file in one.folder.glob("*.safetensors"):
             for tensor in read_contents(file).tensors:
                 numbers[tensor.name] = max(numbers.get(tensor.name, 0), -(-tensor.elements // rank))
                 stored += tensor.elements
@@ -51,7 +51,7 @@ def measured(served: Served) -> Adapters | None:
 
 
 def _told_rank(served: Served) -> int:
-    highest = max(_rank(folder) for _, folder in served)
+    highest = max(_rank(one.folder) for one in served)
     return next((rank for rank in RANKS if rank >= highest), RANKS[-1])
 
 
@@ -63,8 +63,8 @@ def _rank(folder: Path) -> int:
 def _targets(served: Served) -> list[str]:
     """Names of the matrices that they change; none when one of them says it in another way than by a list."""
     found: set[str] = set()
-    for _, folder in served:
-        own = _config(folder).get("target_modules")
+    for one in served:
+        own = _config(one.folder).get("target_modules")
         if not isinstance(own, list) or not all(isinstance(name, str) and name for name in own):
             return []
         found.update(own)

@@ -80,7 +80,8 @@ class Naps:
             if loaded.nap is not nap or loaded.unloading:
                 return
             if well:
-                nap.state, nap.since, loaded.place = SLEEPING, self._clock.now(), nap.small
+                nap.state, nap.since, nap.fell = SLEEPING, self._clock.now(), self._clock.monotonic()
+                loaded.place = nap.small
             else:
                 loaded.nap = None
             self._watcher.slept(loaded, well)

@@ -20,6 +20,12 @@ def write_private(file: Path, text: str) -> Path:
     return file
 
 
+def write_key(folder: Path, id: str, key: str) -> Path:
+    """Write the key of an engine to where its readers look for it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return write_private(folder / f"{id}.key", key + "\n")
+
+
 def free_port() -> int:
     """A TCP port of the loopback that nobody has right now."""
     with socket.socket() as probe:

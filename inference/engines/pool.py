@@ -9,7 +9,6 @@ that are in the way.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
@@ -23,12 +22,12 @@ from appliance.config import Home
 from appliance.errors import Conflict, FactoryError, LimitExceeded, NotFound
 from appliance.ports import Clock, SystemClock
 from appliance.settings import Settings
-from inference.engines.adapters import adapter_row, adapters_of, bases_of, with_adapters
+from inference.engines.adapters import adapter_row, adapters_of, bases_of, serves, with_adapters
 from inference.engines.devices import Room, read_room
 from inference.engines.engine import Engine, Seat
 from inference.engines.loaded import Loaded, Order, may_fall_asleep, nobody_uses
 from inference.engines.naps import Naps
-from inference.engines.openings import free_port, write_private
+from inference.engines.openings import free_port, write_key, write_private
 from inference.engines.placement import Place, Plan, may_rest, share_threads
 from inference.engines.planning import plan_for
 from inference.engines.process import DRAIN_SECONDS, patience_with, process_of
@@ -75,9 +74,9 @@ class Pool:
 
     def run(self, stop: Stop) -> None:
         """Supervise until `stop` is set, then end all engines."""
-        self._publish()
+        self.publish()
         try:
-            with tending(self.devices, self._look, self._idle, self._retire):
+            with tending(self, self._look, self._registry.generation):
                 self._supervisor.run(stop)
         finally:
             with self._lock:
@@ -86,13 +85,13 @@ class Pool:
                     loaded.seat.key_file.unlink(missing_ok=True)
                 for all_of in (self._loaded, self._orders, self._refused):
                     all_of.clear()
-            self._publish()
+            self.publish()
 
     def sweep(self) -> None:
         """Remove the keys and rows a killed engines process left; its engines died with it."""
         for left in self.scratch.glob("*.key"):
             left.unlink(missing_ok=True)
-        self._publish()
+        self.publish()
 
     def preload(self) -> None:
         """Load what the settings name. A model that cannot be loaded is shown as failed; the others still are."""
@@ -128,7 +127,7 @@ class Pool:
             keep = bases_of(keep, self._seats())
             ask = self._load_adapter if card.base else self._load
             row = ask(card, again, options, keep)
-        self._publish()
+        self.publish()
         return row
 
     def unload(self, name: str) -> dict[str, Any]:
@@ -176,7 +175,7 @@ class Pool:
         """What runs, as published; no model twice."""
         with self._lock:
             rows = [self._row(status) for status in self._supervisor.statuses() if status.name in self._loaded]
-            rows = with_adapters(rows, self._seats())
+            rows = with_adapters(rows, self._seats(), self._registry)
             rows += [self._order_row(order) for order in self._orders.values() if order.asked not in self._loaded]
             listed = {row["model"] for row in rows}
             refused = [(name, reason) for name, reason in self._refused.items() if name not in listed]
@@ -189,13 +188,13 @@ class Pool:
             self._carry_out(loaded.id)
         else:
             self._leave(loaded.id)
-        self._publish()
+        self.publish()
 
     def woke(self, loaded: Loaded, well: bool) -> None:
         """See `naps.Watcher`: it serves again; or it starts anew in the place that it was given."""
         if not well:
             self._supervisor.renew(loaded.id)
-        self._publish()
+        self.publish()
 
     def _seats(self) -> list[Seat]:
         return [loaded.seat for loaded in self._loaded.values()]
@@ -215,7 +214,7 @@ class Pool:
         row = self._load(self._registry.get(card.base), again, options, keep)
         known, order = self._loaded.get(card.base), self._orders.get(card.base)
         stays = known is not None and not known.makes_room_for and not known.unloading
-        if known is not None and stays and card.id not in dict(known.seat.adapters):
+        if known is not None and stays and not serves(known.seat, card):
             own = known.seat
             options = Options(own.context_tokens, own.slots, known.pinned)
             if order:
@@ -252,7 +251,7 @@ class Pool:
             )
         if plan.wait_for:
             # Calls for an adapter keep its base at work, so they have to wait for their turn as the base's own do.
-            adapters = [name for other in plan.wait_for for name, _ in self._loaded[other].seat.adapters]
+            adapters = [name for other in plan.wait_for for name, *_ in self._loaded[other].seat.adapters]
             reason = f"waits for the place of {', '.join(plan.wait_for)}"
             return {**empty_row(asked or id, WAITING, reason), "wait_for": [*plan.wait_for, *adapters]}
         if not plan.leave and not plan.rest:
@@ -290,7 +289,8 @@ class Pool:
     def _take_place(self, candidate: Candidate, place: Place, room: Room) -> None:
         id = candidate.card.id
         key = candidate.engine.key(candidate.card) or secrets.token_urlsafe(32)
-        seat = replace(candidate.seated(place, room), port=free_port(), key=key, key_file=self._write_key(id, key))
+        file = write_key(self.scratch, id, key)
+        seat = replace(candidate.seated(place, room), port=free_port(), key=key, key_file=file)
         loaded = self._loaded[id] = Loaded(candidate, seat, place, candidate.pinned, self._clock.monotonic())
         self._share_out()
         patience = patience_with(loaded.engine, self._settings)
@@ -331,7 +331,7 @@ class Pool:
             for status in self._supervisor.statuses():
                 if loaded := self._loaded.get(status.name):
                     self._see(loaded, status)
-        self._publish()
+        self.publish()
 
     def _see(self, loaded: Loaded, status: Status) -> None:
         """What a change of its process means."""
@@ -360,23 +360,28 @@ class Pool:
             else:
                 self._refused[order.asked] = f"others have left, but somebody took their place: {plan.fit.reason}"
 
-    def _idle(self) -> list[str]:
-        """Models that nobody has used for as long as their settings say, and that do no work now."""
-        now = self._clock.monotonic()
+    def idle(self) -> list[str]:
+        """Models that nobody has used, or woken, for as long as their settings say, and that do no work now."""
         with self._lock:
-            idle = [one for one in self._loaded.values() if nobody_uses(one, self._supervisor.status(one.id), now)]
-        return [one.id for one in idle if not one.engine.busy(one.seat)]
+            idle = [one for one in self._loaded.values() if self._unused(one)]
+        return [one.id for one in idle if one.asleep or not one.engine.busy(one.seat)]
 
-    def _retire(self, id: str) -> None:
+    def retire(self, id: str) -> None:
         """Nobody uses it: it sleeps where its engine can and RAM has room for its weights, else it is unloaded."""
-        with self._lock, contextlib.suppress(NotFound):
-            loaded, status = self._loaded.get(id), self._supervisor.status(id)
-            small = loaded.candidate.asleep(loaded.place) if loaded and may_fall_asleep(loaded, status) else None
-            if loaded and small and may_rest(small, self._plan(loaded.candidate)[0]):
-                self._naps.sleep(loaded)
-            else:
-                self.unload(id)
-        self._publish()
+        with self._lock:
+            loaded = self._loaded.get(id)
+            if loaded and self._unused(loaded):  # and nobody was quicker
+                may = may_fall_asleep(loaded, self._supervisor.status(id))
+                small = loaded.candidate.asleep(loaded.place) if may else None
+                if small and may_rest(small, self._plan(loaded.candidate)[0]):
+                    self._naps.sleep(loaded)
+                else:
+                    self._leave(id)
+        self.publish()
+
+    def _unused(self, loaded: Loaded) -> bool:
+        now, status = self._clock.monotonic(), self._supervisor.status(loaded.id)
+        return loaded.id not in self._orders and nobody_uses(loaded, status, now)
 
     def _row(self, status: Status) -> dict[str, Any]:
         loaded = self._loaded[status.name]
@@ -389,10 +394,7 @@ class Pool:
         row = empty_row(order.asked, Phase.STOPPED, order.reason)
         return {**row, "start_seconds": patience_with(order.candidate.engine, self._settings).start_seconds}
 
-    def _write_key(self, id: str, key: str) -> Path:
-        self.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return write_private(self.scratch / f"{id}.key", key + "\n")
-
-    def _publish(self) -> None:
+    def publish(self) -> None:
+        """Write the rows to where other processes read them."""
         with self._lock:
             write_private(self.published, json.dumps(self.rows(), indent=1) + "\n")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
+from typing import Protocol
 
 from inference.engines.openings import write_private
 from inference.engines.seating import Look
@@ -20,23 +21,47 @@ LOOKS = 5
 """So many of these looks apart is what is free told anew: nvidia-smi takes a moment."""
 
 
+class Tended(Protocol):
+    """Whose models these are."""
+
+    devices: Path
+    """The file that says what is free."""
+
+    def idle(self) -> Iterable[str]:
+        """The models that nobody uses."""
+        ...
+
+    def retire(self, id: str) -> None:
+        """Send one of them to rest, unless somebody uses it by now."""
+        ...
+
+    def publish(self) -> None:
+        """Tell anew what is served."""
+        ...
+
+
 @contextmanager
-def tending(
-    devices: Path, look: Look, idle: Callable[[], Iterable[str]], retire: Callable[[str], None]
-) -> Iterator[None]:
-    """While this is open, a thread writes what is free to `devices`, and calls `retire` for each of the `idle`."""
+def tending(tended: Tended, look: Look, generation: Callable[[], str]) -> Iterator[None]:
+    """While this is open, a thread tells what is free and what is served, and retires the idle.
+
+    `generation` changes when models come, change or go: an adapter may be another one now.
+    """
     over = threading.Event()
 
     def tend() -> None:
+        known = generation()
         for n in count():
             if n % LOOKS == 0:
                 with contextlib.suppress(OSError):  # a full disk: told again later
-                    write_private(devices, json.dumps(asdict(look())) + "\n")
+                    write_private(tended.devices, json.dumps(asdict(look())) + "\n")
             if over.wait(TEND_SECONDS):
-                devices.unlink(missing_ok=True)
+                tended.devices.unlink(missing_ok=True)
                 return
-            for id in idle():
-                retire(id)
+            if (now := generation()) != known:
+                known = now
+                tended.publish()
+            for id in tended.idle():
+                tended.retire(id)
 
     thread = threading.Thread(target=tend, name="tend", daemon=True)
     thread.start()

@@ -1,13 +1,14 @@
 """What is left of an engine's throughput behind the gateway: the same llama-server asked directly and through it.
 
-    python tests/benchmarks/bench_stack.py [--calls 4] [--rounds 5] [--peer PYTHON]
+    python tests/benchmarks/bench_stack.py [--calls 4] [--rounds 5] [--peer]
 
 A writer with random weights, whole answers and streams, at 1, 4, 8 and 16 clients. A round is the same number of calls
 both ways, one right after the other, the first in turns, so that other work on the machine meets both alike. Printed
 are the medians over the rounds: tokens per second by the wall, CPU of all that serves (engine, and gateway where it is
 in the way) for each token, and of each the ratio within a round. Wall ratios of a busy machine scatter; those of CPU do
-not. With `--peer`, a Python that has what `llama_cpp.server` of llama-cpp-python needs, that server reads the same
-weights and is a third way. Clients are threads of this process, which shares the cores with engine and gateway.
+not. With `--peer`, `llama_cpp.server` of the box's own llama-cpp-python reads the same weights and is a third way; what
+it needs beside is in the environment that `python -m installer environment peers` makes. Clients are threads of this
+process, which shares the cores with engine and gateway.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -24,6 +26,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -32,6 +35,8 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from appliance.config import Home
+from installer.checkout import Checkout
+from installer.environment import ready
 from models.importing import import_model
 from models.registry import Registry
 from tests.inference.engines_process import until
@@ -111,8 +116,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--calls", type=int, default=4, help="of each client in a round")
-    parser.add_argument("--peer", default="", help="a Python that has what `llama_cpp.server` needs")
+    parser.add_argument("--peer", action="store_true", help="beside `llama_cpp.server`, in the environment `peers`")
     options = parser.parse_args()
+    peers = ready(Checkout.here(), "peers")
+    if options.peer and peers is None:
+        parser.error("first make its environment: `python -m installer environment peers`")
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         home = make_home(Path(folder))
         home.settings_file.write_text(SETTINGS.format(port=free_port()), encoding="utf-8")
@@ -128,8 +136,8 @@ def main() -> None:
         engine = [int(row["pid"])]
         whole_way = engine + [child.pid for child in psutil.Process(gateway.process.pid).children(recursive=True)]
         ways = {"direct": (direct, engine), "gateway": (through, whole_way)}
-        if options.peer:
-            ways["peer"] = peer(stack, options.peer, home, threads=row["threads"])
+        if options.peer and peers:
+            ways["peer"] = peer(stack, peers / "bin" / "python", home, threads=row["threads"])
         print(
             f"{'':17}" + "".join(f"{name:>36}" for name in ways) + "   (tokens/s, its ratio, CPU µs a token, its ratio)"
         )
@@ -143,26 +151,38 @@ def main() -> None:
                 report(f"{name:14}{clients:3}", list(ways), rounds[1:])  # the first one is to get warm
 
 
-def peer(stack: ExitStack, python: str, home: Home, threads: int) -> tuple[httpx.Client, list[int]]:
+def peer(stack: ExitStack, python: Path, home: Home, threads: int) -> tuple[httpx.Client, list[int]]:
     """The server of llama-cpp-python over the writer's weights, once it answers."""
     port, weights = free_port(), home.models / "writer" / "model.gguf"
+    lent = home.run / "lent"  # of our packages this one alone: the others are the environment's own
+    lent.mkdir()
+    (lent / "llama_cpp").symlink_to(find_package("llama_cpp"))
     argv = [
-        python, "-m", "llama_cpp.server", "--model", str(weights), "--model_alias", "writer", "--port", str(port),
+        str(python), "-m", "llama_cpp.server", "--model", str(weights), "--model_alias", "writer", "--port", str(port),
         "--n_ctx", "512", "--n_threads", str(threads), "--n_threads_batch", str(threads),
         "--interrupt_requests", "False", "--verbose", "False",
     ]  # fmt: skip
     with (home.logs / "peer.log").open("wb") as log:
-        process = subprocess.Popen(argv, stdout=log, stderr=log)
+        process = subprocess.Popen(argv, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": str(lent)})
     stack.callback(stop, process)
     http = talk(stack, f"http://127.0.0.1:{port}", "any")
 
     def answers() -> bool:
+        if process.poll() is not None:
+            raise SystemExit((home.logs / "peer.log").read_text(encoding="utf-8"))
         with contextlib.suppress(httpx.TransportError):
             return http.get("/v1/models").is_success
         return False
 
     until(answers)
     return http, [process.pid]
+
+
+def find_package(name: str) -> Path:
+    """The folder of a package of this Python, which is not imported."""
+    spec = find_spec(name)
+    assert spec is not None and spec.origin is not None, f"{name} is installed by `make run`"
+    return Path(spec.origin).parent
 
 
 def report(name: str, ways: list[str], rounds: list[dict[str, Round]]) -> None:

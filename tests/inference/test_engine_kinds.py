@@ -13,7 +13,7 @@ import pytest
 
 from appliance.errors import Unavailable, UsageError
 from inference.engines import asking
-from inference.engines.engine import Rest, Seat
+from inference.engines.engine import Adapter, Rest, Seat
 from inference.engines.llamacpp import LlamaCpp
 from inference.engines.lora import measured
 from inference.engines.needs import FRAMEWORK, Adapters, Wish
@@ -108,7 +108,7 @@ def test_vllm_on_processors_is_told_its_threads_and_whole_gibibytes_of_cache() -
 
 def test_vllm_serves_adapters_by_name_with_the_highest_of_their_ranks(vllm: Vllm, tmp_path: Path) -> None:
     small, large = (write_tiny_adapter(tmp_path / str(rank), layers=1, width=16, rank=rank) for rank in (4, 20))
-    argv = vllm.argv(seat(adapters=(("style", small), ("law", large))))
+    argv = vllm.argv(seat(adapters=(Adapter("style", small, ""), Adapter("law", large, ""))))
     assert "--enable-lora" in argv and options(argv)["--max-lora-rank"] == "32"
     at = argv.index("--lora-modules")
     assert argv[at + 1 : at + 3] == (f"style={small}", f"law={large}")
@@ -117,7 +117,7 @@ def test_vllm_serves_adapters_by_name_with_the_highest_of_their_ranks(vllm: Vllm
 
 def test_adapters_count_in_the_memory_of_their_base(vllm: Vllm, tmp_path: Path) -> None:
     small, large = (write_tiny_adapter(tmp_path / str(rank), layers=1, width=16, rank=rank) for rank in (4, 20))
-    own = measured((("style", small), ("law", large)))
+    own = measured((Adapter("style", small, ""), Adapter("law", large, "")))
     assert own == Adapters(at_once=2, rank=32, numbers=16 + 2 * 16, stored=(4 + 20) * (16 + 2 * 16))
     bare, with_them = ({p.what: p for p in vllm.need(card(), SHAPE, Wish(4, 1024, "f16", one), 2).parts}
                        for one in (None, own))  # fmt: skip
@@ -132,7 +132,7 @@ def test_an_adapter_that_names_its_matrices_by_a_pattern_gets_room_for_all(vllm:
     folder = write_tiny_adapter(tmp_path, layers=1, width=16)
     config = folder / "adapter_config.json"
     config.write_text(config.read_text().replace('["down_proj"]', '"all-linear"'))
-    assert "--lora-target-modules" not in vllm.argv(seat(adapters=(("style", folder),)))
+    assert "--lora-target-modules" not in vllm.argv(seat(adapters=(Adapter("style", folder, ""),)))
 
 
 @pytest.mark.parametrize(("tasks", "words"), [(("embedding",), "embed"), (("rerank",), "classify")])

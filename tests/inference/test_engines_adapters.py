@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ class Tensors(Sleepers):
     formats = frozenset({"safetensors"})
 
     def argv(self, seat: Seat) -> tuple[str, ...]:
-        return (*super().argv(seat), *(name for name, _ in seat.adapters))
+        return (*super().argv(seat), *(one.name for one in seat.adapters))
 
 
 def test_an_adapter_is_a_model_of_its_own_served_with_its_base(with_adapter: Home) -> None:
@@ -74,6 +75,25 @@ def test_an_adapter_that_comes_later_is_served_once_its_base_has_started_anew(
         after = row(pool, "base")
         assert after["pid"] != before and after["restarts"] == 0
         assert sorted(psutil.Process(after["pid"]).cmdline()[-2:]) == ["later", "style"]
+
+
+def test_an_adapter_that_comes_anew_under_its_old_name_is_served_only_once_its_base_has_started_anew(
+    with_adapter: Home, tmp_path: Path
+) -> None:
+    registry = Registry(with_adapter.models)
+    with at_work(with_adapter, Tensors()) as pool:
+        pool.load("style")
+        before = ready(pool, "style")["pid"]
+        registry.remove("style")
+        until(lambda: [one["model"] for one in json.loads(pool.published.read_text())] == ["base"])
+        anew = write_tiny_adapter(tmp_path / "anew", layers=1, width=64, rank=20, seed=9)
+        import_model(anew, registry, "style", base="base")
+        assert [one["model"] for one in pool.rows()] == ["base"], "its engine still has the old one"
+        pool.load("style")
+        until(lambda: row(pool, "style").get("state") == "ready" and row(pool, "style")["pid"] != before)
+        (served,) = pool.seat("base").adapters
+        assert served.sha256 == registry.get("style").sha256
+        assert ready(pool, "base")["restarts"] == 0, "it was asked to, and did not fail"
 
 
 class Growing(Tensors):

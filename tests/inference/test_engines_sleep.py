@@ -126,6 +126,17 @@ def test_a_model_that_nobody_uses_sleeps_and_wakes_when_it_is_asked_for(start: S
         assert (after["pid"], after["restarts"], after["ram_bytes"]) == (before["pid"], 0, 0)
 
 
+def test_a_model_that_nobody_wakes_for_long_is_unloaded(start: Start) -> None:
+    with start(a={"idle_seconds": 0.2, "asleep_seconds": 1.5}) as pool:
+        pool.load("a")
+        ready(pool, "a")
+        held = asleep(pool, "a")["pid"]
+        pool.load("a")
+        assert ready(pool, "a")["pid"] == held, "woken in time, it is the same"
+        asleep(pool, "a")
+        until(lambda: pool.rows() == [] and not lives(held))
+
+
 def test_two_models_that_do_not_fit_together_take_turns_sleeping_and_neither_starts_twice(start: Start) -> None:
     with start() as pool:
         pool.load("a")
