@@ -26,11 +26,11 @@ from appliance.work import Noun
 
 FILE = "repair.json"
 MAX_BYTES = 4 * 1024 * 1024
-MOST = 1.5
+MOST = 1.0
 """Nats that one trait of the past may speak for or against an edit."""
 DOUBT = 30.0
-"""Past repairs that weigh as much as the base does. With this and `MOST`, thirty repairs of one class spare 40 to 60 %
-of the candidates until the right one of that class, and cost all others 2 to 10 %."""
+"""Past repairs that weigh as much as the base does. With this and `MOST`, thirty repairs of one class spare half to
+three quarters of the candidates until the right one of that class, and cost others 3 to 21 %: measured on 500 slips."""
 
 Count = Annotated[float, Field(ge=0, lt=1e9, allow_inf_nan=False)]
 

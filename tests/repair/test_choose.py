@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from appliance.repair.accident import COMPUTING, STEERING, by_witnesses, steers
 from appliance.repair.choose import SURE, Cluster, certainty, clustered, differing, weigh
 from appliance.repair.edits import Edit
+from appliance.repair.search import Ahead
 from appliance.repair.source import Source
 
 
@@ -69,12 +72,20 @@ TEXT = "def f(a, b):\n    if a > b:\n        return a - b\n    return 0\n"
         ("a - b", "a + b", "arithmetic operator", False),
         ("    return 0\n", "", "deleted statement", True),
         ("0", "1", "constant", False),
+        ("a - b", "a", "dropped operand", True),
     ],
 )
 def test_what_steers_is_told_from_what_computes(old: str, new: str, template: str, steering: bool) -> None:
     start = TEXT.index(old)
     changed = Edit("m.py", ((start, start + len(old), new),), template, TEXT.count("\n", 0, start) + 1)
     assert steers(Source("m.py", TEXT), changed) is steering
+
+
+def test_what_is_still_to_come_is_weighed_by_its_odds() -> None:
+    ahead = Ahead([edit("a", 2.0), edit("b", 1.0), edit("c", 1.0), edit("d", -1.0)])
+    assert ahead.odds(2.0) == pytest.approx(math.log(2 * math.exp(1.0) + math.exp(-1.0)))
+    assert ahead.odds(1.0) == pytest.approx(-1.0)
+    assert ahead.odds(-1.0) < -600.0
 
 
 def test_of_two_patches_the_one_that_is_no_likely_accident_weighs_more() -> None:

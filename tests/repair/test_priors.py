@@ -112,7 +112,7 @@ def test_after_thirty_repairs_of_one_class_a_third_fewer_candidates_are_tried_fo
 
 
 def test_what_was_learned_in_another_repository_counts_less_than_in_the_own_one(tmp_path: Path) -> None:
-    outcomes = [outcome("comparison", repo="shop")] * 10 + [outcome("variable", repo="other")] * 10
+    outcomes = [outcome("comparison", repo="shop")] * 3 + [outcome("variable", repo="other")] * 3
     compared = Edit("shop.py", ((0, 1, "x"),), "comparison", 1)
     shop, other = learned(tmp_path, outcomes), learned(tmp_path, outcomes, repo="other")
     assert shop.term(compared, "", 1) > other.term(compared, "", 1)
