@@ -26,6 +26,10 @@ FROM_EVENTS = (
 )  # fmt: skip
 """Tables with rows that come from events."""
 
+LESSON_MOVES = (
+    Fact.LESSON_PROPOSED, Fact.LESSON_CONFIRMED, Fact.LESSON_DECAYED, Fact.LESSON_RETIRED, Fact.LESSON_EDITED,
+)  # fmt: skip
+
 STAGE_ENDS = frozenset(str(fact) for fact in STAGE_FACTS.values())
 
 
@@ -131,7 +135,7 @@ READERS: Mapping[str, Reader] = {
     Fact.SIGNAL_RECEIVED: _signal,
     Fact.COMMAND_GIVEN: _command,
     Fact.COMMAND_APPLIED: _change,
-    **dict.fromkeys(("LessonProposed", "LessonConfirmed", "LessonDecayed", "LessonRetired", "LessonEdited"), _lesson),
-    "LessonUsed": _lesson_use,
+    **dict.fromkeys(LESSON_MOVES, _lesson),
+    Fact.LESSON_USED: _lesson_use,
 }
 """kind of event → who reads it, beside the ends of stages."""

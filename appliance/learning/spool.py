@@ -41,8 +41,9 @@ def day_of(name: str) -> str:
     return name.removeprefix("usage-").removesuffix(".jsonl")
 
 
-def chunk_at(file: Path, start: int, limit: int = CHUNK_BYTES) -> Chunk | None:
-    """The next whole lines of a file; None when there is none. A file that is gone has none."""
+def chunk_at(file: Path, start: int, limit: int = 0) -> Chunk | None:
+    """The next whole lines of a file, of at most `limit` bytes; None when there is none, or no file."""
+    limit = limit or CHUNK_BYTES
     try:
         with file.open("rb") as source:
             source.seek(start)

@@ -104,7 +104,7 @@ def test_each_move_of_a_lesson_is_a_row_with_the_lesson_as_it_was() -> None:
     lesson = {"text": "mind the rounding", "scope": {"repo": "shop", "path": "a.py"}, "support": 2, "source": "review"}
     moved = {"from": "proposed", "to": "confirmed", "by": "person:ada", "why": "right", "lesson": lesson}
     used = {"item": "W-2", "round": 1, "stage": "build", "role": "builder", "rank": 1, "score": 0.5, "how": "words"}
-    batch = derive([event(1, "LessonConfirmed", "L-1", **moved), event(2, "LessonUsed", "L-1", **used)])
+    batch = derive([event(1, Fact.LESSON_CONFIRMED, "L-1", **moved), event(2, Fact.LESSON_USED, "L-1", **used)])
     (row,) = batch.rows["lessons"]
     assert (row["lesson"], row["before"], row["state"], row["words"], row["repo"], row["support"]) == (
         "L-1", "proposed", "confirmed", "mind the rounding", "shop", 2,

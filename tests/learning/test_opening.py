@@ -15,7 +15,7 @@ from appliance.learning import opening
 from appliance.learning.service import Learning, rebuild_stopped
 from appliance.ledger import open_ledger
 from appliance.settings import Settings
-from tests.learning.world import tell, with_repositories
+from tests.learning.world import calls, spooled, tell, with_repositories
 
 
 @pytest.fixture
@@ -24,6 +24,7 @@ def told(home: Home) -> Iterator[Home]:
     ledger = with_repositories(open_ledger(home))
     tell(ledger, range(1, 21))
     ledger.close()
+    spooled(home, calls(range(1, 41)))
     caught_up(home)
     return home
 
@@ -56,6 +57,12 @@ def more(home: Home) -> None:
     ledger = open_ledger(home)
     tell(ledger, range(21, 31))
     ledger.close()
+    only_calls(home)
+
+
+def only_calls(home: Home) -> None:
+    spooled(home, calls(range(41, 61)))
+    spooled(home, calls(range(61, 71)), "usage-20261127.jsonl")
 
 
 def test_a_store_that_is_right_goes_on_where_it_was(told: Home) -> None:
@@ -127,8 +134,23 @@ def test_a_damaged_store_is_noticed_put_aside_and_built_anew(
     assert begun and "built anew from the ledger" in caplog.text
     rebuild_stopped(told, Settings())
     assert caught_up(told)[0] == digest
+    learning = Learning(told, Settings())
+    assert learning.status()["model_calls"] == 70 and learning.status()["items"] == 30
+    learning.close()
     aside = list(told.root.glob("learning.duckdb.aside-*"))
     assert aside or damage is gone
+
+
+@pytest.mark.parametrize("damage", [without_log, short_log], ids=lambda damage: damage.__name__)
+def test_calls_that_a_damaged_log_lost_are_noticed_when_no_event_came_with_them(
+    told: Home, damage: Callable[[Path, Path], None]
+) -> None:
+    only_calls(told)
+    damage(*crashed_copy(told))
+    assert "of usage-2026112" in caught_up(told)[1]
+    learning = Learning(told, Settings())
+    assert learning.status()["model_calls"] == 70
+    learning.close()
 
 
 def test_a_store_from_another_ledger_is_not_believed(told: Home) -> None:

@@ -28,7 +28,9 @@ from appliance.learning.service import Learning, rebuild_stopped
 from appliance.learning.tables import DERIVED
 from appliance.ledger import open_ledger
 from appliance.settings import Settings
-from tests.learning.world import tell, with_repositories
+from tests.learning.world import calls, spooled, tell, with_repositories
+
+KILLED = Path(__file__).with_name("killed.py")
 
 
 @pytest.fixture
@@ -131,8 +133,9 @@ def test_killed_at_random_moments_it_loses_and_doubles_nothing(told: Home) -> No
     dice = random.Random(2026)
     ledger = open_ledger(told)
     client = LearningClient(told)
-    for kill in range(12):
+    for kill in range(6):
         tell(ledger, range(100 + 40 * kill, 140 + 40 * kill))
+        spooled(told, calls(range(50 * kill, 50 * kill + 50)))
         behind = ledger.watermark("learning")
         process = start(told, batch_rows="5", poll_seconds="0.01")
         until(lambda behind=behind: ledger.watermark("learning") > behind)  # type: ignore[misc]
@@ -141,17 +144,43 @@ def test_killed_at_random_moments_it_loses_and_doubles_nothing(told: Home) -> No
         process.wait()
     tip = ledger.tip()[0]
     with running(told):
-        assert client.status()["events"] == tip
+        until(lambda: client.status()["model_calls"] == 300)
+        assert client.status()["events"] >= tip
         assert client.status()["begun_anew"] == ""
     assert not list(told.root.glob("learning.duckdb.aside-*")), "a kill never costs the store"
-    learning = Learning(told, Settings())
-    after_kills = learning.digest()
-    learning.close()
-    rebuild_stopped(told, Settings())
-    learning = Learning(told, Settings())
-    assert learning.digest() == after_kills
-    learning.close()
+    same_when_built_anew(told)
     ledger.close()
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(600)
+def test_killed_at_any_statement_it_loses_and_doubles_nothing(told: Home) -> None:
+    ledger = open_ledger(told)
+    kills = [*range(1, 40, 5), 60, 110, 170]
+    for n, statement in enumerate(kills):
+        tell(ledger, range(100 + 3 * n, 103 + 3 * n))
+        spooled(told, calls(range(10 * n, 10 * n + 10)), f"usage-202611{n % 2 + 20}.jsonl")
+        ended = subprocess.run([sys.executable, str(KILLED), str(told.root), str(statement)], check=False)
+        assert ended.returncode in (0, -signal.SIGKILL)
+    learning = Learning(told, Settings())
+    learning.catch_up()
+    status = learning.status()
+    assert (status["events"], status["model_calls"], status["begun_anew"]) == (ledger.tip()[0], 10 * len(kills), "")
+    learning.close()
+    assert not list(told.root.glob("learning.duckdb.aside-*")), "a kill never costs the store"
+    same_when_built_anew(told)
+    ledger.close()
+
+
+def same_when_built_anew(home: Home) -> None:
+    learning = Learning(home, Settings())
+    learning.catch_up()
+    before = learning.digest()
+    learning.close()
+    rebuild_stopped(home, Settings())
+    learning = Learning(home, Settings())
+    assert learning.digest() == before
+    learning.close()
 
 
 @pytest.mark.integration
