@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +64,15 @@ class Past:
     """Why nothing of the past is used; empty while it is."""
     bases: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
+    @property
+    def said(self) -> str:
+        """In words, what the past does; empty where there is none."""
+        if self.why:
+            return f"past repairs do not count: {self.why}"
+        won = Counter(dict(self.own.templates)) + Counter(dict(self.others.templates))
+        most = ", ".join(f"{name} ({count:.0f})" for name, count in won.most_common(SAID))
+        return f"what won before comes sooner: {most}" if most else ""
+
     def term(self, edit: Edit, place: str, files: int) -> float:
         """Log-odds to add for an edit of such a statement, where `files` files are suspected."""
         bases = (
@@ -81,6 +91,8 @@ class Past:
 
 LEAST = 0.002
 """Share that a class has at least to begin with."""
+SAID = 3
+"""Templates that are named."""
 NOTHING = Past()
 
 

@@ -137,8 +137,8 @@ class _Search:
         for path, lines in by_file.items():
             edits += edits_of(self.fault.sources[path], lines)
         past = read_past(home_policy, self.problem.repo, fitted().shares)
-        if past.why:
-            self.progress(f"past repairs do not count: {past.why}")
+        if past.said:
+            self.progress(past.said)
         return ranked(edits, self.fault, load(home_policy), fitted(), past)
 
     def try_singles(self, edits: Sequence[Edit]) -> None:

@@ -130,9 +130,14 @@ def test_the_past_never_outweighs_a_bound(tmp_path: Path) -> None:
         assert abs(past.term(Edit("x.py", ((0, 1, "x"),), template, 1), "if", 50)) <= 3 * MOST
 
 
+def test_what_the_past_does_is_said(tmp_path: Path) -> None:
+    past = learned(tmp_path, [outcome("comparison")] * 2 + [outcome("variable", repo="other")])
+    assert past.said == "what won before comes sooner: comparison (2), variable (1)"
+
+
 def test_without_a_file_nothing_of_the_past_counts(tmp_path: Path) -> None:
     past = read_past(tmp_path, "shop", fitted().shares)
-    assert past == NOTHING
+    assert past == NOTHING and past.said == ""
     assert past.term(Edit("x.py", ((0, 1, "x"),), "comparison", 1), "if", 3) == 0.0
 
 
@@ -152,7 +157,7 @@ def test_a_file_that_is_not_valid_in_every_part_is_not_used_and_the_reason_is_sa
 ) -> None:
     (tmp_path / FILE).write_text(content)
     past = read_past(tmp_path, "shop", fitted().shares)
-    assert said in past.why
+    assert said in past.why and past.why in past.said
     assert past.others == NOTHING.others and past.own == NOTHING.own
 
 
