@@ -34,10 +34,12 @@ class Message:
     body: bytes
     content: Any
     """Its JSON; None when it is none."""
+    form: bytes = b""
+    """What the body came in, if it did."""
 
     def received(self, repo: str, secrets: Sequence[str]) -> Delivery:
         """As `reading.receive`."""
-        return reading.receive(self.source, repo, self.headers, self.body, secrets)
+        return reading.receive(self.source, repo, self.headers, self.body, secrets, self.form)
 
 
 def deliveries_of(

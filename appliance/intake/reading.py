@@ -57,10 +57,13 @@ SENDERS: Mapping[str, Sender] = {
 """By source, in the order in which they are looked for: Forgejo also sends the headers of Gitea, and both GitHub's."""
 
 
-def receive(source: str, repo: str, headers: Mapping[str, str], body: bytes, secrets: Sequence[str]) -> Delivery:
+def receive(
+    source: str, repo: str, headers: Mapping[str, str], body: bytes, secrets: Sequence[str], form: bytes = b""
+) -> Delivery:
     """The delivery that a message is, once its sender is known to hold the repository's secret.
 
-    A sender that does not name its delivery gets the body's SHA-256 for a name.
+    A sender that does not name its delivery gets the body's SHA-256 for a name. `form` is what the body came in, if it
+    did: GitHub signs that, Gitea the body.
 
     Raises:
         UsageError: there is no such source, or the message is from another kind of sender.
@@ -68,7 +71,7 @@ def receive(source: str, repo: str, headers: Mapping[str, str], body: bytes, sec
     """
     sender = _sender(source)
     small = {name.lower(): value for name, value in headers.items()}
-    if not sender.verify(small, body, secrets):
+    if not (sender.verify(small, body, secrets) or (form and sender.verify(small, form, secrets))):
         raise VerificationFailed(*UNSIGNED)
     known = sender.recognise(small)
     if known is None:

@@ -15,7 +15,7 @@ from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 
 from appliance.errors import NotFound, VerificationFailed
-from appliance.intake import addressed, hook_secrets, reading
+from appliance.intake import addressed, forms, hook_secrets, reading
 from appliance.intake.hook_secrets import HookSecrets
 from appliance.news import Delivery
 from appliance.work import utcnow
@@ -46,11 +46,11 @@ def _with_counts(state: BlueprintSetupState) -> None:
 @blueprint.post("/<source>/<repo>")
 def take(source: str, repo: str) -> ResponseReturnValue:
     """Take a webhook of a forge or of Alertmanager for a repository; its signature is the key, not a session."""
-    _check_type()
+    _check_type(source)
     kept = _secrets(source, repo)
-    body = whole_body(desk().settings.intake)
+    body, form = _body()
     with _throttled():
-        delivery = reading.receive(source, repo, dict(request.headers), body, kept.valid(utcnow()))
+        delivery = reading.receive(source, repo, dict(request.headers), body, kept.valid(utcnow()), form)
     _check_pace([delivery])
     delivery, new = desk().ledger.deliveries.take(delivery, body)
     return jsonify({"delivery": delivery.number, "seen_already": not new}), 202 if new else 200
@@ -59,12 +59,12 @@ def take(source: str, repo: str) -> ResponseReturnValue:
 @blueprint.post("/<source>")
 def take_shared(source: str) -> ResponseReturnValue:
     """Take a webhook of a whole organisation or group, for the repositories that it names and whose secret signs it."""
-    _check_type()
+    _check_type(source)
     if source not in reading.SENDERS:
         raise _no_hook()
     here = desk()
-    body = whole_body(here.settings.intake)
-    message = Message(source, dict(request.headers), body, addressed.content_of(body))
+    body, form = _body()
+    message = Message(source, dict(request.headers), body, addressed.content_of(body), form)
     with _throttled() as throttle:
         thorough = not throttle.waits(request.remote_addr or "?")
         found, worth_keeping = deliveries_of(here.home, here.ledger, message, utcnow(), thorough)
@@ -75,9 +75,16 @@ def take_shared(source: str) -> ResponseReturnValue:
     return jsonify({"deliveries": told}), 202 if any(new for _, new in kept) else 200
 
 
-def _check_type() -> None:
-    if request.mimetype != "application/json":
+def _check_type(source: str) -> None:
+    if not forms.is_known(source, request.mimetype):
         abort(415, "send application/json")
+
+
+def _body() -> tuple[bytes, bytes]:
+    """The message, and the form that it came in, if it did."""
+    sent = whole_body(desk().settings.intake)
+    body = forms.payload(request.mimetype, sent)
+    return body, b"" if body is sent else sent
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 
 import pytest
 from click.testing import CliRunner
@@ -93,3 +94,38 @@ def test_the_command_makes_a_secret_that_opens_the_door_and_shows_it_once(consol
         (2, "github", "waiting"),
         (1, "gitea", "waiting"),
     ]
+
+
+def form(body: bytes, **more: str) -> bytes:
+    return urlencode({"payload": body.decode(), **more}).encode()
+
+
+@pytest.mark.parametrize("source", ["github", "gitea", "forgejo"])
+@pytest.mark.parametrize("address", ["/shop", ""])
+def test_a_form_is_taken_whether_its_sender_signs_it_or_the_json_in_it(
+    source: str, address: str, hooked: Console
+) -> None:
+    hooked.ledger.change_repository("shop", forge=source, project="team/shop")
+    body = '{"repository": {"full_name": "team/shop"}, "words": "a+b & \u00e4%"}'.encode()
+    sent = form(body)
+
+    def post(signed: bytes, name: str, secret: str = SECRET, content: bytes = sent) -> int:
+        headers = {**SENDERS[source]("issues", signed, secret), f"X-{source}-Delivery": name}
+        return (
+            hooked.stranger()
+            .post(f"/hooks/{source}{address}", data=content, headers=headers,
+                  content_type="application/x-www-form-urlencoded")
+            .status_code
+        )  # fmt: skip
+
+    assert [post(sent, "1"), post(body, "2"), post(sent, "1")] == [202, 202, 200]
+    assert hooked.ledger.deliveries.raw(1) == hooked.ledger.deliveries.raw(2) == body
+    assert post(sent, "3", secret="guess") == post(b"", "3") == 401
+    for broken in (b"", b"payload", b"payload=%ff", b"payload=1&payload=2", b"other=1", b"\xff=1", b"&" * 50):
+        assert post(broken, "4", content=broken) in (400, 401), broken
+    assert len(hooked.ledger.deliveries.list()) == 2
+
+
+@pytest.mark.parametrize("source", ["gitlab", "alertmanager", "generic"])
+def test_other_senders_send_no_forms(source: str, hooked: Console) -> None:
+    assert send(hooked, source, form(BODY), kind="application/x-www-form-urlencoded").status_code == 415

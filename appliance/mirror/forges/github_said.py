@@ -91,8 +91,6 @@ def wrong_with(hook: Mapping[str, Any], events: Sequence[str]) -> str:
     """What is wrong with a webhook to the box; "" when it works, as far as its last delivery tells."""
     if not hook["active"]:
         return "the webhook is switched off"
-    if hook["config"].get("content_type") != "json":
-        return "the webhook sends forms, not JSON"
     missing = [name for name in events if name not in hook["events"]]
     if missing and "*" not in hook["events"]:
         return f"the webhook does not send {', '.join(missing)}"
