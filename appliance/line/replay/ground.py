@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance.computers.sandbox import BoxedSandbox
@@ -33,6 +33,8 @@ class Ground:
     folder: Path
     """Where its trees lie. Not the line's folder, which the line empties when it starts."""
     progress: Progress
+    sound: dict[str, TestReport] = field(default_factory=dict)
+    """What the tests of a commit show as it is; each is run once."""
 
     def suite(self, tree: Path, only: Sequence[str] = ()) -> TestReport:
         """Run the repository's tests in the sandbox."""
@@ -40,6 +42,12 @@ class Ground:
             self.sandbox, tree, self.tracked.test, limits_of(self.settings), self.sandbox.python, only, self.progress,
             plugins=self.settings.computers.pytest_plugins,
         )  # fmt: skip
+
+    def suite_of(self, commit: str, tree: Path) -> TestReport:
+        """The same for the tree of a commit."""
+        if commit not in self.sound:
+            self.sound[commit] = self.suite(tree)
+        return self.sound[commit]
 
     @contextmanager
     def place(self, name: str) -> Iterator[Path]:

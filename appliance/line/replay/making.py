@@ -86,7 +86,7 @@ def seeded(ground: Ground, base: str, count: int, seed: int) -> tuple[list[Task]
     """
     with ground.place("base") as into:
         tree = ground.repository.checkout(base, into)
-        sound = ground.suite(tree)
+        sound = ground.suite_of(base, tree)
         trouble = cannot_start(sound) or ("" if sound.passed else "none of the repository's tests passes")
         if trouble:
             raise UsageError(f"{ground.tracked.name} can have no tasks: {trouble}", "then make the set again")
@@ -132,7 +132,7 @@ def unnoticed(sound: TestReport, broken: TestReport) -> str:
     if not lost:
         return "no test notices it"
     few_left = len(lost) * 2 > len(sound.passed) > SHOWN
-    return "hardly anything works any more" if few_left or not broken.outcomes.keys() & set(lost) else ""
+    return "hardly anything works any more" if few_left or not set(broken.failed) & set(lost) else ""
 
 
 def lost_by(sound: TestReport, broken: TestReport) -> list[str]:
@@ -145,7 +145,7 @@ def slip(
 ) -> Task:  # fmt: skip
     """The task of one slip: some of the tests it breaks are shown, the others held back."""
     id = f"M-{hashlib.sha256(f'{repo} {diff}'.encode()).hexdigest()[:10]}"
-    failing = [test for test in lost_by(sound, broken) if test in broken.outcomes]
+    failing = [test for test in lost_by(sound, broken) if test in broken.failed]
     shown = [test for test in failing if hashlib.sha256(f"{id} {test}".encode()).digest()[0] % 2] or failing[:1]
     shown = shown[:MOST_ACCEPTANCE]
     return Task(

@@ -16,6 +16,7 @@ from appliance.config import Home
 from appliance.errors import Conflict, NotFound, UsageError, VerificationFailed
 from appliance.gateway_client import GatewayModel
 from appliance.ledger import Ledger
+from appliance.line.build import SEARCH
 from appliance.line.replay import book
 from appliance.line.replay.ground import Ground
 from appliance.line.replay.making import HELD, make
@@ -120,7 +121,7 @@ def _tried(ledger: Ledger, ground: Ground, task: Task, run: book.Run) -> Iterato
     if not missing:
         return
     try:
-        with standing(ground, task, run.number) as stand:
+        with standing(ground, task, run.number, any(name != SEARCH for name in missing)) as stand:
             for name in missing:
                 yield _kept(ledger, run, trial(ground, stand, name, run.number))
     except VerificationFailed as error:
