@@ -77,25 +77,28 @@ def _for_those_named(
     home: Home, message: Message, pool: Sequence[TrackedRepository], now: datetime
 ) -> Iterator[Delivery]:
     """One for each repository that the message names and whose secret signs it; what is for none of them besides."""
-    taken: dict[str, Delivery] = {}
+    whole: Delivery | None = None
+    taken: set[str] = set()
     for one in pool:
-        name = addressed.name_in(message.source, message.content, one)
-        if not name:
+        names = addressed.names_in(message.source, message.content, one)
+        if not names:
             continue
         try:
-            delivery = message.received(one.name, _secrets(home, one, now))
+            whole = message.received(one.name, _secrets(home, one, now))
         except VerificationFailed:
             continue
-        is_alert = message.source == "alertmanager"
-        taken[name] = delivery.with_(event=alertmanager.of_repository(name)) if is_alert else delivery
-        yield taken[name]
-    if taken and message.source == "alertmanager":
-        rest = addressed.alerts_beside(message.content, taken)
-        if rest:
-            why = f"alerts of its group that are for no repository with this secret: {', '.join(rest)[:200]}"
-            yield next(iter(taken.values())).with_(
-                repo=NOBODY, event=alertmanager.ALERTS, state=DeliveryState.IGNORED, why=why
-            )
+        taken.update(names)
+        for name in names:
+            yield whole if message.source != "alertmanager" else _of_alerts(whole, name, len(names) > 1)
+    if whole and message.source == "alertmanager" and (rest := addressed.alerts_beside(message.content, taken)):
+        why = f"alerts of its group that are for no repository with this secret: {', '.join(rest)[:200]}"
+        yield whole.with_(repo=NOBODY, state=DeliveryState.IGNORED, why=why)
+
+
+def _of_alerts(delivery: Delivery, name: str, of_several: bool) -> Delivery:
+    """The alerts of a group that call their repository so; of several names, each is a delivery of its own."""
+    id = f"{delivery.id}:{name}"[: reading.LONGEST_NAME] if of_several else delivery.id
+    return delivery.with_(event=alertmanager.of_repository(name), id=id)
 
 
 def _secrets(home: Home, repository: TrackedRepository, now: datetime) -> tuple[str, ...]:

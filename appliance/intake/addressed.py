@@ -39,13 +39,13 @@ def names(source: str, content: Any, repository: TrackedRepository) -> tuple[str
     return (found,) if found else ()
 
 
-def name_in(source: str, content: Any, repository: TrackedRepository) -> str:
-    """The name by which a message is about this repository, on a forge the project's path; "" when it is not."""
+def names_in(source: str, content: Any, repository: TrackedRepository) -> tuple[str, ...]:
+    """The names by which a message is about this repository, on a forge the project's path; none when it is not."""
     if source in FORGES and source != repository.forge:
-        return ""
+        return ()
     own = {repository.project.casefold()} - {""}
     own |= set() if source in FORGES else {repository.name.casefold()}
-    return next((name for name in names(source, content, repository) if name.casefold() in own), "")
+    return tuple(name for name in names(source, content, repository) if name.casefold() in own)
 
 
 def alerts_beside(content: Any, taken: Collection[str]) -> tuple[str, ...]:
