@@ -37,6 +37,8 @@ class Carded(Protocol):
     @property
     def sha256(self) -> str: ...
     @property
+    def quantisation(self) -> str: ...
+    @property
     def size_bytes(self) -> int: ...
     @property
     def added(self) -> datetime: ...
@@ -54,6 +56,7 @@ class Entry(Noun):
     tasks: tuple[str, ...] = ()
     context_tokens: int = 0
     sha256: str = ""
+    quantisation: str = ""
     size_bytes: int = 0
     created: int = 0
     able: tuple[str, ...] | None = None
@@ -70,6 +73,7 @@ class Entry(Noun):
             tasks=tuple(card.tasks),
             context_tokens=min(card.context_tokens, context_cap) if card.context_tokens else context_cap,
             sha256=card.sha256,
+            quantisation=card.quantisation,
             size_bytes=card.size_bytes,
             created=int(card.added.timestamp()),
             able=tuple(card.able) if card.score is not None else None,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import gevent
+import orjson
 
 from appliance.config import Home
 from appliance.settings import Settings
@@ -134,18 +136,39 @@ class Parts:
         if self.transcripts.on:
             self.transcripts.keep({**who, "status": status}, call.prepared.payload, answer)
         entry = self.surroundings.card(call.model) if call.model else None
+        row = self.surroundings.engine(call.model) if call.model else None
         written = self.usage.append(
             {
                 **who,
-                "digest": entry.sha256[:12] if entry else "", "rule": call.decision.rule, "attempts": call.attempts,
+                "digest": entry.sha256[:12] if entry else "", "attempts": call.attempts,
                 "stream": call.prepared.stream, "priority": call.priority, "prompt_tokens": tokens["prompt"],
                 "completion_tokens": tokens["completion"], "seconds": round(seconds, 4),
                 "waited_seconds": round(call.away, 4),
                 "first_token_seconds": round(call.spoke - call.started, 4) if call.spoke else None,
                 "status": status,
-                "error": failure.code if failure else "", "asked": call.asked.facts(), "policy": call.decision.policy,
-                "suggested": call.decision.suggested[0] if call.decision.suggested else "",
+                "error": failure.code if failure else "", "engine": row.engine if row else "",
+                "quantisation": entry.quantisation if entry else "", **choice_of(call),
             }
         )  # fmt: skip
         if not written:
             self.metrics.unrecorded.inc()
+
+
+def choice_of(call: Call) -> dict[str, Any]:
+    """The router's choice, as a usage line tells it: what it was asked, what it answered, and why."""
+    decision = call.decision
+    return {
+        "rule": decision.rule, "asked": call.asked.facts(), "candidates": decision.candidates,
+        "objective": decision.objective.model_dump(), "policy": decision.policy,
+        "suggested": decision.suggested[0] if decision.suggested else "",
+        "episode": call.episode[1] if call.episode else "", "prompt_digest": prompt_digest(call.prepared.payload),
+    }  # fmt: skip
+
+
+ASKED = ("messages", "prompt", "input", "query", "documents", "tools")
+"""What of a call is its prompt."""
+
+
+def prompt_digest(payload: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of what was asked: the same for the same prompt, and it tells nothing else of it."""
+    return hashlib.sha256(orjson.dumps({name: payload.get(name) for name in ASKED})).hexdigest()

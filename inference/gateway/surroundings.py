@@ -90,6 +90,8 @@ class Row:
     """Changes when the engine is started anew."""
     slots: int = 0
     """Calls it works on at once; 0 when it does not say."""
+    engine: str = ""
+    """What kind of engine it is: llama.cpp, vllm, remote."""
 
 
 @dataclass(frozen=True)
@@ -263,4 +265,5 @@ def row_of(row: dict[str, Any]) -> Row:
         ca_file=str(row.get("ca_file") or ""),
         mark=(row.get("pid"), row.get("url"), row.get("restarts"), row["state"], row.get("since")),
         slots=int(row.get("slots") or 0),
+        engine=str(row.get("engine") or ""),
     )

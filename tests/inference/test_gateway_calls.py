@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -122,6 +123,15 @@ def test_an_engine_that_is_not_there_is_passed_over(gateway: Gateway, other: Moc
     assert chat(gateway).headers["x-appliance-model"] == BIG
     assert gateway.metric("appliance_gateway_fallbacks_total") == before + 1
     assert gateway.usage()[-1]["waited_seconds"] < 1.4  # not the whole of queue_seconds, as another one is ready
+
+
+def test_a_usage_line_tells_the_choice_and_of_the_prompt_its_digest_alone(gateway: Gateway) -> None:
+    first, again = chat(gateway), chat(gateway)
+    assert (first.status_code, again.status_code) == (200, 200)
+    one, two = gateway.usage()[-2:]
+    assert one["model"] in one["candidates"] and set(one["objective"]) == {"quality", "cost", "speed"}
+    assert len(one["prompt_digest"]) == 64 and one["prompt_digest"] == two["prompt_digest"]
+    assert "Hello?" not in json.dumps(one)
 
 
 def test_an_engine_that_comes_back_at_another_port_is_found(gateway: Gateway, engine: MockEngine) -> None:
