@@ -74,6 +74,9 @@ class Learning:
             except Unavailable as error:
                 log.warning("%s (%s)", error.message, error.hint)
                 busy = False
+            except duckdb.OutOfMemoryException as error:  # a question took it all; it is over within seconds
+                log.warning("the learning store goes on in a moment: %s", error)
+                busy = False
             if not busy:
                 self.publish_priors()
                 self.keep()
