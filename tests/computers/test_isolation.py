@@ -181,7 +181,8 @@ def test_everything_inside_dies_with_the_process_that_started_it(tmp_path: Path,
     script = (
         "import sys, tempfile; from pathlib import Path\n"
         "from appliance.computers.probe import open_sandbox\n"
-        "from appliance.config import Home\nfrom appliance.settings import ComputersSettings\nfrom appliance.ports import Limits\n"
+        "from appliance.config import Home\nfrom appliance.settings import ComputersSettings\n"
+        "from appliance.ports import Limits\n"
         f"box = open_sandbox(ComputersSettings(tier={box.tier!r}), Home(Path(sys.argv[1])))\n"
         "print('ready', flush=True)\n"
         "box.run(['/bin/sleep', '876' + '543'], tree=Path(sys.argv[1]), limits=Limits())\n"

@@ -97,7 +97,8 @@ def test_a_session_dies_with_the_process_that_opened_it(box: BoxedSandbox, tree:
     script = (
         "import sys; from pathlib import Path\n"
         "from appliance.computers.probe import open_sandbox\n"
-        "from appliance.config import Home\nfrom appliance.settings import ComputersSettings\nfrom appliance.ports import Limits\n"
+        "from appliance.config import Home\nfrom appliance.settings import ComputersSettings\n"
+        "from appliance.ports import Limits\n"
         f"box = open_sandbox(ComputersSettings(tier={box.tier!r}), Home(Path(sys.argv[1])))\n"
         f"word = 'stay-' + {word.removeprefix('stay-')!r}\n"
         "code = 'import os, time; os.fork(); os.setsid(); print(1, flush=True); time.sleep(99)'\n"
