@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from appliance.errors import Conflict, NotFound
 from appliance.ledger import schema
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 BATCH = 100
 """Messages touched in one transaction."""
+
+OF_NAME = select(schema.deliveries.c.body).where(
+    *(schema.deliveries.c[name] == bindparam(name) for name in ("source", "repo", "id"))
+)
+NEWEST = select(func.max(schema.deliveries.c.number))
+KEEP = insert(schema.deliveries)
+"""What every webhook asks of the ledger, made once: making them takes longer than answering them."""
 
 HOOKING = tuple(kind for kind in FORGES if kind != "plain")
 """Sources that are forges."""
@@ -33,20 +40,14 @@ class Deliveries:
     def take(self, delivery: Delivery, raw: bytes) -> tuple[Delivery, bool]:
         """Keep a message; on disk when this returns. The second value is False for one that was here before (same
         source, repository and id): then the first value is the earlier one."""
+        named = {"source": delivery.source, "repo": delivery.repo, "id": delivery.id}
         with self._ledger.database.writing() as connection:
-            known = select(schema.deliveries.c.body).filter_by(
-                source=delivery.source, repo=delivery.repo, id=delivery.id
-            )
-            if body := connection.scalar(known):
+            if body := connection.scalar(OF_NAME, named):
                 return Delivery.model_validate_json(body), False
-            number = (connection.scalar(select(func.max(schema.deliveries.c.number))) or 0) + 1
+            number = (connection.scalar(NEWEST) or 0) + 1
             kept = delivery.with_(number=number, received=self._ledger.clock.now())
-            connection.execute(
-                insert(schema.deliveries).values(
-                    number=number, source=kept.source, repo=kept.repo, id=kept.id, state=str(kept.state),
-                    body=kept.model_dump_json(), raw=raw,
-                )
-            )  # fmt: skip
+            row = {**named, "number": number, "state": str(kept.state), "body": kept.model_dump_json(), "raw": raw}
+            connection.execute(KEEP, row)
             return kept, True
 
     def waiting(self, limit: int = 100, without: Sequence[str] = ()) -> list[Delivery]:
