@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from tests.inference.tiny_model import END, MERGES, START, STOP, tensors, vocabulary
+from tests.inference.tiny_model import END, MERGES, START, STOP, teach, tensors, vocabulary
 
 TEMPLATE = (
     "{%- if tools %}<|im_start|>system\nTools: {{ tools | tojson }}. Answer with <tool_call>{...}</tool_call>"
@@ -29,15 +29,25 @@ PLACES = {
 
 
 def write_tiny_folder(
-    folder: Path, *, layers: int = 4, width: int = 256, context: int = 2048, seed: int = 7, template: str = TEMPLATE
+    folder: Path,
+    *,
+    layers: int = 4,
+    width: int = 256,
+    context: int = 2048,
+    seed: int = 7,
+    template: str = TEMPLATE,
+    answer: str = "",
 ) -> Path:
-    """Write the model into `folder` (some 5 MB) and return it. The same arguments give the same bytes."""
+    """Write the model into `folder` (some 5 MB) and return it. The same arguments give the same bytes.
+
+    With `answer` it says that word, an exclamation mark and no more, as the one of `tiny_model` does.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    tokens = vocabulary()
-    weights = {
-        _place(name): values.astype(np.float16)
-        for name, values in tensors(tokens, layers, width, np.random.default_rng(seed)).items()
-    }
+    tokens = [*vocabulary(), *([answer] if answer else [])]
+    made = tensors(tokens, layers, width, np.random.default_rng(seed))
+    if answer:
+        teach(made, tokens, ["\u010a", answer, "!", STOP])
+    weights = {_place(name): values.astype(np.float16) for name, values in made.items()}
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     texts = {
         "config.json": {

@@ -211,6 +211,18 @@ def test_an_adapter_goes_in_with_its_base_which_then_stays(cli: Cli, file: Path,
     assert cli("model", "remove", "style") == 0 and cli("model", "remove", "m") == 0
 
 
+def test_an_adapter_that_is_served_goes_by_force_alone_and_its_base_is_not_unloaded(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli("model", "import", write_folder(tmp_path / "m")) == 0
+    assert cli("model", "import", write_adapter(tmp_path / "style"), "--base", "m") == 0
+    monkeypatch.setattr(model, "_loaded", lambda box: [{"model": name, "engine": "vllm"} for name in ("m", "style")])
+    _, message, hint = cli.refused("model", "remove", "style")
+    assert message == "style is loaded" and "unload m` first, or say --force" in hint
+    assert cli("model", "remove", "style", "--force") == 0, "no engines process is asked: there is none"
+    assert [card.id for card in Registry(cli.home.models).list()] == ["m"]
+
+
 @pytest.mark.integration
 def test_a_model_is_loaded_used_kept_from_removal_and_unloaded(cli: Cli, tmp_path: Path) -> None:
     assert cli("model", "import", write_tiny_llama(tmp_path / "tiny.gguf"), "--alias", "small") == 0

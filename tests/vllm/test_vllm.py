@@ -21,12 +21,16 @@ from inference.engines.engine import Engine, Seat
 from inference.engines.vllm import Vllm
 from installer.checkout import Checkout
 from installer.environment import ready
+from models import trials
 from models.importing import import_model
 from models.registry import Registry
 from tests.contracts.engine_suite import CHAT, HELLO, EngineContract
 from tests.contracts.engines import Served, served
-from tests.inference.engines_process import Engines, lives, make_home, start, until
+from tests.inference.engines_process import Engines, lives, make_home, running_engines, start, until
 from tests.inference.tiny_folder import write_tiny_adapter, write_tiny_folder
+from tests.models.test_model_command import Cli, cli
+
+__all__ = ["cli"]
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 SETTINGS = '[engines]\nthreads = 2\nslots = 4\ncontext_tokens = 512\nvllm = "{}"\nvllm_device = "cpu"\n'
@@ -104,6 +108,26 @@ def test_an_adapter_is_a_model_of_its_own_and_nothing_outlives_an_engines_proces
     os.kill(engines.process.pid, signal.SIGKILL)
     engines.process.wait()
     until(lambda: not any(lives(pid) for pid in processes), 20)
+
+
+def test_a_model_is_admitted_for_what_it_does_well_and_refused_what_it_does_not(
+    cli: Cli, python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "WORD", "paris")  # all that this model can say
+    assert cli("model", "import", write_tiny_folder(tmp_path / "parrot", answer="Paris"), "--id", "parrot") == 0
+    cli.home.settings_file.write_text(SETTINGS.format(python).replace("512", "2048"))
+    with running_engines(cli.home):
+        assert cli("model", "load", "parrot") == 0, "else each admission starts it anew"
+        assert cli("model", "admit", "parrot", "--task", "chat") == 0, cli.err
+        assert "it may do: chat\n" in cli.out, cli.out
+        assert cli("model", "admit", "parrot", "--task", "repair") == 5
+    card = Registry(cli.home.models).get("parrot")
+    assert card.tasks == ("chat",) and card.score is not None
+    assert (card.score.engine, card.score.context_tokens) == ("vllm", 2048)
+    assert card.score.first_token_seconds and card.score.tokens_per_second and card.score.prompt_tokens_per_second
+    seen = {check.name: check for check in card.score.checks}
+    assert "usable form in 0 of 3" in seen["edit_format"].said, "the prompts fit and are answered"
+    assert 0.8 * 2048 <= int(seen["context"].said.split()[3]) < 2048
 
 
 def test_told_to_sleep_it_takes_no_calls_until_it_is_woken_and_the_other_doors_for_developers_stay_shut(
