@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 
 from appliance.learning.spool import Chunk
-from appliance.learning.tables import TABLES
+from appliance.learning.sums import add_up, longest, step_of
 
 BY_CALLER = "the caller"
 """Stands in for a rule's name when the caller named the model: the router chose nothing."""
@@ -72,9 +72,6 @@ FROM {GOOD} AND coalesce(rule, '') NOT IN ('', '{BY_CALLER}')
 """  # noqa: S608 - our own words
 
 
-STEPS = 8
-"""Steps of duration from one number of milliseconds to its double: each is 9 % longer than the one before."""
-
 DAYS: Mapping[str, str] = {
     "call_days": f"""
 SELECT happened::DATE AS day, coalesce(repo, '') AS repo, coalesce(task, '') AS task, coalesce(stage, '') AS stage,
@@ -87,17 +84,12 @@ FROM {GOOD}
 """,  # noqa: S608 - our own words
     "call_speeds": f"""
 SELECT happened::DATE AS day, coalesce(task, '') AS task, coalesce(model, '') AS model,
-    ceil(log2(least(greatest(seconds * 1000, 1), 1e9)) * {STEPS})::INTEGER AS step, 1 AS calls
+    {step_of("seconds")} AS step, 1 AS calls
 FROM {GOOD} AND status = 200 AND seconds IS NOT NULL
 """,  # noqa: S608 - our own words
 }
 """Tables of sums for each day → what one call adds to them. The sums are whole numbers, so that their order is of no
 matter."""
-
-
-def longest(share: float) -> str:
-    """SQL: the seconds that this share of the calls took at most, over rows of `step` and `upto` of `total`."""
-    return f"round(power(2, min(step) FILTER (upto >= {share} * total) / {float(STEPS)}) / 1000, 3)"
 
 
 BY_MODEL = """
@@ -135,19 +127,5 @@ def insert_calls(connection: duckdb.DuckDBPyConnection, chunk: Chunk) -> int:
     assert found is not None, "an insert tells how many rows it made"
     connection.execute(DECISIONS)
     for table, adds in DAYS.items():
-        _add_up(connection, table, adds)
+        add_up(connection, table, adds)
     return chunk.lines - int(found[0])
-
-
-def _add_up(connection: duckdb.DuckDBPyConnection, table: str, adds: str) -> None:
-    """Add to the sums of the days that the new calls are of."""
-    columns = TABLES[table]
-    sums = [name for name, kind in columns.items() if kind == "BIGINT"]
-    keys = [name for name in columns if name not in sums]
-    added = ", ".join(keys + [f"sum({name})::BIGINT AS {name}" for name in sums])
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE added AS SELECT {added} FROM ({adds}) GROUP BY ALL")  # noqa: S608
-    connection.execute(
-        f"INSERT INTO added BY NAME SELECT * FROM {table} WHERE day IN (SELECT DISTINCT day FROM added)"  # noqa: S608
-    )
-    connection.execute(f"DELETE FROM {table} WHERE day IN (SELECT DISTINCT day FROM added)")  # noqa: S608
-    connection.execute(f"INSERT INTO {table} BY NAME SELECT {added} FROM added GROUP BY ALL")  # noqa: S608

@@ -22,6 +22,7 @@ from appliance.learning.derive import Batch, derive
 from appliance.learning.people import Forgotten, veil
 from appliance.learning.said import Row
 from appliance.learning.spool import Chunk
+from appliance.learning.sums import add_stages
 from appliance.learning.tables import DERIVED, TABLES, definition
 from appliance.ledger.chain import GENESIS, Recorded
 from appliance.settings import LearningSettings
@@ -141,6 +142,7 @@ class Store:
                 if table != "items":
                     self._insert(table, rows)
             self._fold_items(batch)
+            add_stages(connection, seq)
             for row in batch.reverts:
                 connection.execute(REVERT, row)
             connection.execute("UPDATE watermark SET seq = ?, hash = ?", [fresh[-1].seq, fresh[-1].hash])

@@ -91,6 +91,10 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "call_speeds": {
         "day": "DATE", "task": "VARCHAR", "model": "VARCHAR", "step": "INTEGER", "calls": "BIGINT",
     },
+    "stage_days": {
+        "day": "DATE", "repo": "VARCHAR", "stage": "VARCHAR", "step": "INTEGER", "runs": "BIGINT",
+        "milliseconds": "BIGINT",
+    },
     "spool_files": {
         "file": "VARCHAR", "position": "BIGINT", "lines": "BIGINT", "damaged": "BIGINT", "note": "VARCHAR",
     },

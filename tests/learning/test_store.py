@@ -94,6 +94,22 @@ def test_a_release_that_was_taken_back_says_when_and_by_what(ledger: Ledger, sto
         assert (row["reverted"] is not None, row["revert"] == "f" * 40) == (row in back, row in back)
 
 
+def test_how_long_stages_took_is_right_to_a_step_however_the_events_came(ledger: Ledger, store: Store) -> None:
+    while events := ledger.tail(store.watermark()[0], 7):
+        store.take_over(events)
+    told = {row["stage"]: row for row in store.ask(*prepared("stage_durations", {"repo": "shop"}), seconds=5)}
+    exact = store.ask("SELECT runs.stage, count(*) AS runs, avg(runs.wall_seconds) AS mean,"
+                      " max(runs.wall_seconds) AS longest,"
+                      " quantile_disc(runs.wall_seconds, 0.5) AS median FROM stage_runs AS runs JOIN items USING (item)"
+                      " WHERE items.repo = 'shop' AND runs.stage <> 'signal' GROUP BY runs.stage", {}, 5)  # fmt: skip
+    assert set(told) == {row["stage"] for row in exact}
+    for row in exact:
+        found = told[row["stage"]]
+        assert found["runs"] == row["runs"] and found["mean"] == pytest.approx(row["mean"], abs=0.002)
+        for name in ("median", "longest"):
+            assert row[name] <= found[name] * 1.001 and found[name] <= row[name] * 2 ** (1 / 8) * 1.001
+
+
 def test_every_table_of_the_ledgers_facts_is_filled(ledger: Ledger, store: Store) -> None:
     tell(ledger, range(13, 60))
     store.take_over(ledger.tail(0, 10_000))
