@@ -13,8 +13,8 @@ GROUP = """CASE $by WHEN 'model' THEN coalesce(maker.model, 'unknown')
  WHEN 'week' THEN strftime({at}, '%G-W%V') WHEN 'gate' THEN {gate} ELSE coalesce(items.repo, 'unknown') END"""
 
 MAKER = """maker AS (SELECT item, arg_max(CASE WHEN strategy = 'search' THEN 'search' ELSE model END, seq) AS model
- FROM attempts WHERE outcome = 'plausible' GROUP BY item)"""
-"""Who made an item's change: search, or a model."""
+ FROM attempts WHERE $by = 'model' AND outcome = 'plausible' GROUP BY item)"""
+"""Who made an item's change: search, or a model. Looked for only when asked for: it is as long as the history."""
 
 ASKED = "($repo = '' OR items.repo = $repo) AND ($days = 0 OR {at} > (now() AT TIME ZONE 'UTC') - to_days($days))"
 
