@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+from appliance.errors import Unavailable
 from inference.engines.engine import Adapter, Seat
 from models.card import Card
 from models.registry import Registry
@@ -44,10 +45,13 @@ def with_adapters(rows: Sequence[dict[str, Any]], seats: Iterable[Seat], registr
     adapting = [(row, seat) for row in rows for seat in seats if seat.card.id == row["model"] and seat.adapters]
     return [
         *rows,
-        *(
-            adapter_row(row, one.name, seat.card.id)
-            for row, seat in adapting
-            for one in adapters_of(registry, seat.card)
-            if one in seat.adapters
-        ),
+        *(adapter_row(row, one.name, seat.card.id) for row, seat in adapting for one in _still_there(registry, seat)),
     ]
+
+
+def _still_there(registry: Registry, seat: Seat) -> tuple[Adapter, ...]:
+    """Those that it serves and the registry has."""
+    try:
+        return tuple(one for one in adapters_of(registry, seat.card) if one in seat.adapters)
+    except Unavailable:
+        return seat.adapters  # a folder that cannot be read now: the engine goes on

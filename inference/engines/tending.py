@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
+from appliance.errors import Unavailable
 from inference.engines.openings import write_private
 from inference.engines.seating import Look
 
@@ -49,7 +50,7 @@ def tending(tended: Tended, look: Look, generation: Callable[[], str]) -> Iterat
     over = threading.Event()
 
     def tend() -> None:
-        known = generation()
+        known = ""
         for n in count():
             if n % LOOKS == 0:
                 with contextlib.suppress(OSError):  # a full disk: told again later
@@ -57,11 +58,12 @@ def tending(tended: Tended, look: Look, generation: Callable[[], str]) -> Iterat
             if over.wait(TEND_SECONDS):
                 tended.devices.unlink(missing_ok=True)
                 return
-            if (now := generation()) != known:
-                known = now
-                tended.publish()
-            for id in tended.idle():
-                tended.retire(id)
+            with contextlib.suppress(OSError, Unavailable):  # a disk that fails us: tried again in a second
+                if (now := generation()) != known:
+                    tended.publish()
+                    known = now
+                for id in tended.idle():
+                    tended.retire(id)
 
     thread = threading.Thread(target=tend, name="tend", daemon=True)
     thread.start()
