@@ -1,9 +1,10 @@
 """Several patches pass: are they the same, and is one of them surely meant?
 
-Patches are clustered by what their functions answer on inputs that the tests do not have (`runner/probe.py`). The odds
-of a patch are its ranking score against how often a wrong patch of its kind passes by accident (`accident.py`); a
-cluster has the sum of its patches' odds. One cluster far ahead of the others ships its best patch. Where clusters
-disagree and none is far ahead, a person is asked, with an input that tells them apart.
+Patches are clustered by what their functions answer on inputs that the tests do not have, and by the examples in their
+docstrings (`runner/probe.py`). The odds of a patch are its ranking score against how often a wrong patch of its kind
+passes by accident (`accident.py`); a cluster has the sum of its patches' odds. One cluster far ahead of the others
+ships its best patch. Where clusters disagree and none is far ahead, a person is asked, with an input that tells them
+apart.
 
 One more competitor is always there: that the right edit is none of those the search knows, and what passes does so by
 accident. An edit that was unlikely before it was tried is then the likelier accident, however alone it stands.
@@ -13,8 +14,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from appliance import ports, work
@@ -41,6 +42,12 @@ ELSEWHERE = 0.25
 CRASHES = re.compile(
     r"^(does not end|raises (Attribute|Type|Name|UnboundLocal|Index|Recursion|Memory|ZeroDivision)Error)"
 )
+DOCUMENTED = "the docstring of "
+"""How the examples of docstrings begin among the calls."""
+WRITTEN = "what is written there"
+WORD_COST = 3.0
+"""Nats a cluster loses that goes against an example in a docstring which another one, or the code as it is, keeps to.
+Examples grow old, so one is no proof; one that nothing keeps to says nothing."""
 CRASH_COST = 4.0
 """Nats a cluster loses that crashes on every input, against one that crashes on none."""
 TESTS_SHOWN = 30
@@ -80,8 +87,9 @@ def decide(
     best = max(edit.score for edit in passing)
     near = [edit for edit in passing if edit.score > best - FAR]
     progress(f"comparing {len(near)} patches that pass by what they answer on other inputs")
-    clusters = clustered(near, probed(fault, bench, near))
-    weigh(clusters, best, lambda edit: accident(fault, edit))
+    answers = probed(fault, bench, [*near, _nothing(fault, near[0])])
+    clusters = clustered(near, answers)
+    weigh(clusters, best, lambda edit: accident(fault, edit), kept(answers.values()))
     first, rest = clusters[0], clusters[1:]
     share = certainty([cluster.odds for cluster in clusters], math.exp(total - best))
     candidates = tuple(_candidate(fault, cluster, number, clusters) for number, cluster in enumerate(clusters))
@@ -136,6 +144,19 @@ def probed(fault: Fault, bench: Bench, edits: Sequence[Edit]) -> dict[int, Mappi
     return answers
 
 
+def _nothing(fault: Fault, edit: Edit) -> Edit:
+    """The code as it is, as an edit of the same place that changes nothing."""
+    text = fault.sources[edit.path].text
+    return replace(edit, spans=tuple((start, end, text[start:end]) for start, end, _ in edit.spans), also=())
+
+
+def kept(answers: Iterable[Mapping[str, str]]) -> frozenset[str]:
+    """Examples of docstrings that something keeps to."""
+    return frozenset(
+        call for one in answers for call, answer in one.items() if call.startswith(DOCUMENTED) and answer == WRITTEN
+    )
+
+
 def _first_line(source: Source, edit: Edit) -> int:
     node = source.function_at(edit.line).node
     decorators = [one.lineno for one in getattr(node, "decorator_list", ())]
@@ -167,13 +188,16 @@ def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     )
 
 
-def weigh(clusters: list[Cluster], best: float, accident: Callable[[Edit], float]) -> None:
+def weigh(
+    clusters: list[Cluster], best: float, accident: Callable[[Edit], float], written: Collection[str] = ()
+) -> None:
     """Odds of each cluster, and the clusters in their order. That a patch passes speaks the more for it, the more
-    seldom a wrong one like it does."""
+    seldom a wrong one like it does. `written` are the examples in docstrings that should be kept to."""
     crashes = [sum(bool(CRASHES.match(a)) for a in one.answers.values()) / max(1, len(one.answers)) for one in clusters]
     for cluster, share in zip(clusters, crashes, strict=True):
         odds = sum(math.exp(edit.score - best) / accident(edit) for edit in cluster.edits)
-        cluster.odds = odds * math.exp(-CRASH_COST * (share - min(crashes)))
+        against = any(cluster.answers.get(call, WRITTEN) != WRITTEN for call in written)
+        cluster.odds = odds * math.exp(-CRASH_COST * (share - min(crashes)) - WORD_COST * against)
     clusters.sort(key=lambda cluster: -cluster.odds)
 
 

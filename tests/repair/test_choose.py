@@ -7,8 +7,9 @@ import math
 import pytest
 
 from appliance.repair.accident import COMPUTING, STEERING, by_witnesses, steers
-from appliance.repair.choose import SURE, Cluster, certainty, clustered, differing, weigh
+from appliance.repair.choose import DOCUMENTED, SURE, WRITTEN, Cluster, certainty, clustered, differing, kept, weigh
 from appliance.repair.edits import Edit
+from appliance.repair.runner import documented
 from appliance.repair.search import Ahead
 from appliance.repair.source import Source
 
@@ -79,6 +80,19 @@ def test_what_steers_is_told_from_what_computes(old: str, new: str, template: st
     start = TEXT.index(old)
     changed = Edit("m.py", ((start, start + len(old), new),), template, TEXT.count("\n", 0, start) + 1)
     assert steers(Source("m.py", TEXT), changed) is steering
+
+
+def test_a_patch_that_goes_against_an_example_which_another_keeps_to_loses_odds() -> None:
+    example, old = DOCUMENTED + "m.f: f(1)", DOCUMENTED + "m.f: f(2)"
+    against = Cluster([edit("a", -1.0)], {example: documented.OTHERWISE, old: documented.OTHERWISE})
+    along = Cluster([edit("b", -2.0)], {example: WRITTEN, old: documented.OTHERWISE})
+    clusters = [against, along]
+    weigh(clusters, -1.0, lambda _: 1.0, kept([against.answers, along.answers]))
+    assert clusters[0] is along and along.odds == pytest.approx(math.exp(-1.0))
+
+
+def test_the_runner_and_the_choice_say_the_same_of_an_example() -> None:
+    assert documented.WRITTEN == WRITTEN
 
 
 def test_what_is_still_to_come_is_weighed_by_its_odds() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
-from types import CodeType
+import sys
+from types import CodeType, ModuleType
 
-from appliance.repair.runner import inputs, probe
+import pytest
+
+from appliance.repair.runner import documented, inputs, probe
 
 TEXT = "def double(n):\n    return n + n\n"
 
@@ -47,3 +50,61 @@ def test_plain_values_and_failures_leave_the_pool_as_it_is() -> None:
     probe._ask(probe.Asked("repr", lambda self: repr(self), [seen]), dict(seen), pool)
     probe._ask(probe.Asked("Pair.first", lambda self: self.first, [seen]), dict(seen), pool)
     assert not pool
+
+
+DOCUMENTED = """
+def area(width, height):
+    '''The area.
+
+    >>> size = 2
+    >>> area(size, 3)
+    6
+    >>> area(1, 1)
+    2
+    >>> area(None, 1)
+    0
+    '''
+    return width * height
+
+
+def never_ends():
+    '''
+    >>> 1
+    1
+    >>> never_ends()
+    1
+    '''
+    while True:
+        pass
+"""
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    made = ModuleType("documented_area")
+    made.__file__ = "/tree/documented_area.py"
+    exec(compile(DOCUMENTED, made.__file__, "exec"), made.__dict__)
+    monkeypatch.setitem(sys.modules, made.__name__, made)
+    return made
+
+
+def test_examples_in_docstrings_are_run_and_what_is_only_set_up_says_nothing(module: ModuleType) -> None:
+    area, _ = documented.docstrings({module.__file__ or ""})
+    begin = "the docstring of documented_area.area: "
+    assert documented.run(area, probe.TooLong) == [
+        [begin + "area(size, 3)", documented.WRITTEN],
+        [begin + "area(1, 1)", documented.OTHERWISE],
+        [begin + "area(None, 1)", documented.OTHERWISE],
+    ]
+
+
+def test_of_a_docstring_whose_examples_take_too_long_nothing_is_said(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "DOCSTRING_SECONDS", 0.05)
+    _, never_ends = documented.docstrings({module.__file__ or ""})
+    assert probe._heard(never_ends) == []
+
+
+def test_files_that_are_not_loaded_have_no_docstrings() -> None:
+    assert list(documented.docstrings({"/tree/not_loaded.py"})) == []

@@ -198,3 +198,30 @@ def test_a_problem_without_acceptance_tests_is_an_error(write: Write, sandbox: B
     settings = RepairSettings(cpu_seconds=1.0)
     with pytest.raises(UsageError):
         search(Problem(write(CHUNKS), (), {}), sandbox, LIMITS, settings, sandbox.python, lambda _: None, None)
+
+
+def test_an_example_in_a_docstring_that_no_test_runs_decides(repair: Repair) -> None:
+    found = repair(
+        {
+            "m.py": """
+            def area(width, height):
+                '''What a floor needs.
+
+                >>> area(2, 3)
+                6
+                '''
+                return width + height
+            """,
+            "test_m.py": """
+            from m import area
+
+            def test_one():
+                assert area(1, 1) == 1
+
+            def test_none():
+                assert area(0, 0) == 0
+            """,
+        }
+    )
+    assert found.decision == "ship" and "width * height" in found.candidates[0].files["m.py"], found
+    assert len(found.candidates) > 1

@@ -2,12 +2,14 @@
 
 The tests run once more while calls into the repository are recorded; then the same functions are called again with
 varied arguments, and each call is answered with the shape of what came back. Candidates that answer alike behave
-alike. Each set of arguments is drawn with a seed of its own, so that every candidate of one bug is asked the same.
+alike. Each set of arguments is drawn with a seed of its own, so that every candidate of one bug is asked the same. The
+examples in the docstrings of the changed files are run, too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import doctest
 import inspect
 import random
 import signal
@@ -17,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import inputs, shape
+from . import documented, inputs, shape
 from .children import Reply, Tell, limit_cpu
 from .suite import Suite
 
@@ -26,6 +28,9 @@ SAMPLES = 25
 
 CALL_SECONDS = 0.1
 """CPU time for one call."""
+
+DOCSTRING_SECONDS = 1.0
+"""CPU time for the examples of one docstring."""
 
 CHUNK = 20
 
@@ -94,6 +99,8 @@ def run(root: str, suite: Suite, tests: Sequence[str], request: dict[str, Any], 
                 tell({"calls": said})
                 said = []
         tell({"calls": said})
+    for test in documented.docstrings(code_files):
+        tell({"calls": _heard(test)})
     return {"status": "done"}
 
 
@@ -177,14 +184,26 @@ def _called(function: Callable[..., Any], positional: list[Any], named: dict[str
     return outcome + "".join(moved)
 
 
-def _timed(call: Callable[[], str]) -> str:
+def _heard(test: doctest.DocTest) -> list[list[str]]:
+    """What came of one docstring's examples; nothing when they take too long."""
+    heard: list[list[str]] = []
+
+    def run() -> str:
+        heard.extend(documented.run(test, TooLong))
+        return ""
+
+    _timed(run, DOCSTRING_SECONDS)
+    return heard
+
+
+def _timed(call: Callable[[], str], seconds: float = CALL_SECONDS) -> str:
     """The call's answer, or that it did not end."""
 
     def late(signal: int, frame: object) -> None:
         raise TooLong
 
     signal.signal(signal.SIGVTALRM, late)
-    signal.setitimer(signal.ITIMER_VIRTUAL, CALL_SECONDS, CALL_SECONDS)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds, seconds)
     try:
         return call()
     except TooLong:
