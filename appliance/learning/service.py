@@ -12,7 +12,6 @@ import logging
 import shutil
 import signal
 import threading
-import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -35,6 +34,9 @@ from appliance.private import replace_private
 from appliance.settings import Settings
 
 log = logging.getLogger("appliance.learning")
+
+AWAKE_SECONDS = 1.0
+"""The kernel may give a signal to another thread than the main one, whose handler then waits until that one wakes."""
 
 QUESTION_SECONDS = 10.0
 """How long one question may take."""
@@ -274,13 +276,12 @@ def serve(home: Home, settings: Settings) -> int:
             signal.signal(number, _setter(stopping))
         learning = Learning(home, settings)
         follower = _Thread(lambda: learning.follow(stopping), stopping)
-        started = time.monotonic()
         try:
             with Door(home, learning.answer):
                 log.info("the learning store has %d events", learning.status()["events"])
                 follower.start()
-                while not stopping.wait(3600.0):
-                    log.info("up for %.0f h", (time.monotonic() - started) / 3600)
+                while not stopping.wait(AWAKE_SECONDS):
+                    pass
             follower.join()
         finally:
             learning.close()
