@@ -8,7 +8,7 @@ WHEELS := offline-wheels
 # A file's tests stay together, in order: what they share is made once. More than four boxes at once want more memory than a box has.
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
-.PHONY: help run test test-clients test-vllm test-forge soak check bench bench-peers wheels lock clean setup setup-dev
+.PHONY: help run test test-clients test-vllm test-forge soak check bench bench-peers bench-router wheels lock clean setup setup-dev
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -50,6 +50,9 @@ bench: setup-dev  ## print the measurements of tests/benchmarks
 bench-peers: setup-dev  ## measure the gateway beside LiteLLM's proxy (in an environment of its own) and nginx (where it is installed)
 	@$(BIN)/python -m installer environment peers
 	@$(BIN)/python tests/benchmarks/bench_peers.py
+
+bench-router: setup-dev  ## measure the learned router on RouteLLM's MMLU outcomes: DATA=FOLDER
+	@$(BIN)/python tests/benchmarks/bench_router_quality.py $(if $(DATA),--data "$(DATA)")
 
 wheels:  ## fill offline-wheels/ for a machine without a package index
 	@$(PYTHON) -m installer wheels
