@@ -99,6 +99,17 @@ def checked_branch(name: str) -> str:
     return name
 
 
+def followed(default: str) -> str:
+    """A server's default branch, as the one that changes go to. Raises UsageError for what cannot be one."""
+    try:
+        return checked_branch(default)
+    except UsageError as error:
+        raise UsageError(
+            f"the server's default branch is {plain(default)!r}, which the box does not follow",
+            "name another with --branch",
+        ) from error
+
+
 def checked_commit(commit: str) -> str:
     """A commit id, written out. Raises UsageError for anything else: a name could mean another commit tomorrow."""
     if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", commit):

@@ -17,7 +17,7 @@ from typing import Self
 from appliance.config import Home
 from appliance.errors import FactoryError, NotFound, UsageError
 from appliance.mirror import keys
-from appliance.mirror.address import Address, ca_file, checked_branch, checked_commit, redact
+from appliance.mirror.address import Address, ca_file, checked_branch, checked_commit, followed, plain, redact
 from appliance.mirror.contents import look_into
 from appliance.mirror.export import exactly, export
 from appliance.mirror.failures import UNREADABLE, fetching
@@ -252,10 +252,10 @@ class Mirror:
     def _note_default(self) -> None:
         """Ask which branch is the server's own default, and note when that is another one than before."""
         record, default = Record.of(self.folder), self._server_default(self.folder)
-        if record.default and default != record.default:
-            record = record.noting(f"the server's default branch is {default!r} now, and was {record.default!r}")
-        if default != record.default:
-            record.with_(default=default).keep(self.folder)
+        if record.default and plain(default) != record.default:
+            record = record.noting(f"the server's default branch is {plain(default)!r} now, and was {record.default!r}")
+        if plain(default) != record.default:
+            record.with_(default=plain(default)).keep(self.folder)
 
     def _clone(self, broken: str, allow_empty: bool) -> None:
         """Make the mirror in a folder aside and put it in place at once; what is whole of the old one, which is
@@ -267,11 +267,11 @@ class Mirror:
             exactly(bare)
             self._run("config", "appliance.address", self._fingerprint(), bare=bare)
             refs, default = self._refs(bare), self._server_default(bare)
-            self.branch = self._given or default
+            self.branch = self._given or followed(default)
             if not allow_empty or branches_of(refs):
                 self._tip(refs)
             self._run("symbolic-ref", "HEAD", f"refs/heads/{self.branch}", bare=bare)
-            record = Record.of(self.folder).with_(default=default, checked=utcnow(), depth=self._depth)
+            record = Record.of(self.folder).with_(default=plain(default), checked=utcnow(), depth=self._depth)
             (record.noting(f"cloned again: {broken}") if broken else record).keep(bare)
             if self.folder.exists():
                 carry_over(self._git, self.folder, bare, limit)
@@ -360,8 +360,7 @@ class Mirror:
         found = re.search(r"^ref: refs/heads/(\S+)\tHEAD$", said, re.MULTILINE)
         known = branches_of(self._refs(bare))
         usual = [name for name in ("main", "master", "trunk") if name in known]
-        name = found.group(1) if found else known[0] if len(known) == 1 else next(iter(usual), "main")
-        return checked_branch(name)
+        return found.group(1) if found else known[0] if len(known) == 1 else next(iter(usual), "main")
 
     def _default(self) -> str:
         try:

@@ -153,6 +153,24 @@ def test_a_default_branch_that_reads_as_an_option_or_leads_away_is_not_followed(
             assert mirror.branch == "main"
 
 
+@pytest.mark.parametrize("default", ["-", "--upload-pack=touch", "-x"])
+def test_a_repository_whose_default_branch_has_an_odd_name_is_mirrored_for_another_branch(
+    home: Home, bare: Path, default: str
+) -> None:
+    tip = git(bare, "rev-parse", "main")
+    git(bare, "update-ref", f"refs/heads/{default}", tip)
+    git(bare, "symbolic-ref", "HEAD", f"refs/heads/{default}")
+    with pytest.raises(UsageError, match="default branch is") as refused:
+        Mirror(home, "shop", bare.as_uri(), "", SETTINGS).create()
+    assert "--branch" in refused.value.hint
+    mirror = Mirror(home, "shop", bare.as_uri(), "main", SETTINGS)
+    assert mirror.create() == mirror.sync() == tip
+    health = mirror.examine(MirrorHealth())
+    assert (health.error, health.head, health.branches) == ("", tip, 2)
+    workspace = mirror.workspace(tip)
+    workspace.close()
+
+
 @pytest.mark.parametrize(
     "name", ["--upload-pack=touch x", "a\nb", "a..b", "\u202egnp", "a b", "-", "a\x7fb", "x/.git/../y"]
 )
