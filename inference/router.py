@@ -194,6 +194,12 @@ def _expanded(
         yield from ordered
 
 
+def written_out(rule: Rule, task: str, catalogue: Catalogue) -> tuple[str, ...]:
+    """A rule's candidates by their ids, each once, with those that `*` stands for at this task."""
+    names = _expanded(rule.candidates, RouteRequest(task=task), catalogue, rule.objective, {})
+    return tuple(dict.fromkeys(entry.id if (entry := catalogue.find(name)) else name for name in names))
+
+
 def _learned_order(
     first: list[str], rule: Rule, request: RouteRequest, catalogue: Catalogue, aim: str, learned: Learned,
     notes: dict[str, None],

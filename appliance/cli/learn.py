@@ -9,6 +9,7 @@ import click
 from appliance.cli.context import Box, pass_box
 from appliance.cli.learn_figures import figures
 from appliance.cli.learn_frictions import frictions
+from appliance.cli.learn_policy import promote, report, rollback, train
 from appliance.cli.learn_query import export, query
 from appliance.cli.replay import replay, tasks
 from appliance.errors import UsageError
@@ -26,6 +27,8 @@ command.add_command(figures)
 command.add_command(frictions)
 command.add_command(replay)
 command.add_command(tasks)
+for _verb in (report, train, promote, rollback):
+    command.add_command(_verb)
 
 
 @command.command()

@@ -1,0 +1,112 @@
+"""`appliance learn train|report|promote|rollback`: the order of candidates that outcomes speak for."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from appliance.cli.context import Box, pass_box
+from appliance.cli.route import catalogue
+from appliance.learning.client import LearningClient
+from appliance.learning.policies import Policies
+from appliance.learning.routing import FIRST_TRIES, TASK, Inside, Try, Verdict, judge, preferences
+from appliance.ledger import open_ledger
+from inference import rules as rules_file
+from inference.router import written_out
+
+MOST_TRIES = 20_000
+
+
+@click.command()
+@pass_box
+def report(box: Box) -> None:
+    """What outcomes say of each rule's order, in words and figures; nothing is written."""
+    verdicts = _judged(box)
+    with _policies(box) as kept:
+        current = kept.current()
+    told = {"policy": current, "rules": [one.model_dump(mode="json") for one in verdicts]}
+    head = f"policy {current} is in use" if current else "rules decide alone: no policy is in use"
+    box.emit(told, lambda: "\n".join([head, *(line for one in verdicts for line in in_words(one))]))
+
+
+@click.command()
+@pass_box
+def train(box: Box) -> None:
+    """Publish a policy, if outcomes speak for one by more than chance; `learn promote` takes it into use."""
+    verdicts = _judged(box)
+    wanted = preferences(verdicts)
+    with _policies(box) as kept:
+        number = kept.current()
+        known = [kept.read(one)["policy"]["preferences"] for one in kept.versions()[-1:]]
+        fresh = bool(wanted) and [_orders(wanted)] != [_orders(one) for one in known]
+        if fresh:
+            evaluation = [one.model_dump(mode="json") for one in verdicts]
+            number = kept.publish(wanted, evaluation, datetime.now(UTC))
+    why = f"policy {number} is published: `appliance learn promote {number}` takes it into use"
+    if not fresh:
+        why = "nothing new is published: " + ("the newest policy says the same" if wanted else "no rule would gain")
+    told = {"published": number if fresh else None, "rules": [one.model_dump(mode="json") for one in verdicts]}
+    box.emit(told, lambda: "\n".join([why, *(line for one in verdicts for line in in_words(one))]))
+
+
+@click.command()
+@click.argument("number", type=click.IntRange(min=1))
+@pass_box
+def promote(box: Box, number: int) -> None:
+    """Take a published policy into use. Rules with `learning = "apply"` follow it at once."""
+    box.require_home()
+    with _policies(box) as kept:
+        kept.promote(number, getpass.getuser())
+    box.emit({"policy": number}, f"policy {number} is in use; `appliance learn rollback` goes back")
+
+
+@click.command()
+@click.option("--why", default="", help="The reason, for the record.")
+@pass_box
+def rollback(box: Box, why: str) -> None:
+    """Go back to the policy before, or to the rules alone."""
+    box.require_home()
+    with _policies(box) as kept:
+        before = kept.roll_back(getpass.getuser(), why)
+    box.emit({"policy": before}, f"policy {before} is in use again" if before else "rules decide alone again")
+
+
+def in_words(one: Verdict) -> list[str]:
+    """A rule's verdict for people."""
+    what = f"better: {', '.join(one.order)}" if one.changes else "stays"
+    lines = [f"{one.rule}: {', '.join(one.before)}", f"  {what} ({one.why})"]
+    return lines + [
+        f"  {each.candidate}: holds {each.quality:.0%} ± {each.unsure:.0%}, {each.seconds:.0f} s, {each.tries} tries"
+        for each in one.candidates
+    ]
+
+
+def _orders(wanted: list[dict[str, Any]]) -> dict[str, list[str]]:
+    return {one["rule"]: one["order"] for one in wanted}
+
+
+def _judged(box: Box) -> list[Verdict]:
+    box.require_home()
+    rows = LearningClient(box.home).look(FIRST_TRIES, MOST_TRIES)["rows"]
+    tries = [Try(float(at), rule, who, bool(held), float(seconds)) for at, rule, who, held, seconds in rows]
+    models = catalogue(box)
+    inside = [
+        Inside(rule=rule.name, order=written_out(rule, TASK, models), **rule.objective.model_dump())
+        for rule in rules_file.load(box.home.routes_file, models).rule
+        if rule.learning != "off" and (not rule.when.task or TASK in rule.when.task)
+    ]
+    return judge(tries, inside)
+
+
+@contextmanager
+def _policies(box: Box) -> Iterator[Policies]:
+    ledger = open_ledger(box.home)
+    try:
+        yield Policies(box.home, ledger)
+    finally:
+        ledger.close()

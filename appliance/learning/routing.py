@@ -1,0 +1,157 @@
+"""From outcomes of first tries to an order of candidates inside each routing rule. Pure, and the same for the same.
+
+Only first tries count: a second one is made where another failed, so its tasks are harder than the first one's. How
+good a candidate is in one rule is a Beta distribution, pulled to what it is over all rules; older outcomes count less.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from appliance.work import Noun
+
+SEARCH = "search"
+TASK = "repair"
+"""What the outcomes are of."""
+FIRST_TRIES = """
+WITH tries AS (SELECT *, max(n) OVER (PARTITION BY item) AS latest FROM attempts)
+SELECT epoch(tries.happened) AS at, tries.rule,
+ CASE WHEN tries.strategy = 'search' THEN 'search' ELSE tries.model END AS candidate,
+ items.state = 'closed' AND tries.outcome <> 'none' AND tries.latest = tries.n
+ AND items.item NOT IN (SELECT item FROM releases WHERE reverted IS NOT NULL) AS held,
+ tries.wall_seconds AS seconds
+FROM tries JOIN items USING (item)
+WHERE tries.n = 1 AND tries.rule <> '' AND items.state IN ('closed', 'failed', 'rejected', 'rolled_back')
+ORDER BY tries.seq DESC
+"""
+"""The newest first: item by item, did the first try hold (shipped, closed, not reverted), and how long did it take."""
+
+HALF_LIFE_DAYS = 60.0
+PULL = 8.0
+"""Outcomes that a candidate's quality over all rules counts in one rule, at most."""
+LEAST_EVIDENCE = 5
+MARGIN = 0.02
+SURE = 1.64
+"""Standard deviations a gain must have: one in twenty orders that are equally good is changed by chance."""
+
+
+class Try(NamedTuple):
+    """One outcome."""
+
+    at: float
+    rule: str
+    candidate: str
+    held: bool
+    seconds: float
+
+
+class Inside(Noun):
+    """One rule as it stands: its candidates in order, and what matters in it, as weights."""
+
+    rule: str
+    order: tuple[str, ...]
+    quality: float
+    cost: float
+    speed: float
+
+
+class Standing(Noun):
+    """What is known of one candidate in one rule."""
+
+    candidate: str
+    tries: int
+    quality: float
+    unsure: float
+    seconds: float
+    worth: float
+
+
+class Verdict(Noun):
+    """One rule: its order now, the order learned, and whether that is better by more than its uncertainty."""
+
+    rule: str
+    before: tuple[str, ...]
+    order: tuple[str, ...]
+    gain: float
+    needed: float
+    changes: bool
+    why: str
+    candidates: tuple[Standing, ...]
+
+
+def judge(tries: Iterable[Try], rules: Iterable[Inside]) -> list[Verdict]:
+    """What the outcomes say of each rule."""
+    known = list(tries)
+    newest = max((one.at for one in known), default=0.0)
+    weights = [0.5 ** ((newest - one.at) / 86_400 / HALF_LIFE_DAYS) for one in known]
+    return [_of_rule(inside, known, weights) for inside in rules]
+
+
+def _of_rule(inside: Inside, tries: Sequence[Try], weights: Sequence[float]) -> Verdict:
+    found = {name: one for name in inside.order if (one := _estimate(name, inside.rule, tries, weights))}
+    longest = max((one.seconds for one in found.values()), default=0.0) or 1.0
+    total = inside.quality + inside.cost + inside.speed
+    for name, one in found.items():
+        cost = 0.0 if name == SEARCH else one.seconds / longest  # search takes no model's time
+        worth = inside.quality * one.quality + inside.cost * (1 - cost) + inside.speed * (1 - one.seconds / longest)
+        found[name] = one.with_(worth=round(worth / total, 4))
+    ranked = iter(sorted(found, key=lambda name: (-found[name].worth, inside.order.index(name))))
+    order = tuple(next(ranked) if name in found else name for name in inside.order)
+    gain, needed, why = _compared(inside, order, found)
+    changes = not why
+    return Verdict(
+        rule=inside.rule, before=inside.order, order=order if changes else inside.order, gain=round(gain, 4),
+        needed=round(needed, 4), changes=changes, why=why or f"better by {gain:.3f}, {needed:.3f} were needed",
+        candidates=tuple(found.values()),
+    )  # fmt: skip
+
+
+def _compared(inside: Inside, order: Sequence[str], found: Mapping[str, Standing]) -> tuple[float, float, str]:
+    """Gain of the new order, the gain it needs, and why the old one stays ("" when it does not)."""
+    at = next((n for n, name in enumerate(order) if name != inside.order[n]), None)
+    if len(found) < 2:
+        return 0.0, 0.0, f"fewer than two candidates have {LEAST_EVIDENCE} outcomes of first tries"
+    if at is None:
+        return 0.0, 0.0, "the outcomes agree with the order"
+    new, old = found[order[at]], found[inside.order[at]]
+    share = inside.quality / (inside.quality + inside.cost + inside.speed)
+    needed = MARGIN + SURE * share * math.hypot(new.unsure, old.unsure)
+    gain = new.worth - old.worth
+    return gain, needed, "" if gain >= needed else f"better by {gain:.3f} only, {needed:.3f} were needed"
+
+
+def _estimate(name: str, rule: str, tries: Sequence[Try], weights: Sequence[float]) -> Standing | None:
+    """None while there are too few outcomes of this candidate in any rule."""
+    own = [(one, weight) for one, weight in zip(tries, weights, strict=True) if one.candidate == name]
+    here = [(one, weight) for one, weight in own if one.rule == rule]
+    if len(own) < LEAST_EVIDENCE:
+        return None
+    weight = sum(each for _, each in own)
+    mean = (1 + sum(each for one, each in own if one.held)) / (2 + weight)
+    seconds = sum(each * one.seconds for one, each in own) / weight
+    near = sum(each for _, each in here)
+    pull = min(PULL, 2 + weight - near)
+    good = sum(each for one, each in here if one.held) + pull * mean
+    count = near + pull
+    quality = good / count
+    return Standing(
+        candidate=name, tries=len(here), quality=round(quality, 4),
+        unsure=round(math.sqrt(quality * (1 - quality) / (count + 1)), 4), worth=0.0,
+        seconds=round((sum(each * one.seconds for one, each in here) + pull * seconds) / count, 2),
+    )  # fmt: skip
+
+
+def preferences(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
+    """The changed orders as the router's policy file has them."""
+    return [
+        {
+            "rule": one.rule,
+            "task": TASK,
+            "order": list(one.order),
+            "evidence": sum(each.tries for each in one.candidates),
+        }
+        for one in verdicts
+        if one.changes
+    ]

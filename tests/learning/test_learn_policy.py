@@ -1,0 +1,99 @@
+"""From items in the ledger to a rule's order in the router, by the commands that a person gives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.__main__ import main
+from appliance.cli import learn_policy
+from appliance.config import Home
+from appliance.events import Event, Fact
+from appliance.learning.door import Door
+from appliance.learning.service import Learning
+from appliance.ledger import open_ledger
+from appliance.settings import Settings
+from inference import rules
+from inference.asked import RouteRequest
+from inference.policy import read_policy
+from inference.router import decide
+from tests.inference.catalogues import stocked_box
+
+ROUTES = '[[rule]]\nname = "fixes"\ncandidates = ["coder", "coder-32b"]\nlearning = "apply"\nwhen.task = "repair"\n'
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """A home with 80 ended items, where the big model's changes hold and the small one's seldom do."""
+    monkeypatch.setattr(learn_policy, "catalogue", lambda _box: stocked_box())
+    home = Home(tmp_path)
+    for folder in home.folders:
+        folder.mkdir()
+    home.settings_file.touch()
+    home.routes_file.write_text(ROUTES)
+    ledger = open_ledger(home)
+    for number in range(80):
+        model = ("coder-7b", "coder-32b")[number % 2]
+        end(ledger, f"W-{number}", model, held=number % 2 == 1 or number % 10 == 0)
+    end(ledger, "W-open", "coder-7b", held=True, state="")
+    ledger.close()
+    learning = Learning(home, Settings())
+    try:
+        learning.catch_up()
+        with Door(home, learning.answer):
+            yield home
+    finally:
+        learning.close()
+
+
+def end(ledger: Any, item: str, model: str, *, held: bool, state: str = "closed") -> None:
+    """An item whose first try was this model's; where that failed, another try repaired it."""
+    tries = [{"strategy": "droid", "model": model, "outcome": "plausible" if held else "none", "seconds": 30.0}]
+    tries += [] if held else [{"strategy": "search", "model": "", "outcome": "plausible", "seconds": 5.0}]
+    facts = {"rule": "fixes", **{f"attempt {n}": one for n, one in enumerate(tries, start=1)}}
+    say(ledger, Fact.ITEM_OPENED, item, "signal", "received", {"signal": f"S-{item}"})
+    say(ledger, Fact.CHANGE_BUILT, item, "build", "built", facts)
+    if state:
+        say(ledger, Fact.OUTCOME_LEARNED, item, "learn", state, {})
+
+
+def say(ledger: Any, fact: Fact, item: str, stage: str, to: str, facts: dict[str, Any]) -> None:
+    told = {"stage": stage, "from": "", "to": to, "reason": "", "by": "rule", "wall_seconds": 1.0, "facts": facts}
+    ledger.append(Event(kind=fact, subject=item, payload=told))
+
+
+def run(home: Home, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    capsys.readouterr()
+    assert main(["--home", str(home.root), "--json", "learn", *words]) == 0
+    told: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return told
+
+
+def candidates(home: Home) -> tuple[str, ...]:
+    ours = rules.parse(ROUTES, stocked_box())
+    return decide(RouteRequest(task="repair"), ours, stocked_box(), read_policy(home.policy_file)).candidates
+
+
+def test_outcomes_become_an_order_a_person_takes_it_into_use_and_back(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [rule] = run(home, capsys, "report")["rules"]
+    small, big = sorted(rule["candidates"], key=lambda one: one["quality"])
+    assert (small["candidate"], small["tries"], big["candidate"], big["tries"]) == ("coder-7b", 40, "coder-32b", 40)
+    assert candidates(home) == ("coder-7b", "coder-32b")
+    assert run(home, capsys, "train")["published"] == 1 and run(home, capsys, "train")["published"] is None
+    assert candidates(home) == ("coder-7b", "coder-32b")  # published is not promoted
+    run(home, capsys, "promote", "1")
+    assert candidates(home) == ("coder-32b", "coder-7b")
+    assert run(home, capsys, "rollback", "--why", "I liked it better before")["policy"] == 0
+    assert candidates(home) == ("coder-7b", "coder-32b")
+
+
+def test_the_report_says_it_in_words(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--home", str(home.root), "learn", "report"]) == 0
+    said = capsys.readouterr().out
+    assert "rules decide alone" in said and "better: coder-32b, coder-7b" in said and "40 tries" in said

@@ -1,0 +1,60 @@
+"""What outcomes say of a rule's order: better ones win, noise and too little change nothing."""
+
+from __future__ import annotations
+
+import random
+
+from appliance.learning.routing import Inside, Try, Verdict, judge, preferences
+
+RULE = Inside(rule="r", order=("search", "small", "big"), quality=1.0, cost=0.0, speed=0.0)
+DAY = 86_400.0
+
+
+def tries(
+    dice: random.Random, count: int, chances: dict[str, float], rule: str = "r", seconds: float = 10
+) -> list[Try]:
+    return [Try(n * 60.0, rule, name, dice.random() < chance, seconds) for name, chance in chances.items()
+            for n in range(count)]  # fmt: skip
+
+
+def of(known: list[Try], rule: Inside = RULE) -> Verdict:
+    return judge(known, [rule])[0]
+
+
+def test_a_clearly_better_candidate_comes_first() -> None:
+    verdict = of(tries(random.Random(1), 100, {"small": 0.3, "big": 0.9}))
+    assert verdict.changes and verdict.order == ("search", "big", "small")  # search has no outcomes: it stays
+    assert preferences([verdict]) == [
+        {"rule": "r", "task": "repair", "order": ["search", "big", "small"], "evidence": 200}
+    ]
+
+
+def test_noise_rarely_changes_an_order() -> None:
+    changed = sum(of(tries(random.Random(seed), 60, {"small": 0.6, "big": 0.6})).changes for seed in range(200))
+    assert changed <= 10  # one in twenty at most
+
+
+def test_too_few_outcomes_change_nothing_and_say_so() -> None:
+    verdict = of([Try(0, "r", "small", False, 1)] * 4 + [Try(0, "r", "big", True, 1)] * 50)
+    assert not verdict.changes and "fewer than two candidates" in verdict.why
+
+
+def test_other_rules_tell_of_a_candidate_that_this_one_hardly_tried() -> None:
+    known = tries(random.Random(3), 200, {"small": 0.2, "big": 0.95}, rule="other")
+    verdict = of(known)
+    assert [round(one.quality, 1) for one in verdict.candidates] == [0.2, 0.9] or verdict.candidates[1].quality > 0.8
+    assert all(one.unsure > 0.05 and one.tries == 0 for one in verdict.candidates)
+
+
+def test_cost_counts_as_the_rule_weighs_it_and_search_costs_no_model() -> None:
+    cheap = RULE.with_(order=("big", "search"), quality=0.3, cost=0.7)
+    known = tries(random.Random(4), 100, {"big": 0.9, "search": 0.7})
+    assert of(known, cheap).order == ("search", "big")
+    assert of(known, cheap.with_(quality=1.0, cost=0.0)).order == ("big", "search")
+
+
+def test_old_outcomes_fade() -> None:
+    dice = random.Random(5)
+    past = tries(dice, 150, {"small": 0.9, "big": 0.4})
+    since = [one._replace(at=one.at + 400 * DAY) for one in tries(dice, 150, {"small": 0.3, "big": 0.9})]
+    assert of(past).order == RULE.order and of(past + since).order == ("search", "big", "small")
