@@ -204,6 +204,9 @@ class Workspace(Protocol):
         """Bring our commit onto a moved head: fast-forward where possible, else a merge commit. Returns the commit to
         push. Raises Conflict when it does not merge cleanly."""
 
+    def changed_between(self, old: str, new: str) -> tuple[str, ...]:
+        """Paths that differ between two commits, of this clone or fetched from the server."""
+
     def export(self, commit: str, into: Path) -> Path:
         """A one-commit work tree without remotes of a commit of this clone, in the new folder `into`; returns it."""
 
@@ -249,9 +252,6 @@ class Repository(Protocol):
 
     def reverted(self, item: str) -> str:
         """The commit whose trailer `Factory-Revert-Of` names this item, or "". Asks the server."""
-
-    def changed_between(self, old: str, new: str) -> tuple[str, ...]:
-        """Paths that differ between two commits."""
 
 
 class Stream(Protocol):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from appliance.work import Plan, Result, TestReport, Verdict
+from appliance.work import Plan, Result, TestReport, Verdict, WorkItem
+
+MERGE = "merge"
+"""What the gate is called that a merge goes through when others changed the branch in that moment."""
 
 
 def grade(plan: Plan, after: TestReport, gate: str = "test") -> tuple[Verdict, str]:
@@ -27,6 +30,19 @@ def grade(plan: Plan, after: TestReport, gate: str = "test") -> tuple[Verdict, s
     }
     result, why = _judge(plan, after, missed, lost, len(passed_before))
     return Verdict(gate=gate, verdict=result, evidence={**evidence, "reason": why}), why
+
+
+def regrade(plan: Plan, after: TestReport, gate: str) -> Verdict:
+    """As `grade`, on a branch where others work too: tests that they removed or renamed are theirs to answer for, so
+    only those still there can be lost."""
+    kept = {test: outcome for test, outcome in plan.baseline.items() if test in after.outcomes}
+    return grade(plan.with_(baseline=kept), after, gate)[0]
+
+
+def landed_untested(item: WorkItem, landed: str) -> bool:
+    """Did the change land, as this commit, together with what others changed, and no run of all tests passed since?"""
+    newest = [one for one in item.verdicts if one.gate == MERGE][-1:]
+    return any(one.verdict is not Result.PASS and one.evidence.get("landed") == landed for one in newest)
 
 
 def _judge(

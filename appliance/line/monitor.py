@@ -5,37 +5,48 @@ from __future__ import annotations
 import contextlib
 
 from appliance.errors import Conflict, FactoryError, PolicyRefused
+from appliance.line.grading import MERGE, landed_untested, regrade
 from appliance.line.parts import Parts
 from appliance.line.telling import unlinked
 from appliance.ports import Draft, Workspace
-from appliance.work import Kind, Outcome, Release, Signal, State, TestReport, WorkItem
+from appliance.work import Kind, Outcome, Release, Result, Signal, State, TestReport, WorkItem
 
 REVERT_TRAILER = "Factory-Revert-Of"
 """Names the item whose commit was taken back; a repeated monitor finds it and does not revert twice."""
 
 
 def run(item: WorkItem, parts: Parts) -> Outcome:
-    """Re-run the acceptance tests on the server's branch; revert when they fail there."""
+    """Re-run the acceptance tests on the server's branch; revert when they fail there. What landed together with what
+    others changed in that moment meets all tests; where those of others fail, whose fault it is a person must say."""
     assert item.plan is not None and item.release is not None, "the runner monitors shipped items only"
-    taken_back = parts.repository.reverted(item.id)
+    plan, release, taken_back = item.plan, item.release, parts.repository.reverted(item.id)
     if taken_back:
-        return rolled_back(item, item.release, taken_back, "it was reverted by a run that was cut off", {})
+        return rolled_back(item, release, taken_back, "it was reverted by a run that was cut off", {})
     head = parts.repository.sync()
     with parts.folder("monitor") as into:
         tree = parts.repository.checkout(head, into)
-        parts.progress("running the acceptance tests on the server's branch")
-        report = parts.suite(tree, item.plan.acceptance)
-    failing = [test for test in item.plan.acceptance if report.outcomes.get(test) != "passed"]
-    facts = {"head": head, "acceptance": {test: report.outcomes.get(test, "not run") for test in item.plan.acceptance}}
+        untested = landed_untested(item, release.commit)
+        parts.progress(f"running {'all' if untested else 'the acceptance'} tests on the server's branch")
+        report = parts.suite(tree, () if untested else plan.acceptance)
+    failing = [test for test in plan.acceptance if report.outcomes.get(test) != "passed"]
+    facts = {"head": head, "acceptance": {test: report.outcomes.get(test, "not run") for test in plan.acceptance}}
     if report.complete and not failing:
-        drop_revert(item, item.release, parts)
+        if untested:
+            verdict = regrade(plan, report, MERGE)
+            verdict = verdict.with_(evidence={**verdict.evidence, "landed": release.commit})
+            item = item.with_(verdicts=(*item.verdicts, verdict))
+            if verdict.verdict is not Result.PASS:
+                why = f"on the server's {head[:12]}, where it came together with others' changes: "
+                why += f"{verdict.evidence['reason']}. Mend it there, then `item retry`"
+                return ask(item, why).with_(facts=facts)
+        drop_revert(item, release, parts)
         held = item.with_(state=State.MONITORED, stage="learn")
-        reason = f"all {len(item.plan.acceptance)} acceptance test(s) pass on the server's {head[:12]}"
+        reason = f"all {len(plan.acceptance)} acceptance test(s) pass on the server's {head[:12]}"
         return Outcome(item=held, reason=reason, by="rule", facts=facts)
     if not report.complete and not report.limit:
         why = f"the tests could not be run on the server's branch: {report.output_tail[-200:]}"
         return ask(item, why).with_(facts=facts)
-    return revert(item, item.release, parts, head, report, failing)
+    return revert(item, release, parts, head, report, failing)
 
 
 def revert(

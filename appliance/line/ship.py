@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from appliance.errors import Conflict, FactoryError, PolicyRefused, VerificationFailed
-from appliance.line.grading import grade
+from appliance.errors import Conflict, FactoryError, PolicyRefused, Unavailable, VerificationFailed
+from appliance.line.grading import MERGE, landed_untested, regrade
 from appliance.line.parts import Parts
 from appliance.line.telling import story, unlinked
 from appliance.ports import Draft, Rights, Workspace
@@ -29,6 +29,7 @@ def run(item: WorkItem, parts: Parts) -> Outcome:
     merged = seen is not None and seen.state == "merged"
     landed = "" if merged else parts.repository.landed(item.id)
     if landed:
+        item = compared(item, change, landed, parts)
         return shipped(item, change, landed, landed, "it is on the branch already: an earlier run was cut off", {})
     settled = decided_there(item, change, seen, parts) if seen else None
     if settled:
@@ -66,6 +67,7 @@ def decided_there(item: WorkItem, change: Change, seen: Proposal, parts: Parts) 
     known = item.proposal
     assert known is not None
     if seen.state == "merged":
+        item = compared(item, change, seen.commit, parts)
         tidy(item, change, parts)
         how = f"request {seen.number} was merged on the forge"
         return shipped(item.with_(proposal=seen), change, seen.commit, change.base, how, {"request": seen.number})
@@ -115,13 +117,14 @@ def attempt(item: WorkItem, change: Change, parts: Parts, by: str, turn: int) ->
     workspace = parts.repository.workspace(change.base)
     try:
         tested = made(item, change, workspace)
-        facts: dict[str, object] = {"base": change.base, "pushes": turn + 1}
+        facts: dict[str, object] = {"base": change.base, "pushes": turn + 1, "tested": tested}
         if head != change.base:
             words = f"Merge {item.id}: {unlinked(item.title)}"
             try:
                 tested = workspace.merge_onto(head, words, trailers(item, change), change.at)
             except Conflict as clash:
                 return rebuild(item, f"the branch moved to {head[:12]} and the change no longer fits: {clash.message}")
+            facts["tested"] = tested
             verdict = retested(item, parts, workspace, tested)
             facts["retest"] = verdict.evidence
             if verdict.verdict is not Result.PASS:
@@ -161,10 +164,7 @@ def land(
             raise
         waits = item.with_(proposal=seen.with_(commit=landing), change=change.with_(commit=landing))
         return ask(waits, f"{where(seen)} waits: {'; '.join(seen.blockers) or error.message}")
-    also = beyond(change, parts, head, commit) if commit != landing else []
-    if also:
-        facts["also"] = also
-        how += f"; together with what others changed in that moment: {', '.join(also)}"
+    item = item.with_(verdicts=(*item.verdicts, *came_along(workspace, parts, str(facts["tested"]), commit)))
     with contextlib.suppress(FactoryError):  # it has landed: what is untidy is no reason to stop
         branch_at = item.proposal.commit if item.proposal and not item.proposal.number else landing
         parts.forge.withdraw(workspace, wanted.with_(over=branch_at), "it has landed")
@@ -173,11 +173,41 @@ def land(
     return shipped(item, change, commit, head, how, facts)
 
 
-def beyond(change: Change, parts: Parts, head: str, landed: str) -> list[str]:
-    """Files that came onto the branch with a merge of the forge's own, and are not the change's: no forge can be told
-    to merge onto one head alone. The monitor tests them all."""
+def came_along(workspace: Workspace, parts: Parts, tested: str, landed: str) -> tuple[Verdict, ...]:
+    """The verdict that nobody has tested what landed, where its tree is not the tested one: no forge can be told to
+    merge onto one head alone, so what others pushed in that moment is in it, too. The monitor then runs all tests."""
+    if landed == tested:
+        return ()
     parts.repository.sync()
-    return sorted(set(parts.repository.changed_between(head, landed)) - set(change.files))[:20]
+    also = workspace.changed_between(tested, landed)
+    if not also:
+        return ()
+    more = ", …" if len(also) > 5 else ""
+    return untested(
+        f"it was merged together with what others changed meanwhile: {', '.join(also[:5])}{more}", landed, also
+    )
+
+
+def compared(item: WorkItem, change: Change, landed: str, parts: Parts) -> WorkItem:
+    """The item, with what came along when it was merged by somebody else, or by a run that was cut off. Raises
+    Unavailable: it is looked at again."""
+    try:
+        workspace = parts.repository.workspace(change.base)
+        try:
+            along = came_along(workspace, parts, made(item, change, workspace), landed)
+        finally:
+            workspace.close()
+    except Unavailable:
+        raise
+    except FactoryError as error:
+        along = untested(f"what was merged cannot be compared with what was tested: {error.message}", landed, ())
+    return item.with_(verdicts=(*item.verdicts, *along))
+
+
+def untested(why: str, landed: str, files: Sequence[str]) -> tuple[Verdict, ...]:
+    """As the verdict of a gate of its own, for people to see."""
+    evidence = {"reason": why, "landed": landed, "files": list(files[:50])}
+    return (Verdict(gate=MERGE, verdict=Result.INCONCLUSIVE, evidence=evidence),)
 
 
 def tidy(item: WorkItem, change: Change, parts: Parts) -> None:
@@ -207,9 +237,7 @@ def retested(item: WorkItem, parts: Parts, workspace: Workspace, commit: str) ->
     with parts.folder("ship") as into:
         parts.progress("the branch moved: running the tests on the merged tree")
         report = parts.suite(workspace.export(commit, into))
-    # tests that others removed or renamed meanwhile are theirs to answer for: only those still there can be lost
-    kept = {test: outcome for test, outcome in item.plan.baseline.items() if test in report.outcomes}
-    return grade(item.plan.with_(baseline=kept), report, gate="ship")[0]
+    return regrade(item.plan, report, gate="ship")
 
 
 def propose(item: WorkItem, change: Change, parts: Parts) -> Outcome:
@@ -252,6 +280,8 @@ def draft(item: WorkItem, change: Change, parts: Parts) -> Draft:
 
 def shipped(item: WorkItem, change: Change, commit: str, previous: str, how: str, facts: dict[str, object]) -> Outcome:
     """The release."""
+    if landed_untested(item, commit):
+        how += f"; {item.verdicts[-1].evidence['reason']}; all tests are run on the branch"
     release = Release(item=item.id, repo=item.repo, branch=change.branch, commit=commit, previous=previous)
     done = item.with_(
         change=change.with_(commit=commit), release=release, state=State.SHIPPED, stage="monitor", waiting_for=""

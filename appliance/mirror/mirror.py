@@ -17,7 +17,7 @@ from typing import Self
 from appliance.config import Home
 from appliance.errors import FactoryError, NotFound, UsageError
 from appliance.mirror import keys
-from appliance.mirror.address import Address, ca_file, checked_branch, checked_commit, followed, plain, redact
+from appliance.mirror.address import Address, ca_file, checked_branch, followed, plain, redact
 from appliance.mirror.contents import look_into
 from appliance.mirror.export import exactly, export
 from appliance.mirror.failures import UNREADABLE, fetching
@@ -172,12 +172,6 @@ class Mirror:
         """See ports.Repository. A revert after which the item landed again does not count."""
         kind, commit = newest(self._git, self.folder, self.sync(), item)
         return commit if kind == REVERTED else ""
-
-    def changed_between(self, old: str, new: str) -> tuple[str, ...]:
-        """See ports.Repository."""
-        commits = (checked_commit(old), checked_commit(new))
-        names = self._run("diff-tree", "-r", "--no-renames", "--name-only", "-z", *commits, "--")
-        return tuple(name for name in names.split("\0") if name)
 
     def remove(self) -> None:
         """Delete the mirror, its login, key and CA; the server's repository stays."""

@@ -120,6 +120,12 @@ class Clone:
             raise Conflict(f"nothing of {commit[:12]} is left to take back", "somebody reverted it already")
         return self.commit(message, trailers, at)
 
+    def changed_between(self, old: str, new: str) -> tuple[str, ...]:
+        """See ports.Workspace."""
+        commits = (checked_commit(old), checked_commit(new))
+        names = self._run("diff-tree", "-r", "--no-renames", "--name-only", "-z", *commits, "--")
+        return tuple(name for name in names.split("\0") if name)
+
     def export(self, commit: str, into: Path) -> Path:
         """See ports.Workspace."""
         return export(self._git, self.tree / ".git", commit, into, self._lfs[0] if self._lfs else None)

@@ -13,6 +13,7 @@ from appliance.work import Attempt, Autonomy, Change, EffectiveAutonomy, Outcome
 from tests.contracts.forges.gitea import Gitea
 from tests.contracts.forges.gitlab import Gitlab
 from tests.contracts.forges.server import Server, serving
+from tests.contracts.test_forge_races import Before
 from tests.e2e.faults import CLAMP
 from tests.e2e.forge_world import Site
 from tests.e2e.world import remote
@@ -198,6 +199,25 @@ def test_the_box_cannot_be_told_to_look_at_what_does_not_wait(site: Site) -> Non
     site.until(site.item("cancelled"))
     with pytest.raises(Conflict):
         site.ledger.command("W-1", "look", "gitea")
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_what_others_push_between_the_last_look_and_the_merge_is_told_and_tested_with_all_tests(
+    site: Site, server: Server, breaks: bool
+) -> None:
+    number = secured(site)
+    own = {"test_clamp.py": CLAMP.files["test_clamp.py"].replace("clamp(-5, 0, 10) == 0", "clamp(-5, 0, 10) == 1")}
+    theirs = own if breaks else {"NEWS": "1\n"}
+    assert own["test_clamp.py"] != CLAMP.files["test_clamp.py"]
+    server.calls = Before("/merge", lambda: server.commit("owner", "main", "in that moment", theirs))
+    server.review("ann", number, "approved")
+    ended = site.until(site.item(*(("needs_human", "monitor") if breaks else ("closed",))))
+    ship, checked = (one for one in ended.verdicts if one.gate == "merge")
+    assert ship.verdict == "INCONCLUSIVE" and ship.evidence["files"] == list(theirs)
+    assert checked.verdict == ("FAIL" if breaks else "PASS") and checked.evidence["passed_before"] >= 2
+    assert "what others changed" in str([event.payload.get("reason") for event in site.ledger.history("W-1")])
+    if breaks:
+        assert "do not pass now" in ended.waiting_for and server.head("main")
 
 
 @ON_BOTH

@@ -229,7 +229,7 @@ def test_odd_names_that_are_only_names_come_out_and_change_as_they_are(home: Hom
     clone = mirror.workspace(head)
     clone.apply("diff --git a/-rf b/-rf\n--- a/-rf\n+++ b/-rf\n@@ -1 +1 @@\n-one\n+two\n")
     clone.push(clone.commit("Fix", ()), "main")
-    assert mirror.changed_between(head, mirror.sync()) == ("-rf",)
+    assert clone.changed_between(head, mirror.sync()) == ("-rf",)
     assert not (Path.cwd() / "x").exists() and not (clone.tree / "x").exists()
 
 

@@ -23,7 +23,9 @@ def test_a_mirror_follows_its_server(mirror: Mirror, server: Server) -> None:
     second = server.push("shop.py", "PRICE = 2\n")
     assert mirror.head() == first
     assert mirror.sync() == second == mirror.head()
-    assert mirror.changed_between(first, second) == ("shop.py",)
+    clone = mirror.workspace(first)
+    assert clone.changed_between(first, second) == ("shop.py",)
+    clone.close()
 
 
 def test_the_servers_default_branch_is_found_and_kept(home: Home, tmp_path: Path) -> None:
