@@ -255,3 +255,29 @@ def test_a_wish_to_wait_that_makes_no_sense_is_a_minute(after: str, tmp_path: Pa
     with raw(lambda spoken: spoken.sendall(answer)) as server, pytest.raises(Unavailable) as caught:
         client(server, tmp_path, 10).get("/x")
     assert re.search(r"in 60 s", caught.value.hint)
+
+
+@pytest.mark.parametrize("verb", ["GET", "POST", "PUT", "DELETE"])
+def test_on_a_kept_connection_that_was_closed_a_moment_ago_only_what_reads_is_asked_again(
+    tmp_path: Path, verb: str
+) -> None:
+    def answer(spoken: socket.socket) -> None:
+        if server.requests == 2:
+            spoken.shutdown(socket.SHUT_RDWR)
+        else:
+            whole(b"[]")(spoken)
+
+    with raw(answer) as server, (asked := client(server, tmp_path, 5)).connected():
+        asked.get("/first")
+        if verb == "GET":
+            assert asked.call(verb, "/second") == []
+        else:
+            with pytest.raises(Unavailable, match="does not answer"):
+                asked.call(verb, "/second")
+    assert (server.requests, server.connections) == ((3, 2) if verb == "GET" else (2, 1))
+
+
+def test_a_server_that_hangs_up_on_new_connections_is_not_asked_again(tmp_path: Path) -> None:
+    with raw(lambda spoken: spoken.shutdown(socket.SHUT_RDWR)) as server, pytest.raises(Unavailable):
+        client(server, tmp_path, 5).get("/first")
+    assert server.requests == 1

@@ -42,6 +42,8 @@ class Wire:
         self._held: socket.socket | None = None
         self._call = self._late = 0
         self._spent = 0.0
+        self._made = False
+        """Was a connection made for the call under way?"""
 
     def __enter__(self) -> Self:
         return self
@@ -56,12 +58,12 @@ class Wire:
     ) -> httpx.Response:  # fmt: skip
         """One call; its whole answer, whatever its code. Raises Unavailable."""
         with self._watched():
+            asked = self._http.build_request(
+                verb, url, params=dict(params) or None, json=body, headers=dict(headers),
+                extensions={"trace": self._note},
+            )  # fmt: skip
             try:
-                with self._http.stream(
-                    verb, url, params=dict(params) or None, json=body, headers=dict(headers),
-                    extensions={"trace": self._note},
-                ) as answer:  # fmt: skip
-                    content = self._content(answer)
+                answer, content = self._answered(asked, again=verb == "GET")
             except (httpx.RequestError, httpx.InvalidURL, OSError) as error:
                 if self._late == self._call or isinstance(error, httpx.TimeoutException):
                     raise self._too_slow() from error
@@ -70,6 +72,21 @@ class Wire:
                 raise closer or Unavailable(words, "is it up, and reachable from this box?") from error
         kept = [(name, value) for name, value in answer.headers.raw if name.lower() != b"content-encoding"]
         return httpx.Response(answer.status_code, headers=kept, content=content, request=answer.request)
+
+    def _answered(self, asked: httpx.Request, again: bool) -> tuple[httpx.Response, bytes]:
+        """The answer and its content. A kept connection may have been closed by the other side a moment ago: what only
+        reads is asked `again`, on a new one. Nobody knows whether anything else was carried out: that is not."""
+        self._made = False
+        try:
+            answer = self._http.send(asked, stream=True)
+            try:
+                return answer, self._content(answer)
+            finally:
+                answer.close()
+        except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+            if self._made or not again or self._late == self._call:
+                raise
+        return self._answered(asked, again=False)
 
     def _content(self, answer: httpx.Response) -> bytes:
         pieces, size = [], 0
@@ -128,6 +145,7 @@ class Wire:
     def _note(self, event: str, told: Mapping[str, Any]) -> None:
         """Keep a handle of the connection: TLS takes the socket itself over."""
         if event == "connection.connect_tcp.complete":
+            self._made = True
             made: socket.socket = told["return_value"].get_extra_info("socket")
             self._hold(socket.socket(fileno=os.dup(made.fileno())))
 
