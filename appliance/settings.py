@@ -46,6 +46,9 @@ class GatewaySettings(Section):
     circuit_failures: int = Field(6, ge=0, description="failures in a row that stop calls to a model; 0 means never")
     circuit_seconds: float = Field(15.0, gt=0, description="how long they stop before one may try again, in seconds")
     policy_days: float = Field(14.0, gt=0, description="age at which a learned policy is used no longer, in days")
+    explore_share: float = Field(
+        0.0, ge=0, le=0.5, description="share of a day's choices that try another candidate first; 0 tries none"
+    )
     episodes_kept: int = Field(
         10000, ge=0, description="episodes (`x-appliance-episode`) whose model is kept in memory; 0 keeps none"
     )

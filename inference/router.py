@@ -53,6 +53,8 @@ class Decision(Noun):
     objective: Objective = Field(default_factory=lambda: BALANCED)  # a plain default would be copied for each
     learning: Mode = "off"
     policy: str = Field("", description="what the learned policy did to the order, or why it did nothing")
+    propensity: float = Field(1.0, description="how likely this candidate was to come first")
+    explored: bool = Field(False, description="whether it comes first to learn how good it is")
     suggested: tuple[str, ...] = Field((), description="the policy's order, when the rule only observes it")
     retry: Retry | None = Field(None, description="None for the settings of the gateway")
     parameters: Parameters = Field(default_factory=lambda: PLAIN)

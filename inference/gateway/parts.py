@@ -14,6 +14,7 @@ import orjson
 from appliance.config import Home
 from appliance.settings import Settings
 from inference.engines.client import EnginesClient
+from inference.exploring import Explorer
 from inference.gateway.calls import Call, Caller
 from inference.gateway.daily import Daily
 from inference.gateway.desk import Desk
@@ -50,6 +51,7 @@ class Parts:
     measure: Measure
     desk: Desk
     episodes: Episodes
+    explorer: Explorer
 
     @classmethod
     def of(cls, home: Home, settings: Settings) -> Parts:
@@ -72,7 +74,8 @@ class Parts:
         usage = Daily(home.spool, "usage")
         transcripts = Transcripts(home.spool, settings.gateway.transcript_days)
         return cls(
-            settings, surroundings, caller, watch, metrics, usage, transcripts, kept, measure, desk, episodes
+            settings, surroundings, caller, watch, metrics, usage, transcripts, kept, measure, desk, episodes,
+            Explorer(settings.gateway.explore_share),
         )  # fmt: skip
 
     @property

@@ -19,7 +19,7 @@ from inference.gateway.faults import bad_request
 from inference.gateway.parts import Parts
 from inference.keys import Key
 from inference.permits import permitted
-from inference.router import Decision, decide, explain, keep_to
+from inference.router import Decision, decide, explain, keep_to, written_out
 
 SAID = ("task", "stage", "language", "repo", "sensitivity")
 """What a caller says of a call in `metadata`."""
@@ -75,8 +75,12 @@ def route(parts: Parts, key: Key, wanted: RouteRequest, episode: Episode | None 
 def explained(parts: Parts, key: Key, wanted: RouteRequest, episode: Episode | None = None) -> Decision:
     """The decision with all its reasons; nothing is counted or remembered. Raises PolicyRefused or ConfigError."""
     around = parts.surroundings
-    decision = explain(wanted, around.rules, around.catalogue, around.learned)
-    return kept(parts, permitted(key, decision), episode)
+    decision = permitted(key, explain(wanted, around.rules, around.catalogue, around.learned))
+    if episode is not None:
+        return kept(parts, decision, episode)
+    rule = next((one for one in around.rules.rule if one.name == decision.rule), None)
+    among = written_out(rule, wanted.task, around.catalogue) if rule else ()
+    return parts.explorer.choose(decision, among, wanted)
 
 
 def kept(parts: Parts, decision: Decision, episode: Episode | None) -> Decision:
