@@ -55,6 +55,7 @@ class Decision(Noun):
     policy: str = Field("", description="what the learned policy did to the order, or why it did nothing")
     propensity: float = Field(1.0, description="how likely this candidate was to come first")
     explored: bool = Field(False, description="whether it comes first to learn how good it is")
+    policy_version: int | None = Field(None, description="the policy that was looked at; None for rules alone")
     suggested: tuple[str, ...] = Field((), description="the policy's order, when the rule only observes it")
     retry: Retry | None = Field(None, description="None for the settings of the gateway")
     parameters: Parameters = Field(default_factory=lambda: PLAIN)
@@ -161,7 +162,9 @@ def _by_rule(rule: Rule, request: RouteRequest, catalogue: Catalogue, aim: str, 
         hint = "shorten the prompt" if too_long else f"import one: `appliance model import PATH --task {request.task}`"
     return Decision(
         task=request.task, model=request.model, candidates=candidates, rule=rule.name, reasons=reasons,
-        objective=objective, learning=rule.learning, policy=said, suggested=(*suggested, *then) if suggested else (),
+        objective=objective, learning=rule.learning, policy=said,
+        policy_version=None if learned.policy is None or aim or rule.learning == "off" else learned.policy.version,
+        suggested=(*suggested, *then) if suggested else (),
         retry=rule.retry, parameters=rule.parameters, queue_seconds=rule.queue_seconds,
         refusal=refusal, hint=hint, too_long=too_long,
     )  # fmt: skip

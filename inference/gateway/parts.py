@@ -163,6 +163,7 @@ def choice_of(call: Call) -> dict[str, Any]:
     return {
         "rule": decision.rule, "asked": call.asked.facts(), "candidates": decision.candidates,
         "objective": decision.objective.model_dump(), "policy": decision.policy,
+        "policy_version": decision.policy_version, "propensity": decision.propensity, "explored": decision.explored,
         "suggested": decision.suggested[0] if decision.suggested else "",
         "episode": call.episode[1] if call.episode else "", "prompt_digest": prompt_digest(call.prepared.payload),
     }  # fmt: skip

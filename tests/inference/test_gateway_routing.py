@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -170,7 +171,23 @@ def test_a_usage_line_says_what_was_asked_so_that_it_can_be_asked_again(gateway:
     line = gateway.usage()[-1]
     asked = RouteRequest.model_validate(line["asked"])
     assert (asked.stage, asked.severity, asked.key, asked.answering) == ("plan", 2, "line", True)
+    assert (line["propensity"], line["explored"], line["policy_version"]) == (1.0, False, None)
     assert asked.at is not None and asked.at.tzinfo is not None
+
+
+def test_first_tries_may_begin_with_another_candidate_but_not_within_an_episode(tmp_path: Path) -> None:
+    home = make_home(tmp_path, ROUTES)
+    home.settings_file.write_text(home.settings_file.read_text().replace("[gateway]", "[gateway]\nexplore_share = 0.5"))
+    with running_gateway(home) as exploring:
+        first = {"task": "chat", "severity": 3, "attempt": 1}
+
+        def told(headers: dict[str, str] | None = None, **more: int) -> list[tuple[str, bool, float]]:
+            shown = [exploring.http.post("/v1/route", json=first | more, headers=headers).json() for _ in range(30)]
+            return [(one["candidates"][0], one["explored"], one["propensity"]) for one in shown]
+
+        assert {(CODER, False, 0.5), (BIG, True, 0.5)} <= {*told()}
+        never = {(CODER, False, 1.0)}
+        assert set(told({"x-appliance-episode": "one"})) == set(told(severity=1)) == set(told(attempt=2)) == never
 
 
 def test_only_the_last_episodes_are_remembered() -> None:

@@ -42,7 +42,7 @@ def ask(known: Learned, learning: str = "apply", model: str = "auto", **request:
 def test_apply_takes_the_order_over_and_says_so() -> None:
     decision = ask(learned(PREFERENCE))
     assert decision.candidates == ("search", "coder-32b", "coder-7b")  # the alias counts, search keeps its place
-    assert "ordered by policy 7, learned from 40 outcomes" in decision.reasons
+    assert "ordered by policy 7, learned from 40 outcomes" in decision.reasons and decision.policy_version == 7
 
 
 def test_observe_only_tells_what_it_would_do() -> None:
@@ -60,6 +60,7 @@ def test_what_is_suggested_keeps_to_what_the_key_may_call() -> None:
 def test_off_takes_no_notice() -> None:
     decision = ask(learned(PREFERENCE), "off")
     assert decision.candidates[1] == "coder-7b" and decision.suggested == () and "takes no policy" in decision.policy
+    assert decision.policy_version is None
 
 
 def test_the_callers_own_objective_goes_before_the_policy() -> None:
