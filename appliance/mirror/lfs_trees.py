@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from appliance.mirror.git import Git
 from appliance.mirror.lfs import LARGEST_POINTER, SMALLEST_POINTER, Pointer, Store
 
 MARK = b"filter=lfs"
+EMPTY = b"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+"""The object that holds nothing."""
 ATTRIBUTES_READ, LARGEST_READ = 1000, 64 << 10
 """Files of attributes that are looked into at most, and their bytes: a repository must not fill the memory."""
 
@@ -48,6 +50,24 @@ def changed(git: Git, git_dir: Path, index: Path, base: str, commit: str) -> lis
     named = given(git, git_dir, index, oids)
     found = (Pointer.read(content) for content in contents(git, git_dir, [oids[name] for name in named]))
     return [pointer for pointer in dict.fromkeys(found) if pointer]
+
+
+def whole(git: Git, git_dir: Path, index: Path, commits: Sequence[str]) -> list[str]:
+    """Paths of files that commits bring whole though the attributes in an index give them to LFS, where there was a
+    pointer before or nothing. Empty ones have no pointer."""
+    words = ("diff-tree", "--stdin", "-r", "-z", "--root", "--no-renames", "--no-commit-id", "--diff-filter=AMT")
+    asked = "".join(f"{commit}\n" for commit in commits).encode()
+    fields = git.raw(git_dir, *words, stdin=asked, env={"GIT_DIR": str(git_dir)}).split(b"\0")[:-1]
+    rows = [(name, *head.split()[2:4]) for head, name in zip(fields[::2], fields[1::2], strict=True) if b" 100" in head]
+    named = set(given(git, git_dir, index, dict.fromkeys(name for name, _, _ in rows)))
+    rows = [row for row in rows if row[0] in named and row[2] != EMPTY]
+    before = contents(git, git_dir, [old for _, old, _ in rows])
+    after = contents(git, git_dir, [new for _, _, new in rows])
+    found = [
+        name for (name, old, _), was, is_ in zip(rows, before, after, strict=True)
+        if not Pointer.read(is_) and (not old.strip(b"0") or Pointer.read(was))
+    ]  # fmt: skip
+    return [os.fsdecode(name) for name in dict.fromkeys(found)]
 
 
 def fill(git: Git, store: Store, tree: Path) -> None:

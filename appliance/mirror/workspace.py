@@ -11,12 +11,12 @@ from datetime import datetime
 from pathlib import Path
 
 from appliance.errors import Conflict, FactoryError, NotFound, PolicyRefused, Unavailable, VerificationFailed
-from appliance.mirror.address import Address, checked_branch, checked_commit
+from appliance.mirror.address import Address, checked_branch, checked_commit, plain
 from appliance.mirror.export import exactly, export
 from appliance.mirror.git import Git
 from appliance.mirror.lfs import Store
 from appliance.mirror.lfs_server import LfsServer
-from appliance.mirror.lfs_trees import changed, expand, take_back
+from appliance.mirror.lfs_trees import changed, expand, take_back, whole
 from appliance.settings import MirrorSettings
 
 DEEPER = "`appliance repo set NAME --depth 0` mirrors the whole history"
@@ -70,7 +70,8 @@ class Clone:
 
     def take(self, series: bytes) -> str:
         """Commit a series of patches as `git format-patch` writes them, each with its own author and date; returns the
-        last commit, which is the same each time. Raises VerificationFailed as `apply` does."""
+        last commit, which is the same each time. Raises VerificationFailed as `apply` does, and for a file that belongs
+        to Git LFS and comes whole: only who made the patches can give it to their LFS server."""
         try:
             self._allowed(series.decode("utf-8", "surrogateescape"))
             self._signed("am", "--quiet", "--patch-format=mbox", "--committer-date-is-author-date", stdin=series)
@@ -80,6 +81,12 @@ class Clone:
             raise VerificationFailed(
                 f"the patches do not fit on {self.base[:12]}: {error.message}", "name the commit they were made on"
             ) from error
+        made, git_dir = self._run("rev-list", f"{self.base}..HEAD", "--").split(), self.tree / ".git"
+        if raw := whole(self._git, git_dir, git_dir / "index", made):
+            raise VerificationFailed(
+                f"the patches bring {', '.join(plain(name) for name in raw[:5])} whole, which belongs to Git LFS",
+                "make them where git-lfs is installed (`git lfs migrate import`), or carry the files on their own",
+            )
         return self._head()
 
     def merge_onto(

@@ -14,7 +14,8 @@ import pytest
 
 from appliance.cli.main import main
 from appliance.config import Home, render
-from appliance.errors import PolicyRefused
+from appliance.errors import PolicyRefused, Unavailable, VerificationFailed
+from appliance.mirror import hosts, keys
 from appliance.mirror.address import Address
 from appliance.mirror.lfs import Pointer, Store
 from appliance.mirror.lfs_server import LfsServer as LfsSide
@@ -25,6 +26,7 @@ from tests.e2e.world import git
 from tests.mirror.conftest import SETTINGS, Server
 from tests.mirror.http_server import LOGIN
 from tests.mirror.lfs_batch import LfsServer, lfs_serving
+from tests.mirror.ssh_server import SshServer, ssh_serving
 
 DATA = bytes(range(256)) * 40
 DIFF = "diff --git a/shop.py b/shop.py\n--- a/shop.py\n+++ b/shop.py\n@@ -1 +1 @@\n-PRICE = 1\n+PRICE = 5\n"
@@ -268,6 +270,44 @@ def test_what_only_looks_like_a_pointer_stays_as_it_is(
     assert (mirror.checkout(mirror.head(), tmp_path / "out") / "fixture.txt").read_text() == pointer(DATA)
 
 
+def series(tree: Path, files: dict[str, str], attributes: bool = True) -> bytes:
+    """A patch of a developer whose git knows nothing of LFS, or has its pointers."""
+    git(tree, "checkout", "-q", "-B", "work", "origin/main")
+    if not attributes:
+        git(tree, "rm", "-q", ".gitattributes")
+    for name, text in files.items():
+        (tree / name).write_text(text)
+    git(tree, "add", "--all")
+    git(tree, "commit", "-qm", "bring files")
+    made = git(tree, "format-patch", "--stdout", "--binary", "origin/main") + "\n"
+    git(tree, "checkout", "-q", "main")
+    return made.encode()
+
+
+@pytest.mark.parametrize("name", ["new.bin", "model.bin"])
+def test_patches_that_bring_a_file_of_lfs_whole_are_refused_in_words(
+    home: Home, server: Server, lfs: LfsServer, name: str
+) -> None:
+    mirror = mirrored(home, lfs, wanted=False)
+    clone = mirror.workspace(mirror.head())
+    with pytest.raises(VerificationFailed, match=f"bring {name} whole"):
+        clone.take(series(server.tree, {name: "raw content\n", "shop.py": "PRICE = 9\n"}))
+    clone.close()
+
+
+def test_patches_with_pointers_empty_files_and_what_is_no_lfs_are_taken(
+    home: Home, server: Server, lfs: LfsServer
+) -> None:
+    mirror = mirrored(home, lfs, wanted=False)
+    for files in ({"new.bin": pointer(b"x")}, {"empty.bin": ""}, {"raw.txt": "raw\n"}):
+        clone = mirror.workspace(mirror.head())
+        assert clone.take(series(server.tree, files)) != mirror.head()
+        clone.close()
+    clone = mirror.workspace(mirror.head())
+    assert clone.take(series(server.tree, {"new.bin": "no LFS any more\n"}, attributes=False))
+    clone.close()
+
+
 def test_the_oldest_files_make_room_and_those_of_the_branch_stay(tmp_path: Path) -> None:
     store = Store(tmp_path, 25)
     known = []
@@ -305,6 +345,52 @@ def test_lfs_over_ssh_asks_the_repositorys_own_host_and_believes_in_no_other(
     with pytest.raises(PolicyRefused, match="not the repository's server"):
         server.fetch([wanted], store)
     assert len(lfs.heard) == heard
+
+
+@pytest.fixture
+def sshd(home: Home, server: Server, lfs: LfsServer, tmp_path: Path) -> Iterator[SshServer]:
+    """A real ssh server, where the box's key may use git, and ask for LFS as forges let it."""
+    people = tmp_path / "people"
+    (people / ".ssh").mkdir(parents=True)
+    with ssh_serving(tmp_path / "sshd", people) as running:
+        answer = json.dumps({"href": lfs.url("shop.git/info/lfs"), "header": {"X-Key": "k"}})
+        door = tmp_path / "door"
+        door.write_text(
+            f'#!/bin/sh\necho "$SSH_ORIGINAL_COMMAND" >> {tmp_path}/asked\ncase "$SSH_ORIGINAL_COMMAND" in\n'
+            f"git-lfs-authenticate*) echo '{answer}';;\n*) exec git-shell -c \"$SSH_ORIGINAL_COMMAND\";;\nesac\n"
+        )
+        door.chmod(0o755)
+        running.admit(f'restrict,command="{door}" {keys.ensure(home.secrets, "shop")}')
+        hosts.pin(home.secrets, hosts.confirmed(hosts.scan("127.0.0.1", running.port), running.fingerprint))
+        yield running
+
+
+@pytest.mark.integration
+def test_over_a_real_ssh_server_files_of_lfs_come_and_go(
+    home: Home, server: Server, lfs: LfsServer, sshd: SshServer, tmp_path: Path
+) -> None:
+    mirror = Mirror(home, "shop", sshd.url(server.bare), "", SETTINGS, lfs=True)
+    head = mirror.create()
+    assert mirror.examine(MirrorHealth()).notes == ()
+    assert (mirror.checkout(head, tmp_path / "out") / "model.bin").read_bytes() == DATA
+    clone = mirror.workspace(head)
+    new = "made by the box\n"
+    clone.apply(
+        f"diff --git a/new.bin b/new.bin\nnew file mode 100644\n--- /dev/null\n+++ b/new.bin\n@@ -0,0 +1 @@\n+{new}"
+    )
+    clone.push(clone.commit("Bring a file", ()), "main")
+    assert git(server.bare, "show", "main:new.bin") == pointer(new.encode()).strip()
+    assert (lfs.files / hashlib.sha256(new.encode()).hexdigest()).read_text() == new
+    clone.close()
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert [line.split()[-1] for line in asked if "lfs" in line.split()[0]] == ["download", "upload"]
+    sshd.new_host_key()
+    sshd.stop()
+    sshd.start()
+    with pytest.raises(Unavailable):
+        LfsSide(home.secrets, "shop", Address(mirror.url), SETTINGS).fetch(
+            [Pointer("d" * 64, 1)], Store(tmp_path / "store", 1 << 20)
+        )
 
 
 def test_a_repository_is_added_and_set_with_its_files(
