@@ -12,6 +12,7 @@ import logging
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -25,10 +26,12 @@ from appliance.errors import Conflict, FactoryError, LimitExceeded, Unavailable,
 from appliance.events import Fact
 from appliance.learning import freely, keeping, opening, people, spool
 from appliance.learning.door import Door
+from appliance.learning.policies import Policies
 from appliance.learning.priors import FILE, MOST_REPAIRS, WON, file_of, repair_of
 from appliance.learning.queries import prepared
 from appliance.learning.rubbing import Watch
 from appliance.learning.store import Store
+from appliance.learning.watching import watch
 from appliance.ledger import Ledger, open_ledger
 from appliance.private import replace_private
 from appliance.settings import Settings
@@ -37,6 +40,9 @@ log = logging.getLogger("appliance.learning")
 
 AWAKE_SECONDS = 1.0
 """The kernel may give a signal to another thread than the main one, whose handler then waits until that one wakes."""
+
+WATCH_SECONDS = 60.0
+"""Between two looks at the outcomes of the routing policy."""
 
 QUESTION_SECONDS = 10.0
 """How long one question may take."""
@@ -57,6 +63,7 @@ class Learning:
         self._exporting = threading.Lock()
         self._kept: date | None = None
         """The day on which was last looked for what is older than is kept."""
+        self._watch_next = 0.0
         self._repaired = True
         """Whether repairs may have been learned of since their file was written."""
 
@@ -81,6 +88,7 @@ class Learning:
                 busy = False
             if not busy:
                 self.publish_priors()
+                self.watch_policy()
                 self.keep()
                 self._wanted.wait(self.settings.poll_seconds)
 
@@ -99,6 +107,17 @@ class Learning:
             log.warning("what past repairs teach is not written: %s", error)  # the next look at the ledger tries again
         else:
             self._repaired = False
+
+    def watch_policy(self) -> None:
+        """Take the routing policy back if its outcomes got worse; looked at once a minute."""
+        if time.monotonic() < self._watch_next:
+            return
+        self._watch_next = time.monotonic() + WATCH_SECONDS
+        try:
+            if why := watch(Policies(self.home, self.ledger), self.ledger, self._store.ask, QUESTION_SECONDS):
+                log.warning("the routing policy was rolled back: %s", why)
+        except (FactoryError, OSError) as error:
+            log.warning("the routing policy is not watched: %s", error)  # looked at again in a minute
 
     def step(self) -> bool:
         """Take over one batch of events, and a chunk of each file of the spool. False when there was nothing."""
