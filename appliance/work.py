@@ -284,16 +284,6 @@ class MirrorHealth(Noun):
         return max((now - self.fetched).total_seconds(), 0.0) if self.fetched else None
 
 
-class Lesson(Noun):
-    """Something worth knowing next time, with where it comes from."""
-
-    id: str
-    text: str
-    scope: str
-    evidence: tuple[str, ...] = ()
-    at: datetime = Field(default_factory=utcnow)
-
-
 class Frame(Noun):
     """One place of a traceback, in a file of the repository."""
 

@@ -7,7 +7,7 @@ until the next worker on the same machine sees that the process is gone. Each lo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from appliance.errors import Conflict
 from appliance.events import STAGE_FACTS, Event, Fact
 from appliance.ledger import schema
 from appliance.ledger.lease import Lease, Worker, gone
+from appliance.lesson import NOTHING, Learned
 from appliance.work import Outcome, State, WorkItem
 
 if TYPE_CHECKING:
@@ -65,8 +66,10 @@ class Claims:
         with self._ledger.database.writing() as connection:
             self._set(connection, claim, **self._lease(claim.worker, lease_seconds))
 
-    def record(self, claim: Claim, stage: str, outcome: Outcome, wall_seconds: float) -> WorkItem:
-        """Write a stage's outcome and free the item, in one transaction.
+    def record(
+        self, claim: Claim, stage: str, outcome: Outcome, wall_seconds: float, learned: Learned = NOTHING
+    ) -> WorkItem:
+        """Write a stage's outcome and what it teaches, and free the item, in one transaction.
 
         Raises Conflict when the claim is no longer the newest: then the outcome is void and nothing was written.
         """
@@ -79,9 +82,10 @@ class Claims:
         }  # fmt: skip
         with self._ledger.database.writing() as connection:
             self._set(connection, claim, **self._content(item), **FREE, strikes=0, retries=0, not_before_wall=0.0)
-            self._ledger.append_in(connection, Event(kind=STAGE_FACTS[stage], subject=item.id, payload=payload))
+            seq = self._ledger.append_in(connection, Event(kind=STAGE_FACTS[stage], subject=item.id, payload=payload))
             for signal in outcome.signals:
                 self._ledger.receive_in(connection, signal)
+            self._ledger.lessons.note_in(connection, item, seq, learned)
         return item
 
     def postpone(self, claim: Claim, stage: str, reason: str, seconds: float) -> None:
@@ -98,8 +102,11 @@ class Claims:
         with self._ledger.database.writing() as connection:
             self._set(connection, claim, **FREE)
 
-    def apply(self, number: int, item_id: str, worker: Worker, decide: Any) -> bool:
-        """Apply command `number` to a free item: `decide(item) -> Outcome`. False when a worker holds the item.
+    def apply(
+        self, number: int, item_id: str, worker: Worker, decide: Callable[..., Outcome],
+        learns: Callable[[WorkItem, Outcome], Learned] = lambda _before, _outcome: NOTHING,
+    ) -> bool:  # fmt: skip
+        """Apply command `number` to a free item, and keep what it teaches. False when a worker holds the item.
 
         Raises whatever `decide` raises, with nothing changed.
         """
@@ -117,18 +124,19 @@ class Claims:
                     claim_no=row.claim_no + 1, strikes=0, retries=0, not_before_wall=0.0, **FREE, **self._content(item)
                 )
             )
-            self.close_command(
+            seq = self.close_command(
                 connection, number, item_id, outcome.reason, str(before.state), str(item.state), outcome.by
             )
+            self._ledger.lessons.note_in(connection, item, seq, learns(before, outcome))
         return True
 
     def close_command(
         self, connection: Connection, number: int, item_id: str, reason: str, before: str, after: str, by: str
-    ) -> None:
-        """Mark a command done and append how it was taken."""
+    ) -> int:
+        """Mark a command done and append how it was taken. Returns the event's number."""
         connection.execute(update(schema.commands).where(schema.commands.c.number == number).values(applied=1))
         payload = {"number": number, "from": before, "to": after, "reason": reason, "by": by}
-        self._ledger.append_in(connection, Event(kind=Fact.COMMAND_APPLIED, subject=item_id, payload=payload))
+        return self._ledger.append_in(connection, Event(kind=Fact.COMMAND_APPLIED, subject=item_id, payload=payload))
 
     def refuse(self, number: int, item_id: str, state: str, why: str) -> None:
         """Close a command that cannot be applied, saying why."""

@@ -115,3 +115,45 @@ told = Table(
     Column("what", String(80), primary_key=True),
     Column("sha256", String(64), nullable=False),
 )
+
+lessons = Table(
+    "lessons",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("state", String(20), nullable=False),
+    Column("source", String(20), nullable=False),
+    Column("repo", String(64), nullable=False),
+    Column("home", String(64), nullable=False),
+    Column("key", String(64), nullable=False, unique=True),
+    Column("body", Text, nullable=False),
+    Index("lessons_by_state", "state", "number"),
+)
+"""`key` is that of the lesson as it was learned first; an edit leaves it, so that what is learned again finds it. Their
+words are indexed in `lesson_words`, a full-text table that SQLAlchemy does not know."""
+
+lesson_uses = Table(
+    "lesson_uses",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("lesson", String(40), nullable=False),
+    Column("item", String(40), nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("stage", String(20), nullable=False),
+    Column("came_of", String(20), nullable=False, server_default=""),
+    Column("body", Text, nullable=False),
+    Index("lesson_uses_by_item", "item", "round", "lesson", "stage", unique=True),
+    Index("lesson_uses_by_lesson", "lesson", "number"),
+)
+
+lesson_vectors = Table(
+    "lesson_vectors",
+    metadata,
+    Column("lesson", String(40), primary_key=True),
+    Column("model", String(200), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("vector", LargeBinary, nullable=False),
+)
+"""What an embedding model makes of a lesson: float32, little endian, of unit length."""
+
+FULL_TEXT = "lesson_words"

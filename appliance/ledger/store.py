@@ -19,6 +19,7 @@ from appliance.ledger.claims import Claim, Claims
 from appliance.ledger.database import Database
 from appliance.ledger.deliveries import Deliveries
 from appliance.ledger.forges import Forges
+from appliance.ledger.lessons import Lessons
 from appliance.ports import Clock, SystemClock
 from appliance.work import ENDED, Noun, Outcome, Signal, State, TrackedRepository, WorkItem
 
@@ -65,6 +66,7 @@ class Ledger:
         self.claims = Claims(self)
         self.deliveries = Deliveries(self)
         self.forges = Forges(self)
+        self.lessons = Lessons(self)
 
     def close(self) -> None:
         self.database.close()

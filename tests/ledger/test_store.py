@@ -73,7 +73,9 @@ def test_items_are_listed_newest_first_and_by_state(ledger: Ledger) -> None:
 
 def test_the_migrations_make_exactly_the_tables_of_the_schema(ledger: Ledger) -> None:
     with ledger.database.reading() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        # what FTS5 keeps is a table of its own with tables of its own, which SQLAlchemy does not know
+        known = {"include_name": lambda name, kind, _of: kind != "table" or not str(name).startswith("lesson_words")}
+        assert compare_metadata(MigrationContext.configure(connection, opts=known), metadata) == []
 
 
 def test_every_commit_is_on_disk_before_it_is_acknowledged(ledger: Ledger) -> None:
