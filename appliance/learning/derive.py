@@ -14,14 +14,15 @@ from typing import Any
 import orjson
 
 from appliance.events import STAGE_FACTS, Fact
-from appliance.learning.derive_build import attempts, candidates, decision
+from appliance.learning.derive_build import attempts, candidates, decision, maker
 from appliance.learning.derive_gates import findings, release, reverted, verdicts
 from appliance.learning.derive_told import incident, lesson, lesson_use, review, signal
 from appliance.learning.said import Row, figure, mapping, moment, text
 from appliance.ledger.chain import Recorded, canonical
+from appliance.work import Result
 
 FROM_EVENTS = (
-    "events", "items", "stage_runs", "attempts", "verdicts", "decisions", "signals", "candidates", "findings",
+    "events", "stage_runs", "attempts", "verdicts", "decisions", "signals", "candidates", "findings",
     "reviews", "releases", "incidents", "lessons", "lesson_uses",
 )  # fmt: skip
 """Tables with rows that come from events."""
@@ -38,6 +39,10 @@ class Batch:
     """Rows to insert by table, and what is to be said of rows that were there before or came in this batch."""
 
     rows: dict[str, list[Row]] = field(default_factory=lambda: {table: [] for table in FROM_EVENTS})
+    moves: list[Row] = field(default_factory=list)
+    """What is to be folded into items: ends of stages, commands, and what people said (these have a `verb`)."""
+    objections: list[Row] = field(default_factory=list)
+    """Every FAIL of a gate other than the tests', in the same order, still without repository and maker."""
     signals: dict[str, Row] = field(default_factory=dict)
     reverts: list[Row] = field(default_factory=list)
     """Releases of `item` before `seq` that were taken back at `happened` by the commit `revert`."""
@@ -70,13 +75,16 @@ def _spelled(payload: Mapping[str, Any]) -> str:
 
 def _signal(batch: Batch, event: Recorded, at: datetime) -> None:
     row = signal(event)
-    batch.signals[event.subject] = {name: row[name] for name in ("repo", "title", "source")}
+    known = {name: row[name] for name in ("repo", "title", "source")}
+    batch.signals[event.subject] = {**known, "signalled": at, "seq": event.seq}
     batch.rows["signals"].append({"seq": event.seq, "happened": at, **row})
     batch.rows["incidents"] += [{"seq": event.seq, "happened": at, **row} for row in incident(event)]
 
 
 def _command(batch: Batch, event: Recorded, at: datetime) -> None:
-    batch.rows["reviews"] += [{"seq": event.seq, "happened": at, **row} for row in review(event)]
+    rows = [{"seq": event.seq, "happened": at, **row} for row in review(event)]
+    batch.rows["reviews"] += rows
+    batch.moves += [{"seq": row["seq"], "item": row["item"], "verb": row["verb"]} for row in rows]
 
 
 def _lesson(batch: Batch, event: Recorded, at: datetime) -> None:
@@ -96,36 +104,41 @@ def _stage_end(batch: Batch, event: Recorded, at: datetime) -> None:
          "decided_by": text(said.get("by")), "wall_seconds": figure(said.get("wall_seconds")),
          "reason": text(said.get("reason"))}
     )  # fmt: skip
+    more: Row = {}
     if stage == "build":
-        batch.rows["attempts"] += [{**known, **row} for row in attempts(facts)]
+        tries = attempts(facts)
+        more = {"built": True, "maker": maker(tries)}
+        batch.rows["attempts"] += [{**known, **row} for row in tries]
         batch.rows["candidates"] += [{**known, **row} for row in candidates(facts)]
         batch.rows["decisions"] += [{**row, **known, "stage": stage} for row in decision(facts)]
     if stage == "ship":
-        batch.rows["releases"] += [
-            {**known, "decided_by": text(said.get("by")), **row} for row in release(text(said.get("to")), facts)
-        ]
+        released = release(text(said.get("to")), facts)
+        more = {"shipped": at} if released else {}
+        batch.rows["releases"] += [{**known, "decided_by": text(said.get("by")), **row} for row in released]
     if stage == "monitor" and (commit := reverted(text(said.get("to")), facts)) is not None:
         batch.reverts.append({**known, "revert": commit})
+        more = {"taken_back": True}
     batch.rows["findings"] += [{**known, **row} for row in findings(stage, facts)]
-    batch.rows["verdicts"] += [
-        {**known, "decided_by": text(said.get("by")), **row} for row in verdicts(stage, facts, text(said.get("reason")))
-    ]
-    _change(batch, event, at)
+    for row in verdicts(stage, facts, text(said.get("reason"))):
+        batch.rows["verdicts"].append({**known, "decided_by": text(said.get("by")), **row})
+        if row["verdict"] == Result.FAIL and row["gate"] != "test":
+            batch.objections.append({**known, "gate": row["gate"], "fate": "open"})
+    _change(batch, event, at, more)
 
 
-def _change(batch: Batch, event: Recorded, at: datetime) -> None:
-    """An item's newest state, as one row that the store folds into the item's."""
+def _change(batch: Batch, event: Recorded, at: datetime, more: Row | None = None) -> None:
+    """An item's newest state, as one move that the store folds into the item's row."""
     said, facts = event.payload, mapping(event.payload.get("facts"))
     learned = facts if event.kind == Fact.OUTCOME_LEARNED else {}
     by_itself, since = learned.get("without_a_person"), learned.get("seconds_from_signal")
-    batch.rows["items"].append(
+    batch.moves.append(
         {"item": event.subject, "signal": text(facts.get("signal")) if event.kind == Fact.ITEM_OPENED else None,
          "opened": at if event.kind == Fact.ITEM_OPENED else None, "state": text(said.get("to")),
          "stage": text(said.get("stage")) or None, "changed": at, "seq": event.seq,
          "wall_seconds": figure(said.get("wall_seconds")), "strategy": text(learned.get("strategy")) or None,
          "model": text(learned.get("model")) or None,
          "without_a_person": by_itself if isinstance(by_itself, bool) else None,
-         "seconds_from_signal": figure(since) if since is not None else None}
+         "seconds_from_signal": figure(since) if since is not None else None, **(more or {})}
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from appliance.learning.said import Row, figure, mappings, text, texts, whole
@@ -37,6 +37,16 @@ def attempts(facts: Mapping[str, Any]) -> list[Row]:
          "rule": text(facts.get("rule"))}
         for n, told in told_attempts(facts)
     ]  # fmt: skip
+
+
+def maker(tries: Sequence[Row]) -> str | None:
+    """Who made the change that these attempts ended in: search, or a model. None when they made none.
+
+    >>> maker([{"strategy": "droid", "model": "m", "outcome": "plausible"}, {"strategy": "search", "outcome": "none"}])
+    'm'
+    """
+    made = [one for one in tries if one["outcome"] == "plausible"]
+    return ("search" if made[-1]["strategy"] == "search" else made[-1]["model"]) if made else None
 
 
 def candidates(facts: Mapping[str, Any]) -> list[Row]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from appliance.learning.said import Row, mappings, text, whole
+from appliance.learning.said import Row, mapping, mappings, text, whole
 from appliance.work import Result, State
 
 VERDICTS = frozenset(str(result) for result in Result)
@@ -17,7 +17,9 @@ def verdicts(stage: str, facts: Mapping[str, Any], reason: str) -> list[Row]:
     >>> verdicts("test", {"verdict": "PASS"}, "all pass")
     [{'gate': 'test', 'verdict': 'PASS', 'reason': 'all pass'}]
     """
-    told = {stage: facts, **{gate: inner for gate, inner in facts.items() if isinstance(inner, Mapping)}}
+    if not facts:
+        return []
+    told = {stage: facts, **{gate: inner for gate, inner in facts.items() if mapping(inner)}}
     return [
         {"gate": gate, "verdict": str(inner["verdict"]), "reason": text(inner.get("reason")) or reason}
         for gate, inner in told.items()

@@ -34,14 +34,14 @@ GROUP BY stage ORDER BY list_position({list(STAGE_FACTS)}, stage), stage
 
 QUERIES: Mapping[str, Query] = {
     "counts": Query(
-        what="rows in each table, and the time the events span",
+        what="rows in the largest tables, and when the first and the last event were",
         sql="SELECT (SELECT count(*) FROM events) AS events, (SELECT count(*) FROM items) AS items,"
         " (SELECT count(*) FROM stage_runs) AS stage_runs, (SELECT count(*) FROM attempts) AS attempts,"
         " (SELECT count(*) FROM verdicts) AS verdicts, (SELECT count(*) FROM model_calls) AS model_calls,"
         " (SELECT count(*) FROM decisions) AS decisions,"
         " (SELECT coalesce(sum(damaged), 0)::BIGINT FROM spool_files) AS damaged_lines,"
-        " (SELECT min(happened) FROM events) AS first,"
-        " (SELECT max(happened) FROM events) AS last",
+        " (SELECT happened FROM events WHERE seq = 1) AS first,"
+        " (SELECT happened FROM events WHERE seq = (SELECT seq FROM watermark)) AS last",
     ),
     "stage_durations": Query(
         what="runs of each stage and how long they took, in seconds; all but the mean to 9 %",

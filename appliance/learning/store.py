@@ -4,7 +4,6 @@ exactly once."""
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -13,14 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
-import orjson
 
 from appliance.errors import LimitExceeded, Unavailable, UsageError
 from appliance.learning import freely, keeping
 from appliance.learning.calls import insert_calls
-from appliance.learning.derive import Batch, derive
+from appliance.learning.derive import derive
+from appliance.learning.items import take_in
 from appliance.learning.people import Forgotten, veil
-from appliance.learning.said import Row
+from appliance.learning.rows import insert
 from appliance.learning.spool import Chunk
 from appliance.learning.sums import add_stages
 from appliance.learning.tables import DERIVED, TABLES, definition
@@ -139,9 +138,8 @@ class Store:
         batch = derive(map(self._veil, fresh))
         with self._transaction() as connection:
             for table, rows in batch.rows.items():
-                if table != "items":
-                    self._insert(table, rows)
-            self._fold_items(batch)
+                insert(connection, table, rows)
+            take_in(connection, batch)
             add_stages(connection, seq)
             for row in batch.reverts:
                 connection.execute(REVERT, row)
@@ -295,39 +293,6 @@ class Store:
         connection.execute("INSERT INTO watermark VALUES (0, ?, ?)", [GENESIS, self._people])
         connection.execute("COMMIT")
 
-    def _insert(self, table: str, rows: Sequence[Row]) -> None:
-        """Rows go over as one JSON text: for each value of a list DuckDB looks for packages that are not here."""
-        if not rows:
-            return
-        shape = json.dumps([{name: SHAPES.get(kind, kind) for name, kind in TABLES[table].items()}])
-        statement = f"INSERT INTO {table} SELECT row.* FROM (SELECT unnest(from_json_strict(?, '{shape}')) AS row)"  # noqa: S608 - our own names
-        self._connection.execute(statement, [orjson.dumps(rows).decode()])
-
-    def _fold_items(self, batch: Batch) -> None:
-        """Insert items opened in this batch, and give every item touched its newest state."""
-        folded: dict[str, Row] = {}
-        for row in batch.rows["items"]:
-            folded[row["item"]] = fold(folded.get(row["item"]), row)
-        before = self._items(list(folded))
-        known = {**self._signals({row["signal"] for row in folded.values() if row["signal"]}), **batch.signals}
-        rows = []
-        for item, row in folded.items():
-            whole = fold(before.get(item), row)
-            rows.append({**BLANK, **known.get(whole["signal"] or "", {}), **said(whole)})
-        if before:
-            self._connection.execute(FORGET_ITEMS, [json.dumps(list(before))])
-        self._insert("items", rows)
-
-    def _items(self, names: list[str]) -> dict[str, Row]:
-        answer = self._connection.execute(KNOWN_ITEMS, [json.dumps(names)])
-        columns = [column[0] for column in answer.description or ()]
-        return {row[0]: dict(zip(columns, row, strict=True)) for row in answer.fetchall()}
-
-    def _signals(self, names: set[str]) -> dict[str, Row]:
-        """What signals of earlier batches said. (An item may be opened long after its signal came.)"""
-        answer = self._connection.execute(SIGNALS, [json.dumps(sorted(names))])
-        return {row[0]: {"repo": row[1], "title": row[2], "source": row[3]} for row in answer.fetchall()}
-
     def _roll_back(self) -> None:
         try:
             self._connection.execute("ROLLBACK")
@@ -343,34 +308,6 @@ def _break_off(cursor: duckdb.DuckDBPyConnection, seconds: float, done: threadin
         cursor.interrupt()
 
 
-SHAPES = {"JSON": "VARCHAR", "VARCHAR[]": ["VARCHAR"]}
-"""How DuckDB's JSON reader is told of types that it names otherwise; JSON is text that need not be read twice."""
-
-KNOWN_ITEMS = """SELECT * FROM items WHERE item IN (SELECT unnest(from_json_strict(?, '["VARCHAR"]')))"""
-FORGET_ITEMS = """DELETE FROM items WHERE item IN (SELECT unnest(from_json_strict(?, '["VARCHAR"]')))"""
-SIGNALS = """
-SELECT signal, repo, title, source FROM signals WHERE signal IN (SELECT unnest(from_json_strict(?, '["VARCHAR"]')))
-"""
 REVERT = """
 UPDATE releases SET reverted = $happened, revert = $revert WHERE item = $item AND seq < $seq AND reverted IS NULL
 """
-
-BLANK: Row = {**dict.fromkeys(TABLES["items"]), "repo": "", "title": "", "source": ""}
-
-
-def fold(before: Row | None, change: Row) -> Row:
-    """An item's row after one more change: what the change does not say stays, durations add up.
-
-    >>> fold({"state": "built", "wall_seconds": 0.1}, {"state": "tested", "model": None, "wall_seconds": 0.2})
-    {'state': 'tested', 'wall_seconds': 0.3}
-    """
-    if before is None:
-        return change
-    # rounded to the ledger's own digits, so that the sum is the same however the events were cut into batches
-    seconds = round(before["wall_seconds"] + change["wall_seconds"], 3)
-    return {**before, **said(change), "wall_seconds": seconds}
-
-
-def said(row: Row) -> Row:
-    """What a row says, less what it leaves open."""
-    return {name: value for name, value in row.items() if value is not None}

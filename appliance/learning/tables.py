@@ -16,7 +16,8 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "item": "VARCHAR", "signal": "VARCHAR", "repo": "VARCHAR", "title": "VARCHAR", "source": "VARCHAR",
         "opened": "TIMESTAMP", "state": "VARCHAR", "stage": "VARCHAR", "changed": "TIMESTAMP", "seq": "BIGINT",
         "wall_seconds": "DOUBLE", "strategy": "VARCHAR", "model": "VARCHAR", "without_a_person": "BOOLEAN",
-        "seconds_from_signal": "DOUBLE",
+        "seconds_from_signal": "DOUBLE", "signalled": "TIMESTAMP", "maker": "VARCHAR", "by_hand": "BOOLEAN",
+        "shipped": "TIMESTAMP", "alone": "BOOLEAN", "taken_back": "BOOLEAN",
     },
     "stage_runs": {
         "seq": "BIGINT", "happened": "TIMESTAMP", "item": "VARCHAR", "stage": "VARCHAR", "before": "VARCHAR",
@@ -30,6 +31,10 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "verdicts": {
         "seq": "BIGINT", "happened": "TIMESTAMP", "item": "VARCHAR", "gate": "VARCHAR", "verdict": "VARCHAR",
         "decided_by": "VARCHAR", "reason": "VARCHAR",
+    },
+    "objections": {
+        "seq": "BIGINT", "happened": "TIMESTAMP", "item": "VARCHAR", "gate": "VARCHAR", "repo": "VARCHAR",
+        "maker": "VARCHAR", "fate": "VARCHAR",
     },
     "signals": {
         "seq": "BIGINT", "happened": "TIMESTAMP", "signal": "VARCHAR", "repo": "VARCHAR", "title": "VARCHAR",

@@ -41,7 +41,7 @@ def test_times_are_kept_in_utc() -> None:
 
 def test_a_command_of_a_person_moves_the_item_but_is_no_stage_run() -> None:
     batch = derive([event(1, Fact.COMMAND_APPLIED, "W-1", **{"from": "needs_human", "to": "rejected"})])
-    assert batch.rows["items"][0]["state"] == "rejected" and batch.rows["stage_runs"] == []
+    assert batch.moves[0]["state"] == "rejected" and batch.rows["stage_runs"] == []
 
 
 INNER = ["stage", "facts", "attempt 1", "verdict", "tried", "to", "x"]

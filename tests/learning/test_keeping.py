@@ -98,7 +98,7 @@ def test_room_is_given_back_and_nothing_else_changes(
 ) -> None:
     monkeypatch.setattr(keeping, "WORTH_BYTES", 1)
     monkeypatch.setattr(keeping, "WORTH_SHARE", 0.1)
-    spooled(home, lines(5, 6000), "usage-20261105.jsonl")
+    spooled(home, lines(5, 20_000), "usage-20261105.jsonl")  # many blocks of the file
     spooled(home, lines(25), "usage-20261125.jsonl")
     learning.catch_up()
     learning._store._connection.execute("CHECKPOINT")
