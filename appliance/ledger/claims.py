@@ -104,7 +104,7 @@ class Claims:
 
     def apply(
         self, number: int, item_id: str, worker: Worker, decide: Callable[..., Outcome],
-        learns: Callable[[WorkItem, Outcome], Learned] = lambda _before, _outcome: NOTHING,
+        learns: Callable[..., Learned] = lambda _before, _outcome: NOTHING,
     ) -> bool:  # fmt: skip
         """Apply command `number` to a free item, and keep what it teaches. False when a worker holds the item.
 

@@ -22,7 +22,8 @@ from appliance.ledger.store import check_legal
 from appliance.line import build, learn, monitor, plan, review, secure, ship, signal, test, triage
 from appliance.line.commands import decide
 from appliance.line.parts import Parts
-from appliance.settings import LineSettings
+from appliance.line.remembering import said, taught
+from appliance.settings import LearningSettings, LineSettings
 from appliance.work import Outcome, State, WorkItem
 
 log = logging.getLogger("appliance.line")
@@ -69,6 +70,7 @@ class Runner:
     board: Board
     recorded: Callable[[], None]
     """Called after each outcome (the service writes the audit anchor)."""
+    learning: LearningSettings = field(default_factory=LearningSettings)
 
     def work(self, slot: int, stop: threading.Event) -> None:
         """Take and do work until told to stop."""
@@ -111,6 +113,9 @@ class Runner:
                     command.item,
                     worker,
                     lambda now, command=command: decide(now, command.verb, command.by, command.text),
+                    lambda before, outcome, command=command: said(
+                        before, outcome, command.verb, command.text, self.learning
+                    ),
                 )
             except Conflict as error:
                 self.ledger.claims.refuse(command.number, command.item, str(item.state), error.message)
@@ -128,7 +133,8 @@ class Runner:
             with self.lease_kept(claim):
                 outcome = self.outcome_of(claim, stage, progress)
             if outcome is not None:
-                item = self.ledger.claims.record(claim, stage, outcome, time.monotonic() - started)
+                learned = taught(claim.item, outcome, stage, self.learning)
+                item = self.ledger.claims.record(claim, stage, outcome, time.monotonic() - started, learned)
                 log.info("%s %s: %s → %s: %s", item.id, stage, claim.item.state, item.state, outcome.reason)
                 self.recorded()
         except Conflict as lost:

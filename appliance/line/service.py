@@ -195,7 +195,7 @@ def serve(home: Home, settings: Settings) -> int:
     scheduler.add_job(line.look, "interval", seconds=settings.intake.look_seconds, max_instances=1, coalesce=True)
     scheduler.add_job(line.let_go, "interval", minutes=1, max_instances=1, coalesce=True)
     scheduler.start()
-    runner = Runner(line.ledger, line.parts_for, settings.line, line.board, line.anchor)
+    runner = Runner(line.ledger, line.parts_for, settings.line, line.board, line.anchor, settings.learning)
     line.poller.start(stop)
     workers = [_worker(runner, slot, stop) for slot in range(settings.line.workers)]
     log.info(
