@@ -9,6 +9,7 @@ import click
 from appliance.cli.context import Box, pass_box
 from appliance.cli.learn_figures import figures
 from appliance.cli.learn_frictions import frictions
+from appliance.cli.learn_lessons import lessons
 from appliance.cli.learn_policy import promote, report, rollback, train
 from appliance.cli.learn_query import export, query
 from appliance.cli.replay import replay, tasks
@@ -25,6 +26,7 @@ command.add_command(query)
 command.add_command(export)
 command.add_command(figures)
 command.add_command(frictions)
+command.add_command(lessons)
 command.add_command(replay)
 command.add_command(tasks)
 for _verb in (report, train, promote, rollback):
