@@ -19,6 +19,7 @@ from appliance.work import Autonomy, Change, Outcome, Proposal, Release, Result,
 
 ITEM_TRAILER = "Factory-Item"
 """The commit trailer by which a landed item is recognised; it makes a repeated ship harmless."""
+INCOMPARABLE = "what landed cannot be compared with what was tested: "
 
 
 def run(item: WorkItem, parts: Parts) -> Outcome:
@@ -175,11 +176,17 @@ def land(
 
 def came_along(workspace: Workspace, parts: Parts, tested: str, landed: str) -> tuple[Verdict, ...]:
     """The verdict that nobody has tested what landed, where its tree is not the tested one: no forge can be told to
-    merge onto one head alone, so what others pushed in that moment is in it, too. The monitor then runs all tests."""
+    merge onto one head alone, so what others pushed in that moment is in it, too. The monitor then runs all tests.
+    Raises Unavailable: it is looked at again."""
     if landed == tested:
         return ()
-    parts.repository.sync()
-    also = workspace.changed_between(tested, landed)
+    try:
+        parts.repository.sync()
+        also = workspace.changed_between(tested, landed)
+    except Unavailable:
+        raise
+    except FactoryError as error:  # it has landed all the same
+        return untested(INCOMPARABLE + error.message, landed, ())
     if not also:
         return ()
     more = ", …" if len(also) > 5 else ""
@@ -189,8 +196,8 @@ def came_along(workspace: Workspace, parts: Parts, tested: str, landed: str) -> 
 
 
 def compared(item: WorkItem, change: Change, landed: str, parts: Parts) -> WorkItem:
-    """The item, with what came along when it was merged by somebody else, or by a run that was cut off. Raises
-    Unavailable: it is looked at again."""
+    """The item, with what came along when it was merged by somebody else, or by a run that was cut off. Raises as
+    `came_along`."""
     try:
         workspace = parts.repository.workspace(change.base)
         try:
@@ -199,8 +206,8 @@ def compared(item: WorkItem, change: Change, landed: str, parts: Parts) -> WorkI
             workspace.close()
     except Unavailable:
         raise
-    except FactoryError as error:
-        along = untested(f"what was merged cannot be compared with what was tested: {error.message}", landed, ())
+    except FactoryError as error:  # its base is not here any more
+        along = untested(INCOMPARABLE + error.message, landed, ())
     return item.with_(verdicts=(*item.verdicts, *along))
 
 
