@@ -1,6 +1,6 @@
 """The JSON API under `/api/v1`, one file a noun. Everything the pages do, and errors in one shape."""
 
-from control.api import deliveries, items, openapi, repositories, signals, status
+from control.api import deliveries, items, lessons, openapi, repositories, signals, status
 
 BLUEPRINTS = (
     items.blueprint,
@@ -8,5 +8,6 @@ BLUEPRINTS = (
     repositories.blueprint,
     status.blueprint,
     deliveries.blueprint,
+    lessons.blueprint,
     openapi.blueprint,
 )

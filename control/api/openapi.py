@@ -18,9 +18,11 @@ from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
 from appliance import __version__
+from appliance.lesson import Effect, Lesson, LessonState, Use
 from appliance.news import Delivery, DeliveryState
 from appliance.work import MirrorHealth, Signal, State, TrackedRepository, WorkItem
 from control.api.items import SHORT, NewCommand
+from control.api.lessons import LessonChange, LessonMove, NewLesson
 from control.api.request import MOST_ROWS
 from control.health import Part
 from control.intake import NewSignal
@@ -37,8 +39,10 @@ FLAG: Schema = {"type": "boolean"}
 WHEN: Schema = {"type": "string", "format": "date-time"}
 ANY: Schema = {"type": "object"}
 LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": 100}
-NOUNS: tuple[type[BaseModel], ...] = (WorkItem, Signal, TrackedRepository, MirrorHealth, Delivery, Part)
-ASKED: tuple[type[BaseModel], ...] = (NewSignal, NewCommand)
+NOUNS: tuple[type[BaseModel], ...] = (
+    WorkItem, Signal, TrackedRepository, MirrorHealth, Delivery, Part, Lesson, Use, Effect,
+)  # fmt: skip
+ASKED: tuple[type[BaseModel], ...] = (NewSignal, NewCommand, NewLesson, LessonChange, LessonMove)
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ REPOSITORY = both(
     "TrackedRepository",
     mirror=both("MirrorHealth", lag_seconds={"type": ["number", "null"], "description": "seconds"}),
 )
+LESSON = both("Lesson", uses=listed(ref("Use")), effect=both("Effect", in_words=TEXT))
 MESSAGE = both("Delivery", told=listed(ANY), problem=TEXT, raw=TEXT, raw_kept=FLAG, raw_cut=FLAG)
 STATUS = made_of(
     version=TEXT, well=FLAG, problems=listed(TEXT), items={"type": "object", "additionalProperties": NUMBER},
@@ -121,6 +126,14 @@ CALLS: Mapping[str, Call] = {
     ),
     "api_deliveries.show": Call({200: MESSAGE}),
     "api_deliveries.replay": Call({202: ref("Delivery")}),
+    "api_lessons.index": Call(
+        {200: made_of(lessons=listed(ref("Lesson")))},
+        {"state": {"type": "string", "enum": [str(state) for state in LessonState]}, **ONE_OF_REPOSITORIES},
+    ),
+    "api_lessons.show": Call({200: LESSON}),
+    "api_lessons.add": Call({201: ref("Lesson")}, body=(JSON, ref("NewLesson"))),
+    "api_lessons.edit": Call({200: ref("Lesson")}, body=(JSON, ref("LessonChange"))),
+    "api_lessons.move": Call({200: ref("Lesson")}, body=(JSON, ref("LessonMove"))),
     "hooks.take": Call({200: TAKEN, 202: TAKEN}, body=(JSON, {}), signed=True),
     "hooks.take_shared": Call({200: TAKEN_FOR_ALL, 202: TAKEN_FOR_ALL}, body=(JSON, {}), signed=True),
 }  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from appliance.lesson import Lesson
 from appliance.news import Delivery
 from control.api.openapi import CALLS, told
 from tests.control.world import Console, Site
@@ -72,7 +73,8 @@ def test_names_in_paths_are_declared_and_the_hooks_alone_want_no_token(document:
 def test_real_answers_are_as_the_document_says(console: Console, site: Site, document: dict[str, Any]) -> None:
     kept, _ = console.ledger.deliveries.take(Delivery(source="gitea", repo="shop", id="1", size=2), b"{}")
     signal = console.ledger.signals()[0][0].id
-    ids = {"items": site.waiting, "signals": signal}
+    lesson = console.ledger.lessons.add(Lesson(text="name the unit"), "ada")
+    ids = {"items": site.waiting, "signals": signal, "lessons": lesson.id}
     for path, methods in document["paths"].items():
         if "get" not in methods:
             continue

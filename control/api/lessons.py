@@ -1,0 +1,87 @@
+"""Lessons for programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, jsonify, request, url_for
+from flask.typing import ResponseReturnValue
+from pydantic import BaseModel, ConfigDict
+
+from appliance.errors import NotFound, UsageError
+from appliance.lesson import Lesson, Scope
+from control.api.request import body, limit
+from control.desk import desk
+from control.lessons import MOVES, PERSON, state_of, whole
+
+blueprint = Blueprint("api_lessons", __name__, url_prefix="/api/v1/lessons")
+
+
+class NewLesson(BaseModel):
+    """What a program writes down."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
+    scope: Scope = Scope()
+
+
+class LessonChange(BaseModel):
+    """What a program changes of a lesson; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str | None = None
+    scope: Scope | None = None
+
+
+class LessonMove(BaseModel):
+    """Why a lesson is confirmed or retired."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    why: str = ""
+
+
+@blueprint.get("")
+def index() -> ResponseReturnValue:
+    """Lessons, newest first; `state`, `repo` and `limit` narrow the list."""
+    state = state_of(request.args.get("state", ""))
+    found = desk().ledger.lessons.all(state, request.args.get("repo", ""), limit())
+    return jsonify({"lessons": [lesson.model_dump(mode="json") for lesson in found]})
+
+
+@blueprint.get("/<id>")
+def show(id: str) -> ResponseReturnValue:
+    """One lesson, with its uses and its effect."""
+    return jsonify(whole(desk().ledger.lessons, id))
+
+
+@blueprint.post("")
+def add() -> ResponseReturnValue:
+    """Write down a lesson: `{"text", "scope"}`. It counts at once. Answers 201 with the lesson."""
+    asked = NewLesson.model_validate(body())
+    kept = desk().ledger.lessons.add(Lesson(text=asked.text, scope=asked.scope), PERSON)
+    return jsonify(_told(kept)), 201, {"Location": url_for("api_lessons.show", id=kept.id)}
+
+
+@blueprint.post("/<id>/edit")
+def edit(id: str) -> ResponseReturnValue:
+    """Change a lesson's words or scope: `{"text", "scope"}`, one of them or both."""
+    asked = LessonChange.model_validate(body())
+    if asked.text is None and asked.scope is None:
+        raise UsageError("nothing to change", "send `text`, `scope` or both")
+    return jsonify(_told(desk().ledger.lessons.edit(id, PERSON, asked.text, asked.scope)))
+
+
+@blueprint.post("/<id>/<verb>")
+def move(id: str, verb: str) -> ResponseReturnValue:
+    """Confirm or retire a lesson: `{"why": "…"}`; `confirm` or `retire`."""
+    if verb not in MOVES:
+        raise NotFound(f"nobody can {verb!r} a lesson", f"one of: edit, {', '.join(MOVES)}")
+    asked = LessonMove.model_validate(body())
+    return jsonify(_told(desk().ledger.lessons.move(id, MOVES[verb].to, PERSON, asked.why)))
+
+
+def _told(lesson: Lesson) -> dict[str, Any]:
+    return lesson.model_dump(mode="json")
