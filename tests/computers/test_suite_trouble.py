@@ -99,7 +99,8 @@ def test_tests_that_run_pytest_themselves_do_not_write_into_the_record(box: Boxe
         "    done = subprocess.run([sys.executable, '-m', 'pytest', '-q', str(tmp_path)], capture_output=True)\n"
         "    assert done.returncode == 1, done\n"
     )
-    report = run(box, tree(test_a_py=code))
+    limits = LIMITS.with_(seconds=200, cpu_seconds=100)  # a test has a tenth of it, and a pytest takes a while to start
+    report = run(box, tree(test_a_py=code), limits=limits)
     assert report.outcomes == {"test_a.py::test_outer": "passed"}, report.output_tail
     assert report.complete
 

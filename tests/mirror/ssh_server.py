@@ -57,6 +57,7 @@ class SshServer:
             f"KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
             f"{self._runs}\n"
         )
+        (self.folder / "log").unlink(missing_ok=True)  # what an earlier start wrote would be taken for this one's
         self._process = subprocess.Popen([str(SSHD), "-D", "-f", str(config), "-E", str(self.folder / "log")])
         until(self._listens, "sshd listens", 30)
 
