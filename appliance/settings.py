@@ -245,6 +245,8 @@ class LearningSettings(Section):
     friction_count: int = Field(5, ge=0, description="items with the same friction after which it is filed; 0: never")
     friction_days: float = Field(7.0, gt=0, description="within how many days these items are counted")
     repair_half_life_days: float = Field(180.0, gt=0, description="days after which a past repair counts half")
+    lessons: int = Field(3, ge=0, le=10, description="lessons one prompt gets at most; 0: none")
+    lesson_tokens: int = Field(400, ge=50, le=4000, description="room for them in a prompt, in tokens (estimated)")
     lesson_successes: int = Field(2, ge=1, description="changes that held with a lesson which confirm it")
     lesson_failures: int = Field(3, ge=1, description="times the same happens despite a lesson until it is let go")
 

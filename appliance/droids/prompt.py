@@ -65,6 +65,9 @@ def opening(task: Task, known: list[repo_map.Definition], pieces: Iterable[Piece
         section("tests that must pass", "\n".join(task.acceptance[:20])),
         section("how they fail now", failing(task.failures, int(room * FAILURE_SHARE))),
     ]
+    if task.lessons:
+        told = "\n".join(f"- {lesson}" for lesson in task.lessons)
+        last.insert(0, section("lessons of earlier work here; they may not fit", told))
     listed = section("map of the repository", repo_map.render(known, int(room * MAP_SHARE)))
     left = int(room * (1 - ANSWERS_SHARE)) - len(SYSTEM) - len(listed) - sum(map(len, last))
     shown = []

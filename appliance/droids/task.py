@@ -28,6 +28,8 @@ class Task:
     model: str
     episode: str = ""
     """What its calls belong to: the item."""
+    lessons: tuple[str, ...] = ()
+    """What earlier work taught; data like the report."""
 
 
 @dataclass(frozen=True)

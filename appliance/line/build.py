@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from appliance.errors import NotFound
+from appliance.lesson import Recalled
 from appliance.line.diffs import diff_of, fingerprint, stat_of
-from appliance.line.parts import Parts
+from appliance.line.parts import Parts, noted, with_lessons
 from appliance.line.similarity import rate
 from appliance.line.telling import unlinked
 from appliance.ports import Route
@@ -16,6 +17,9 @@ from appliance.work import Attempt, Candidate, Change, Outcome, Plan, State, Wor
 
 SEARCH = "search"
 """The candidate that needs no model."""
+
+MOST_SUSPECTS = 5
+"""Suspects whose places lessons are looked for."""
 
 MOST_TOLD = 20
 """Candidates of one attempt that are told of: the first is the one taken, the others are its rivals."""
@@ -51,7 +55,11 @@ def _try_each(item: WorkItem, plan: Plan, parts: Parts, tree: Path, route: Route
     for name in route.candidates:
         strategy, model = (parts.search, "") if name == SEARCH else (parts.droid, name)
         parts.progress(f"building by {name}")
-        attempt = strategy(tree, item, model, similarity).with_(n=len(item.attempts) + 1)
+        recalled = recall(item, plan, parts) if model else ()
+        if recalled:
+            item, facts["lessons"] = with_lessons(item, recalled), noted(recalled, "build", "builder")
+        words = tuple(one.lesson.text for one in recalled)
+        attempt = strategy(tree, item, model, similarity, words).with_(n=len(item.attempts) + 1)
         item = item.with_(attempts=(*item.attempts, attempt))
         facts[f"attempt {attempt.n}"] = account(attempt)
         if attempt.outcome == "plausible":
@@ -61,6 +69,12 @@ def _try_each(item: WorkItem, plan: Plan, parts: Parts, tree: Path, route: Route
     if not route.candidates:
         return ask(item, f"the rule {route.rule!r} leaves no candidate: {'; '.join(route.reasons)}", facts)
     return ask(item, f"no change was found. {item.attempts[-1].detail}", facts)
+
+
+def recall(item: WorkItem, plan: Plan, parts: Parts) -> tuple[Recalled, ...]:
+    """What earlier work taught of the suspected places and of what the report says."""
+    paths = tuple(dict.fromkeys((*plan.files, *(one.path for one in plan.suspects[:MOST_SUSPECTS]))))
+    return parts.recall(item, "build", "builder", paths, f"{item.title}\n{item.body}")
 
 
 def _similarity(tree: Path, item: WorkItem, parts: Parts) -> Mapping[str, float]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from appliance.lesson import Recalled
 from appliance.ports import Clock, Forge, Model, Progress, Repository, Scanner
 from appliance.settings import Settings
 from appliance.work import Attempt, Suspect, TestReport, TrackedRepository, WorkItem
@@ -30,7 +31,31 @@ class Localise(Protocol):
 class Strategy(Protocol):
     """One way to build a change. `model` is "" for search. The attempt's `n` is given by the caller."""
 
-    def __call__(self, tree: Path, item: WorkItem, model: str, similarity: Mapping[str, float]) -> Attempt: ...
+    def __call__(
+        self, tree: Path, item: WorkItem, model: str, similarity: Mapping[str, float], lessons: Sequence[str] = ()
+    ) -> Attempt: ...
+
+
+class Recall(Protocol):
+    """The lessons that fit what a prompt is about, the best first; few."""
+
+    def __call__(
+        self, item: WorkItem, stage: str, role: str, paths: Sequence[str], words: str
+    ) -> tuple[Recalled, ...]: ...
+
+
+def noted(recalled: Sequence[Recalled], stage: str, role: str) -> list[dict[str, object]]:
+    """Lessons that a stage used, as its facts tell them and the ledger keeps them."""
+    return [
+        {"lesson": one.lesson.id, "stage": stage, "role": role, "rank": one.rank, "score": one.score, "how": one.how}
+        for one in recalled
+    ]
+
+
+def with_lessons(item: WorkItem, recalled: Sequence[Recalled]) -> WorkItem:
+    """The item with the lessons it used, each once."""
+    named = (*item.lessons_used, *(one.lesson.id for one in recalled))
+    return item.with_(lessons_used=tuple(dict.fromkeys(named)))
 
 
 @dataclass(frozen=True)
@@ -53,6 +78,7 @@ class Parts:
     """Other items of the same repository that have not ended, oldest first."""
     scratch: Path
     """Folder for this run's disposable trees."""
+    recall: Recall
     evidence: Path
     """Folder where this item's evidence is kept."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from fnmatch import fnmatch
 
 from appliance.errors import NotFound
+from appliance.lesson import Recalled, Source
 from appliance.line.diffs import stat_of
-from appliance.line.parts import Parts
+from appliance.line.parts import Parts, noted, with_lessons
 from appliance.line.similarity import is_test
 from appliance.settings import AutonomySettings
 from appliance.work import Change, Outcome, Plan, Result, State, Verdict, WorkItem
@@ -21,10 +23,13 @@ def run(item: WorkItem, parts: Parts) -> Outcome:
     """Diff policy always; a model's review when one is admitted for it. INCONCLUSIVE is not a pass."""
     assert item.plan is not None and item.change is not None, "the runner reviews tested items only"
     verdicts = [policy(item.change, item.plan, parts.settings.autonomy)]
-    verdicts += [verdict for verdict in [model_review(item, parts)] if verdict]
-    item = item.with_(verdicts=(*item.verdicts, *verdicts))
+    recalled = parts.recall(item, "review", "reviewer", item.change.files, f"{item.title}\n{item.change.diff[:8000]}")
+    verdicts += [verdict for verdict in [model_review(item, parts, recalled)] if verdict]
+    item = with_lessons(item.with_(verdicts=(*item.verdicts, *verdicts)), recalled)
     reason = "; ".join(f"{verdict.gate}: {verdict.evidence['reason']}" for verdict in verdicts)
-    facts = {verdict.gate: {"verdict": verdict.verdict, **verdict.evidence} for verdict in verdicts}
+    facts: dict[str, object] = {one.gate: {"verdict": one.verdict, **one.evidence} for one in verdicts}
+    facts |= {"lessons": noted(recalled, "review", "reviewer")} if recalled else {}
+    reason += "".join(f"; warning {one.lesson.id}: {one.lesson.text}" for one in recalled if warns(one))
     models = ", ".join(verdict.model for verdict in verdicts if verdict.model)
     if all(verdict.verdict is Result.PASS for verdict in verdicts):
         passed = item.with_(state=State.REVIEWED, stage="secure")
@@ -75,7 +80,12 @@ def odd_parts(diff: str) -> list[str]:
     return [f"it brings {what}" for what, pattern in patterns.items() if re.search(pattern, diff, re.MULTILINE)]
 
 
-def model_review(item: WorkItem, parts: Parts) -> Verdict | None:
+def warns(recalled: Recalled) -> bool:
+    """Does the lesson tell of a change of this very place that was taken back? A person should read that."""
+    return recalled.lesson.source is Source.REVERT and "path" in recalled.how
+
+
+def model_review(item: WorkItem, parts: Parts, recalled: Sequence[Recalled] = ()) -> Verdict | None:
     """A verdict by an admitted model; None when the box has none. An answer that is no verdict is INCONCLUSIVE."""
     assert item.change is not None
     try:
@@ -87,7 +97,9 @@ def model_review(item: WorkItem, parts: Parts) -> Verdict | None:
     if not route.candidates:
         return None
     parts.progress(f"review by {route.candidates[0]}")
-    content = f"REPORT\n{item.title}\n{item.body[:4000]}\n\nDIFF\n{item.change.diff[:24000]}"
+    told = "".join(f"\n- {one.lesson.text}" for one in recalled)
+    lessons = f"\n\nLESSONS OF EARLIER WORK (they may not fit){told}" if told else ""
+    content = f"REPORT\n{item.title}\n{item.body[:4000]}{lessons}\n\nDIFF\n{item.change.diff[:24000]}"
     answer = parts.model.chat(
         [{"role": "system", "content": ASK}, {"role": "user", "content": content}],
         task="review",

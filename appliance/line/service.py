@@ -29,6 +29,7 @@ from appliance.line.incoming import Incoming
 from appliance.line.outgoing import Outgoing
 from appliance.line.parts import Parts
 from appliance.line.polling import Poller
+from appliance.line.recalling import Recalling
 from appliance.line.runner import Board, Runner
 from appliance.line.strategies import Droid, Searching, limits_of
 from appliance.mirror.address import ca_file
@@ -101,6 +102,7 @@ class Line:
             clock=self.clock,
             progress=progress,
             open_items=tuple(reversed(self.ledger.items(item.repo, open_states, limit=200))),
+            recall=Recalling(self.ledger, settings.learning),
             scratch=self.home.computers / item.id,
             evidence=self.home.root / "evidence" / item.id,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +64,14 @@ class Searching:
         problem = problem_of(tree, item, similarity, self.settings)
         return localise(problem, self.sandbox, limits_of(self.settings), self.python, self.progress)
 
-    def __call__(self, tree: Path, item: WorkItem, model: str, similarity: Mapping[str, float]) -> Attempt:  # noqa: ARG002 - search uses none
+    def __call__(
+        self,
+        tree: Path,
+        item: WorkItem,
+        model: str,  # noqa: ARG002 - search uses none
+        similarity: Mapping[str, float],
+        lessons: Sequence[str] = (),  # noqa: ARG002 - nobody reads them here
+    ) -> Attempt:
         # the whole search is one session, so its wall time is the search's budget and not that of one test run
         budget = self.settings.repair.cpu_seconds + self.settings.repair.pair_seconds
         limits = limits_of(self.settings)
@@ -95,7 +102,14 @@ class Droid:
     sandbox: Sandbox
     progress: Progress
 
-    def __call__(self, tree: Path, item: WorkItem, model: str, similarity: Mapping[str, float]) -> Attempt:  # noqa: ARG002 - the plan's suspects hold it
+    def __call__(
+        self,
+        tree: Path,
+        item: WorkItem,
+        model: str,
+        similarity: Mapping[str, float],  # noqa: ARG002 - the plan's suspects hold it
+        lessons: Sequence[str] = (),
+    ) -> Attempt:
         assert item.plan is not None
         plan, started = item.plan, time.monotonic()
         task = Task(
@@ -108,6 +122,7 @@ class Droid:
             protected=tuple(self.settings.autonomy.protected_paths),
             model=model,
             episode=item.id,
+            lessons=tuple(lessons),
         )
         result = attempt(
             task, self.model, lambda files: self.validate(tree, plan, files), self.settings.droid, self.progress
