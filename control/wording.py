@@ -14,7 +14,7 @@ TONES: Mapping[str, str] = {
     "needs_human": "wait", "INCONCLUSIVE": "wait", "starting": "wait", "draining": "wait", "ambiguous": "wait",
     "failed": "bad", "rejected": "bad", "rolled_back": "bad", "FAIL": "bad", "lost": "bad", "error": "bad",
     "cancelled": "quiet", "duplicate": "quiet", "stopped": "quiet", "none": "quiet",
-    "sleeping": "quiet",
+    "sleeping": "quiet", "confirmed": "good", "decayed": "quiet", "retired": "quiet",
 }  # fmt: skip
 """What a state, verdict or process state feels like; anything else is under way."""
 

@@ -9,6 +9,7 @@ from control.views import (
     health,
     hooks,
     items,
+    lessons,
     manual,
     metrics,
     repositories,
@@ -18,5 +19,5 @@ from control.views import (
 BLUEPRINTS = (
     door.blueprint, health.blueprint, floor.blueprint, items.blueprint, signals.blueprint, repositories.blueprint,
     manual.blueprint, events.blueprint, hooks.blueprint, deliveries.blueprint, git.blueprint,
-    metrics.blueprint,
+    metrics.blueprint, lessons.blueprint,
 )  # fmt: skip

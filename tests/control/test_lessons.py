@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from appliance.lesson import Evidence, Lesson, LessonState, Scope, Source
-from tests.control.world import Console, Site
+from tests.control.world import Console, Site, move
 
 TEXT = "rates are cents <script>alert(1)</script>"
 
@@ -84,3 +84,50 @@ def test_a_stranger_changes_no_lesson(taught: Console, path: str) -> None:
     assert answer.status_code in (401, 403)
     assert taught.ledger.lessons.get("L-1").state is LessonState.PROPOSED
     assert len(taught.ledger.lessons.all()) == 1
+
+
+def test_the_list_can_be_narrowed_and_its_text_stays_text(taught: Console) -> None:
+    page = taught.browser().get("/lessons?state=proposed&repo=shop").text
+    assert 'href="/lessons/L-1"' in page and "<script>alert" not in page and "&lt;script&gt;alert" in page
+    assert "No such lesson" in taught.browser().get("/lessons?state=retired").text
+    assert taught.browser().get("/lessons?state=loud").status_code == 400
+
+
+def test_an_empty_list_teaches_what_lessons_are(console: Console) -> None:
+    page = console.browser().get("/lessons").text
+    assert "Nothing learned yet" in page and "appliance learn lessons add" in page
+
+
+def test_a_lesson_is_shown_with_its_evidence_effect_and_commands(taught: Console, site: Site) -> None:
+    page = taught.browser().get("/lessons/L-1").text
+    assert "<script>alert" not in page and f'href="/items/{site.waiting}"' in page and "too little to say" in page
+    assert "appliance learn lessons confirm L-1" in page and "appliance learn lessons retire L-1" in page
+
+
+def test_a_person_confirms_edits_and_retires_by_forms(taught: Console) -> None:
+    browser = taught.browser()
+    assert browser.post("/lessons/L-1/confirm", why="true").status_code == 303
+    assert browser.post("/lessons/L-1/edit", text="whole cents", repo="", language="python").status_code == 303
+    edited = taught.ledger.lessons.get("L-1")
+    assert (edited.state, edited.text, edited.scope) == (LessonState.CONFIRMED, "whole cents", Scope(language="python"))
+    assert browser.post("/lessons/L-1/retire").status_code == 303
+    assert taught.ledger.lessons.get("L-1").state is LessonState.RETIRED
+    assert browser.post("/lessons/L-1/explode").status_code == browser.post("/lessons/L-9/edit", text="x").status_code
+    assert browser.post("/lessons/L-1/explode").status_code == 404
+
+
+def test_words_that_cannot_be_are_shown_again_with_what_is_wrong(taught: Console) -> None:
+    answer = taught.browser().post("/lessons/L-1/edit", text=" ", repo="nope")
+    assert answer.status_code == 400 and "problem" in answer.text
+    assert taught.ledger.lessons.get("L-1").text == TEXT
+
+
+def test_a_form_without_the_sessions_token_changes_no_lesson(taught: Console) -> None:
+    assert taught.browser().client.post("/lessons/L-1/confirm", data={}).status_code in (400, 403)
+    assert taught.stranger().post("/lessons/L-1/confirm").status_code in (302, 303, 401, 403)
+    assert taught.ledger.lessons.get("L-1").state is LessonState.PROPOSED
+
+
+def test_an_item_links_to_the_lessons_it_used(taught: Console, site: Site) -> None:
+    move(taught.ledger, site.live, "told", lessons_used=("L-1",))
+    assert 'href="/lessons/L-1"' in taught.browser().get(f"/items/{site.live}").text
