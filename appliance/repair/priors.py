@@ -31,8 +31,8 @@ MOST = 1.0
 """Nats that one trait of the past may speak for or against an edit."""
 DOUBT = 30.0
 """Past repairs that weigh as much as the base does. With this and `MOST`, thirty repairs of one class spare half to
-three quarters of the candidates until the right one of that class, and cost others 2 to 21 %: measured on 500 slips, for
-the eight classes of them whose right edit does not come first anyway."""
+three quarters of the candidates until the right one of that class, and cost others 2 to 21 %. Measured on 500 slips,
+for the eight classes of them whose right edit does not come first anyway."""
 
 Count = Annotated[float, Field(ge=0, lt=1e9, allow_inf_nan=False)]
 
