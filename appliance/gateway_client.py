@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from appliance.errors import FactoryError, LimitExceeded, NotFound, PolicyRefused, Unavailable, UsageError
-from appliance.ports import Clock, Completion, Route, SystemClock
+from appliance.ports import Clock, Completion, Embedded, Route, SystemClock
 
 BATCH = 32
 """Texts sent in one embeddings call."""
@@ -56,10 +56,15 @@ class GatewayModel:
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """See ports.Model. A text longer than the model reads is the mean of its pieces."""
-        vectors: list[list[float]] = []
-        for first in range(0, len(texts), BATCH):
-            vectors += self._embed_some(texts[first : first + BATCH])
-        return vectors
+        return self._embed(texts)[0]
+
+    def embedded(self, texts: Sequence[str]) -> Embedded:
+        """See ports.Embedder."""
+        vectors, made_by = self._embed(texts)
+        if len(made_by) != 1:
+            raise Unavailable("not one model made the vectors", "ask again in a moment")
+        (model,) = made_by
+        return Embedded(vectors, model, self._digest(model))
 
     def chat(
         self,
@@ -116,12 +121,20 @@ class GatewayModel:
         digest: str = self._send("GET", f"/v1/models/{model}", None).get("sha256") or ""
         return digest[:12]
 
-    def _embed_some(self, texts: Sequence[str]) -> list[list[float]]:
+    def _embed(self, texts: Sequence[str]) -> tuple[list[list[float]], set[str]]:
+        """The vectors, and the ids of the models that made them."""
+        vectors: list[list[float]] = []
+        made_by: set[str] = set()
+        for first in range(0, len(texts), BATCH):
+            vectors += self._embed_some(texts[first : first + BATCH], made_by)
+        return vectors, made_by
+
+    def _embed_some(self, texts: Sequence[str], made_by: set[str]) -> list[list[float]]:
         refusal: FactoryError | None = None
         for limit in PIECE_CHARACTERS:
             cut = [pieces(text, limit) for text in texts]
             try:
-                vectors = self._vectors([piece for parts in cut for piece in parts])
+                vectors = self._vectors([piece for parts in cut for piece in parts], made_by)
             except LimitExceeded as error:
                 refusal = error
                 continue
@@ -130,11 +143,13 @@ class GatewayModel:
         assert refusal is not None
         raise refusal
 
-    def _vectors(self, inputs: Sequence[str]) -> list[list[float]]:
+    def _vectors(self, inputs: Sequence[str], made_by: set[str]) -> list[list[float]]:
         vectors: list[list[float]] = []
         for first in range(0, len(inputs), BATCH):
             body = {"model": "auto", "input": inputs[first : first + BATCH], "encoding_format": "float"}
-            rows = sorted(self._post("/v1/embeddings", body)["data"], key=lambda row: int(row["index"]))
+            answer = self._post("/v1/embeddings", body)
+            made_by.add(answer["model"])
+            rows = sorted(answer["data"], key=lambda row: int(row["index"]))
             vectors += [row["embedding"] for row in rows]
         if len(vectors) != len(inputs):
             raise Unavailable("the gateway gave fewer vectors than texts", "see the log of the gateway")

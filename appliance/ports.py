@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -73,6 +74,23 @@ class Route(Noun):
     candidates: tuple[str, ...] = Field(description="model ids in order; `search` means repair without a model")
     rule: str
     reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors and who made them: those of different models cannot be compared."""
+
+    vectors: list[list[float]]
+    model: str
+    digest: str
+    """The beginning of the SHA-256 of its weights."""
+
+
+class Embedder(Protocol):
+    """Makes vectors that are kept. Raises as Model does."""
+
+    def embedded(self, texts: Sequence[str]) -> Embedded:
+        """One vector per text, as Model.embed gives them, all of one model; at least one text."""
 
 
 class Model(Protocol):
@@ -240,6 +258,9 @@ class Repository(Protocol):
 
     def head(self) -> str:
         """The branch's commit as of the last sync."""
+
+    def paths(self, commit: str) -> tuple[str, ...]:
+        """The files of a commit."""
 
     def checkout(self, commit: str, into: Path) -> Path:
         """A one-commit work tree without remotes in the new folder `into`; returns it."""

@@ -247,6 +247,7 @@ class LearningSettings(Section):
     repair_half_life_days: float = Field(180.0, gt=0, description="days after which a past repair counts half")
     lessons: int = Field(3, ge=0, le=10, description="lessons one prompt gets at most; 0: none")
     lesson_tokens: int = Field(400, ge=50, le=4000, description="room for them in a prompt, in tokens (estimated)")
+    lesson_days: float = Field(180.0, gt=0, description="days without use after which a lesson is let go")
     lesson_successes: int = Field(2, ge=1, description="changes that held with a lesson which confirm it")
     lesson_failures: int = Field(3, ge=1, description="times the same happens despite a lesson until it is let go")
 

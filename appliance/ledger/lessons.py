@@ -149,6 +149,13 @@ class Lessons:
                 return lesson
             return self._move(connection, lesson, LessonState.DECAYED, RULE, why)
 
+    def alive(self, repo: str) -> bool:
+        """Is there a lesson that this repository may use?"""
+        columns = schema.lessons.c
+        here = (columns.state.in_([str(state) for state in ALIVE]), columns.repo.in_(("", repo)))
+        with self._ledger.database.reading() as connection:
+            return connection.scalar(select(columns.number).where(*here).limit(1)) is not None
+
     def unused(self, days: float) -> list[Lesson]:
         """Living lessons that nothing has used, changed or taught again for so many days."""
         before = self._ledger.clock.now() - timedelta(days=days)

@@ -1,14 +1,27 @@
-"""Looks up the lessons that a prompt gets, in the ledger."""
+"""Looks up the lessons that a prompt gets, and makes the vectors by which meaning finds them.
+
+Without an embedding model places and words alone decide; what is recalled says by what it was found.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from appliance.errors import NotFound, Unavailable
 from appliance.ledger import Ledger
 from appliance.lesson import Recalled, Situation
+from appliance.ports import Embedded, Embedder
 from appliance.settings import LearningSettings
 from appliance.work import WorkItem
+
+log = logging.getLogger("appliance.line")
+
+LONGEST_WORDS = 2000
+"""Characters of a situation that are embedded: a few pieces of what the model reads at once."""
+AT_ONCE = 32
+"""Lessons whose vectors are made in one turn."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +29,34 @@ class Recalling:
     """See parts.Recall."""
 
     ledger: Ledger
+    embedder: Embedder
     settings: LearningSettings
 
     def __call__(self, item: WorkItem, stage: str, role: str, paths: Sequence[str], words: str) -> tuple[Recalled, ...]:
+        most, tokens = self.settings.lessons, self.settings.lesson_tokens
+        if not most or not self.ledger.lessons.alive(item.repo):
+            return ()  # a box that has learned nothing yet asks for no vectors
         situation = Situation(repo=item.repo, stage=stage, role=role, paths=tuple(paths), words=words)
-        return self.ledger.lessons.recall(situation, self.settings.lessons, self.settings.lesson_tokens)
+        made = self._embedded([words[:LONGEST_WORDS]])
+        vector, digest = (made.vectors[0], made.digest) if made else ([], "")
+        return self.ledger.lessons.recall(situation, most, tokens, vector, digest)
+
+    def make_vectors(self) -> int:
+        """Make the vectors that are missing or of another model, some at a time. Returns how many were made."""
+        living = self.ledger.lessons.without_vector("", "", 1)
+        probe = self._embedded([living[0].text]) if living else None
+        if probe is None:
+            return 0
+        wanted = self.ledger.lessons.without_vector(probe.model, probe.digest, AT_ONCE)
+        made = self._embedded([lesson.text for lesson in wanted]) if wanted else None
+        for lesson, vector in zip(wanted, made.vectors, strict=True) if made else ():
+            assert made is not None
+            self.ledger.lessons.keep_vector(lesson, made.model, made.digest, vector)
+        return len(wanted) if made else 0
+
+    def _embedded(self, texts: Sequence[str]) -> Embedded | None:
+        try:
+            return self.embedder.embedded(texts)
+        except (NotFound, Unavailable) as error:
+            log.info("lessons are found by places and words alone: %s", error.message)
+            return None

@@ -25,6 +25,7 @@ from appliance.gateway_client import GatewayModel
 from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.audit import write_anchor
 from appliance.line import drops, scanners
+from appliance.line.forgetting import Forgetting
 from appliance.line.incoming import Incoming
 from appliance.line.outgoing import Outgoing
 from appliance.line.parts import Parts
@@ -63,6 +64,8 @@ class Line:
             f"http://{settings.gateway.host}:{settings.gateway.port}",
             (home.secrets / "line.key").read_text(encoding="ascii").strip(),
         )
+        self.recalling = Recalling(self.ledger, self.model, settings.learning)
+        self.forgetting = Forgetting(self.ledger, self.mirror_of, settings.learning.lesson_days)
         self.sandbox: BoxedSandbox | None = None
         self.no_sandbox = ""
         try:
@@ -102,7 +105,7 @@ class Line:
             clock=self.clock,
             progress=progress,
             open_items=tuple(reversed(self.ledger.items(item.repo, open_states, limit=200))),
-            recall=Recalling(self.ledger, settings.learning),
+            recall=self.recalling,
             scratch=self.home.computers / item.id,
             evidence=self.home.root / "evidence" / item.id,
         )
@@ -139,6 +142,14 @@ class Line:
             self.drops.look()
         except FactoryError as error:  # the ledger itself: they wait on
             log.error("dropped mails and files wait: %s (%s)", error.message, error.hint)
+
+    def tend_lessons(self) -> None:
+        """Let go of lessons that have had their time, and make vectors of new ones."""
+        try:
+            self.forgetting.look()
+            self.recalling.make_vectors()
+        except FactoryError as error:
+            log.error("lessons stay as they are: %s (%s)", error.message, error.hint)
 
     def let_go(self) -> None:
         """Let go of old messages from outside."""
@@ -195,6 +206,7 @@ def serve(home: Home, settings: Settings) -> int:
     ):
         scheduler.add_job(job, "interval", seconds=seconds, max_instances=1, coalesce=True)
     scheduler.add_job(line.look, "interval", seconds=settings.intake.look_seconds, max_instances=1, coalesce=True)
+    scheduler.add_job(line.tend_lessons, "interval", minutes=1, max_instances=1, coalesce=True)
     scheduler.add_job(line.let_go, "interval", minutes=1, max_instances=1, coalesce=True)
     scheduler.start()
     runner = Runner(line.ledger, line.parts_for, settings.line, line.board, line.anchor, settings.learning)

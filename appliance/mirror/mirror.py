@@ -17,7 +17,7 @@ from typing import Self
 from appliance.config import Home
 from appliance.errors import FactoryError, NotFound, UsageError
 from appliance.mirror import keys
-from appliance.mirror.address import Address, ca_file, checked_branch, followed, plain, redact
+from appliance.mirror.address import Address, ca_file, checked_branch, checked_commit, followed, plain, redact
 from appliance.mirror.contents import look_into
 from appliance.mirror.export import exactly, export
 from appliance.mirror.failures import UNREADABLE, fetching
@@ -150,6 +150,12 @@ class Mirror:
         if not self.folder.exists():
             raise NotFound(f"{self.name} is not mirrored yet", f"`appliance repo sync {self.name}`")
         return self._tip(self._refs(self.folder))
+
+    def paths(self, commit: str) -> tuple[str, ...]:
+        """See ports.Repository."""
+        with self._reading():
+            names = self._run("ls-tree", "-r", "-z", "--name-only", "--full-tree", checked_commit(commit), "--")
+        return tuple(name for name in names.split("\0") if name)
 
     def checkout(self, commit: str, into: Path) -> Path:
         """See ports.Repository."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.errors import LimitExceeded, NotFound, Unavailable
-from appliance.ports import Completion, Route
+from appliance.ports import Completion, Embedded, Route
 
 DIMENSION = 16
 Script = str | Exception | Callable[[Sequence[Mapping[str, str]]], str]
@@ -50,6 +50,10 @@ class ScriptedModel:
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """See ports.Model: the words of a text decide its direction."""
         return [_direction(text) for text in texts]
+
+    def embedded(self, texts: Sequence[str]) -> Embedded:
+        """See ports.Embedder."""
+        return Embedded(self.embed(texts), self.name, hashlib.sha256(self.name.encode()).hexdigest()[:12])
 
     def chat(
         self,

@@ -85,6 +85,12 @@ def test_embedding_nothing_gives_nothing(subject: Subject) -> None:
     assert subject.model.embed([]) == []
 
 
+def test_kept_vectors_name_who_made_them(subject: Subject) -> None:
+    made = subject.model.embedded(["red apples"])  # type: ignore[attr-defined]
+    assert made.vectors[0] == pytest.approx(subject.model.embed(["red apples"])[0], abs=1e-3)
+    assert made.model and len(made.digest) == 12
+
+
 def test_an_answer_names_its_model_and_what_it_cost(subject: Subject) -> None:
     made = subject.chat()
     assert made.model == subject.name and len(made.digest) == 12

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from appliance.config import Home
 from appliance.droids import prompt
 from appliance.droids.task import Task
+from appliance.errors import NotFound
 from appliance.ledger import Ledger, open_ledger
 from appliance.lesson import Evidence, Lesson, LessonState, Scope, Source
 from appliance.line import build, review
+from appliance.line.forgetting import Forgetting
 from appliance.line.recalling import Recalling
 from appliance.line.remembering import used_in
+from appliance.mirror.mirror import Mirror
+from appliance.ports import Embedded
 from appliance.settings import Settings
 from appliance.work import Change, Plan, State, Suspect, TrackedRepository, WorkItem
 from tests.contracts.model import ScriptedModel
+from tests.e2e.world import remote
 
 DIFF = """diff --git a/shop/run.py b/shop/run.py
 --- a/shop/run.py
@@ -48,7 +54,7 @@ def item(repo: str = "shop") -> WorkItem:
 def parts(ledger: Ledger, model: ScriptedModel) -> Any:
     settings = Settings()
     return SimpleNamespace(
-        settings=settings, model=model, progress=lambda _line: None, recall=Recalling(ledger, settings.learning)
+        settings=settings, model=model, progress=lambda _line: None, recall=Recalling(ledger, model, settings.learning)
     )
 
 
@@ -99,3 +105,44 @@ def test_orders_in_a_lesson_stay_data_in_both_prompts(ledger: Ledger, tmp_path: 
     assert system["content"] == prompt.SYSTEM
     assert '<material kind="lessons of earlier work here; they may not fit">\n- subprocess' in user["content"]
     assert user["content"].count("</material>") == user["content"].count("<material ")
+
+
+def test_without_an_embedding_model_words_alone_find_and_say_so(ledger: Ledger) -> None:
+    class Deaf(ScriptedModel):
+        def embedded(self, texts: Sequence[str]) -> Embedded:
+            raise NotFound("no rule names a model for embedding")
+
+    ledger.lessons.propose(finding())
+    recalling = Recalling(ledger, Deaf(), Settings().learning)
+    (found,) = recalling(item(), "review", "reviewer", (), "a subprocess call hangs")
+    assert found.how == "words"
+    assert recalling.make_vectors() == 0
+
+
+def test_vectors_are_made_for_new_lessons_once_and_then_meaning_finds_too(ledger: Ledger) -> None:
+    ledger.lessons.propose(finding())
+    recalling = Recalling(ledger, ScriptedModel(), Settings().learning)
+    assert (recalling.make_vectors(), recalling.make_vectors()) == (1, 0)
+    (found,) = recalling(item(), "review", "reviewer", (), "bandit B602: subprocess call with shell=True.")
+    assert found.how == "words, meaning"
+
+
+def test_lessons_of_code_that_is_gone_or_unused_for_long_are_let_go(ledger: Ledger, tmp_path: Path, home: Home) -> None:
+    bare = remote(tmp_path, "shop", {"shop/run.py": "x = 1\n"})
+    for n, path in enumerate(("shop/*", "shop/old.py")):
+        evidence = (Evidence(repo="shop", item=f"W-{n}"),)
+        scope = Scope(repo="shop", path=path)
+        ledger.lessons.propose(
+            Lesson(text="mind it", scope=scope, source=Source.REVERT, home="shop", evidence=evidence)
+        )
+
+    tracked = ledger.change_repository("shop", url=bare.as_uri())
+    Mirror.of(home, tracked, Settings().mirror).create()
+
+    def repository_of(tracked: TrackedRepository) -> Mirror:
+        return Mirror.of(home, tracked, Settings().mirror)  # that of wms is not there, and its lessons stay
+
+    assert Forgetting(ledger, repository_of, 180).look() == ["L-2"]
+    assert ledger.lessons.get("L-2").why == "nothing on main is called shop/old.py any more"
+    assert Forgetting(ledger, repository_of, 180).look() == []
+    assert Forgetting(ledger, repository_of, -1).look() == ["L-1"]
