@@ -34,9 +34,8 @@ class Forgetting:
 
     def _homeless(self, tracked: TrackedRepository) -> list[tuple[str, str]]:
         """Lessons of places that the repository's branch has no more; none when it cannot be read now."""
-        living = [
-            one for state in (LessonState.PROPOSED, LessonState.CONFIRMED) for one in self.ledger.lessons.all(state)
-        ]
+        alive = (LessonState.PROPOSED, LessonState.CONFIRMED)
+        living = [one for state in alive for one in self.ledger.lessons.all(state, tracked.name)]
         placed = [one for one in living if one.scope.repo == tracked.name and one.scope.path]
         if not placed:
             return []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from appliance.errors import NotFound, Unavailable
 from appliance.ledger import Ledger
@@ -31,6 +31,8 @@ class Recalling:
     ledger: Ledger
     embedder: Embedder
     settings: LearningSettings
+    makers: dict[str, str] = field(default_factory=dict)
+    """The embedding model that answered last: id and digest of the weights. It is asked when there is work for it."""
 
     def __call__(self, item: WorkItem, stage: str, role: str, paths: Sequence[str], words: str) -> tuple[Recalled, ...]:
         most, tokens = self.settings.lessons, self.settings.lesson_tokens
@@ -43,20 +45,21 @@ class Recalling:
 
     def make_vectors(self) -> int:
         """Make the vectors that are missing or of another model, some at a time. Returns how many were made."""
-        living = self.ledger.lessons.without_vector("", "", 1)
-        probe = self._embedded([living[0].text]) if living else None
-        if probe is None:
-            return 0
-        wanted = self.ledger.lessons.without_vector(probe.model, probe.digest, AT_ONCE)
+        wanted = self.ledger.lessons.without_vector(
+            self.makers.get("model", ""), self.makers.get("digest", ""), AT_ONCE
+        )
         made = self._embedded([lesson.text for lesson in wanted]) if wanted else None
-        for lesson, vector in zip(wanted, made.vectors, strict=True) if made else ():
-            assert made is not None
+        if made is None:
+            return 0
+        for lesson, vector in zip(wanted, made.vectors, strict=True):
             self.ledger.lessons.keep_vector(lesson, made.model, made.digest, vector)
-        return len(wanted) if made else 0
+        return len(wanted)
 
     def _embedded(self, texts: Sequence[str]) -> Embedded | None:
         try:
-            return self.embedder.embedded(texts)
+            made = self.embedder.embedded(texts)
         except (NotFound, Unavailable) as error:
             log.info("lessons are found by places and words alone: %s", error.message)
             return None
+        self.makers.update(model=made.model, digest=made.digest)
+        return made

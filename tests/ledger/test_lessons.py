@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from appliance.errors import Conflict, NotFound
 from appliance.ledger import Ledger, open_ledger
+from appliance.ledger.chain import first_break
 from appliance.ledger.lease import Worker
 from appliance.ledger.recall import terms
 from appliance.lesson import (
@@ -285,3 +288,28 @@ def test_workers_that_learn_at_once_make_one_lesson_and_one_chain(ledger: Ledger
         assert worker.exitcode == 0
     (lesson,) = ledger.lessons.all()
     assert (lesson.support, len(lesson.evidence)) == (48, 20)
+    assert first_break(ledger.raw_events())[2] == ""
+
+
+def _learn_and_die(file: Path) -> None:
+    ledger = open_ledger(file)
+    with ledger.database.writing() as connection:
+        ledger.lessons.note_in(connection, ledger.item("W-1"), 1, Learned(proposals=(finding("W-1"),)))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_killed_while_it_learns_leaves_nothing_and_the_next_one_learns_it_once(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    item, before = open_one(ledger), ledger.tip()
+    worker = multiprocessing.get_context("spawn").Process(target=_learn_and_die, args=(tmp_path / "ledger.db",))
+    worker.start()
+    worker.join()
+    assert worker.exitcode == -signal.SIGKILL
+    assert ledger.lessons.all() == [] and ledger.tip() == before
+    for _ in range(2):
+        with ledger.database.writing() as connection:
+            ledger.lessons.note_in(connection, item, 1, Learned(proposals=(finding("W-1"),)))
+    assert [one.support for one in ledger.lessons.all()] == [1]
+    assert ledger.lessons.recall(HERE, 3, 400)[0].lesson.id == "L-1"
+    assert first_break(ledger.raw_events())[2] == ""

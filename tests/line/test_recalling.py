@@ -122,7 +122,8 @@ def test_without_an_embedding_model_words_alone_find_and_say_so(ledger: Ledger) 
 def test_vectors_are_made_for_new_lessons_once_and_then_meaning_finds_too(ledger: Ledger) -> None:
     ledger.lessons.propose(finding())
     recalling = Recalling(ledger, ScriptedModel(), Settings().learning)
-    assert (recalling.make_vectors(), recalling.make_vectors()) == (1, 0)
+    assert recalling.make_vectors() == 1
+    assert (recalling.make_vectors(), recalling.makers["model"]) == (0, "scripted")
     (found,) = recalling(item(), "review", "reviewer", (), "bandit B602: subprocess call with shell=True.")
     assert found.how == "words, meaning"
 
