@@ -24,7 +24,7 @@ LEAST_COSINE = 0.35
 """Below it a lesson and a report are about different things (MiniLM gives unrelated ones 0 to 0.3)."""
 LEAST_WORDS = 2
 """Words a lesson and a situation must share to be about one thing."""
-MOST_WORDS = 64
+MOST_WORDS = 128
 """Words of a situation that are looked for."""
 MOST_FOUND = 50
 """Lessons each way looks at."""

@@ -23,7 +23,7 @@ def run(item: WorkItem, parts: Parts) -> Outcome:
     """Diff policy always; a model's review when one is admitted for it. INCONCLUSIVE is not a pass."""
     assert item.plan is not None and item.change is not None, "the runner reviews tested items only"
     verdicts = [policy(item.change, item.plan, parts.settings.autonomy)]
-    recalled = parts.recall(item, "review", "reviewer", item.change.files, f"{item.title}\n{item.change.diff[:8000]}")
+    recalled = parts.recall(item, "review", "reviewer", item.change.files, f"{item.title}\n{brought(item.change.diff)}")
     verdicts += [verdict for verdict in [model_review(item, parts, recalled)] if verdict]
     item = with_lessons(item.with_(verdicts=(*item.verdicts, *verdicts)), recalled)
     reason = "; ".join(f"{verdict.gate}: {verdict.evidence['reason']}" for verdict in verdicts)
@@ -78,6 +78,11 @@ def odd_parts(diff: str) -> list[str]:
         "a deleted file": r"^deleted file mode",
     }
     return [f"it brings {what}" for what, pattern in patterns.items() if re.search(pattern, diff, re.MULTILINE)]
+
+
+def brought(diff: str) -> str:
+    """The lines that a diff adds: what a lesson may be about."""
+    return "\n".join(line[1:] for line in diff.splitlines() if line.startswith("+") and not line.startswith("+++ "))
 
 
 def warns(recalled: Recalled) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.lease import Worker
-from appliance.lesson import LessonState, Source
+from appliance.lesson import Lesson, LessonState, Source
 from appliance.line.runner import STAGES, Board, Runner
 from appliance.settings import LineSettings
 from appliance.work import Change, Outcome, Plan, Release, Signal, State, TrackedRepository, WorkItem
@@ -104,3 +104,23 @@ def test_a_reverted_change_warns_of_its_place(ledger: Ledger, ends: Ends) -> Non
 def test_a_stage_that_goes_on_as_usual_teaches_nothing(ledger: Ledger, ends: Ends) -> None:
     ends("secure", lambda item: Outcome(item=item.with_(state=State.SECURED), reason="nothing new"))
     assert ledger.lessons.all() == []
+
+
+@pytest.mark.parametrize(
+    ("stage", "state", "reason", "came_of"),
+    [
+        ("learn", State.CLOSED, "closed without a person", "held"),
+        ("ship", State.NEEDS_HUMAN, "somebody pushed to factory/W-1: it is at b", "pushed"),
+        ("ship", State.REJECTED, "request 7 was closed on the forge", "refused"),
+        ("monitor", State.ROLLED_BACK, "on the server's head fails: t", "reverted"),
+        ("build", State.BUILT, "built", ""),
+    ],
+)
+def test_what_comes_of_an_item_is_what_came_of_its_lessons(
+    ledger: Ledger, ends: Ends, stage: str, state: State, reason: str, came_of: str
+) -> None:
+    known = ledger.lessons.add(Lesson(text="rates are cents"), "ada")
+    told = [{"lesson": known.id, "stage": "build", "role": "builder", "rank": 1, "score": 0.016, "how": "words"}]
+    ends(stage, lambda item: Outcome(item=item.with_(state=state), reason=reason, facts={"lessons": told}))
+    (use,) = ledger.lessons.uses(item="W-1")
+    assert (use.lesson, use.round, use.came_of) == (known.id, 1, came_of)
