@@ -24,7 +24,9 @@ def run(item: WorkItem, parts: Parts) -> Outcome:
     assert item.plan is not None and item.change is not None, "the runner reviews tested items only"
     verdicts = [policy(item.change, item.plan, parts.settings.autonomy)]
     recalled = parts.recall(item, "review", "reviewer", item.change.files, f"{item.title}\n{brought(item.change.diff)}")
-    verdicts += [verdict for verdict in [model_review(item, parts, recalled)] if verdict]
+    by_model = model_review(item, parts, recalled)
+    verdicts += [by_model] if by_model else []
+    recalled = recalled if by_model else tuple(one for one in recalled if warns(one))  # nobody else reads them
     item = with_lessons(item.with_(verdicts=(*item.verdicts, *verdicts)), recalled)
     reason = "; ".join(f"{verdict.gate}: {verdict.evidence['reason']}" for verdict in verdicts)
     facts: dict[str, object] = {one.gate: {"verdict": one.verdict, **one.evidence} for one in verdicts}

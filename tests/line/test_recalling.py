@@ -84,12 +84,18 @@ def test_a_reverted_change_warns_the_next_one_of_its_place_with_or_without_a_mod
                evidence=(Evidence(repo="shop", item="W-3"),))
     )  # fmt: skip
     outcome = review.run(item(), parts(ledger, ScriptedModel(routes={})))
-    assert outcome.item.state is State.REVIEWED
+    assert outcome.item.state is State.REVIEWED and outcome.item.lessons_used == ("L-1",)
     assert "warning L-1: W-3 was reverted here." in outcome.reason
     here = item()
     assert here.plan is not None
     (found,) = build.recall(here, here.plan, parts(ledger, ScriptedModel()))
     assert found.how == "path"
+
+
+def test_a_lesson_that_nobody_read_was_not_used(ledger: Ledger) -> None:
+    ledger.lessons.propose(finding())
+    outcome = review.run(item(), parts(ledger, ScriptedModel(routes={})))
+    assert (outcome.item.lessons_used, used_in(outcome.facts)) == ((), ())
 
 
 def test_orders_in_a_lesson_stay_data_in_both_prompts(ledger: Ledger, tmp_path: Path) -> None:
