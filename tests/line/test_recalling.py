@@ -20,9 +20,9 @@ from appliance.line.forgetting import Forgetting
 from appliance.line.recalling import Recalling
 from appliance.line.remembering import used_in
 from appliance.mirror.mirror import Mirror
-from appliance.ports import Embedded
+from appliance.ports import Embedded, Route
 from appliance.settings import Settings
-from appliance.work import Change, Plan, State, Suspect, TrackedRepository, WorkItem
+from appliance.work import Attempt, Change, Plan, State, Suspect, TrackedRepository, WorkItem
 from tests.contracts.model import ScriptedModel
 from tests.e2e.world import remote
 
@@ -153,3 +153,24 @@ def test_lessons_of_code_that_is_gone_or_unused_for_long_are_let_go(ledger: Ledg
     assert ledger.lessons.get("L-2").why == "nothing on main is called shop/old.py any more"
     assert Forgetting(ledger, repository_of, 180).look() == []
     assert Forgetting(ledger, repository_of, -1).look() == ["L-1"]
+
+
+def test_a_model_that_builds_hears_the_lessons_and_search_which_reads_none_uses_none(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    ledger.lessons.propose(finding())
+    heard: dict[str, Sequence[str]] = {}
+
+    def strategy(_tree: Path, _item: WorkItem, model: str, _alike: Any, lessons: Sequence[str]) -> Attempt:
+        heard[model or "search"] = lessons
+        return Attempt(n=0, strategy="droid" if model else "search", model=model, outcome="none", detail="nothing")
+
+    here = item().with_(body="The subprocess call with a shell hangs.")
+    assert here.plan is not None
+    made = parts(ledger, ScriptedModel())
+    made.search = made.droid = strategy
+    route = Route(candidates=("search", "coder"), rule="r", reasons=())
+    outcome = build._try_each(here, here.plan, made, tmp_path, route)
+    assert heard == {"search": (), "coder": ("bandit B602: subprocess call with shell=True.",)}
+    assert outcome.item.lessons_used == ("L-1",)
+    assert [(use.stage, use.role) for use in used_in(outcome.facts)] == [("build", "builder")]
