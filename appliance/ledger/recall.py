@@ -21,7 +21,8 @@ from appliance.work import State, WorkItem
 FUSION = 60
 """The constant of reciprocal rank fusion, as its authors chose it."""
 LEAST_COSINE = 0.35
-"""Below it a lesson and a report are about different things (MiniLM gives unrelated ones 0 to 0.3)."""
+"""Below it they are about different things: of 24 pairs of lesson and report the local MiniLM gave the four that belong
+together 0.39 to 0.53, the others 0.35 at most and 0.04 in the middle."""
 LEAST_WORDS = 2
 """Words a lesson and a situation must share to be about one thing."""
 MOST_WORDS = 128
