@@ -34,16 +34,21 @@ class Preference(Noun):
     rule: str = Field(min_length=1)
     task: str = Field("", description="only for this task; empty for all")
     language: str = Field("", description="only for this language; empty for all")
+    repo: str = Field("", description="only for this repository; empty for all")
     order: Annotated[tuple[str, ...], AfterValidator(_each_once)] = Field(min_length=1, max_length=1000)
     evidence: int = Field(0, ge=0, description="outcomes it was learned from")
 
     def fits(self, request: RouteRequest) -> bool:
-        return self.task in ("", request.task) and self.language in ("", request.language)
+        return (
+            self.task in ("", request.task)
+            and self.language in ("", request.language)
+            and self.repo in ("", request.repo)
+        )
 
     @property
     def narrow(self) -> int:
-        """How narrow it is: the narrower of two that fit wins, a task before a language."""
-        return 2 * bool(self.task) + bool(self.language)
+        """How narrow it is: the narrowest that fits wins, a repository before a task, a task before a language."""
+        return 4 * bool(self.repo) + 2 * bool(self.task) + bool(self.language)
 
 
 class Policy(Noun):
@@ -62,9 +67,9 @@ class Policy(Noun):
 
     @model_validator(mode="after")
     def _no_two_alike(self) -> Self:
-        seen = {(one.rule, one.task, one.language) for one in self.preferences}
+        seen = {(one.rule, one.task, one.language, one.repo) for one in self.preferences}
         if len(seen) != len(self.preferences):
-            raise ValueError("two preferences are about the same rule, task and language")
+            raise ValueError("two preferences are about the same rule, task, language and repository")
         return self
 
     def preference(self, rule: str, request: RouteRequest) -> Preference | None:

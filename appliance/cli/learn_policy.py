@@ -79,21 +79,22 @@ def rollback(box: Box, why: str) -> None:
 def in_words(one: Verdict) -> list[str]:
     """A rule's verdict for people."""
     what = f"better: {', '.join(one.order)}" if one.changes else "stays"
-    lines = [f"{one.rule}: {', '.join(one.before)}", f"  {what} ({one.why})"]
+    where = f" in {one.repo}" if one.repo else ""
+    lines = [f"{one.rule}{where}: {', '.join(one.before)}", f"  {what} ({one.why})"]
     return lines + [
-        f"  {each.candidate}: holds {each.quality:.0%} ± {each.unsure:.0%}, {each.seconds:.0f} s, {each.tries} tries"
+        f"  {each.candidate}: holds {each.quality:.0%} ± {each.unsure:.0%}, {each.seconds:.3g} s, {each.tries} tries"
         for each in one.candidates
     ]
 
 
-def _orders(wanted: list[dict[str, Any]]) -> dict[str, list[str]]:
-    return {one["rule"]: one["order"] for one in wanted}
+def _orders(wanted: list[dict[str, Any]]) -> dict[tuple[str, str], list[str]]:
+    return {(one["rule"], one.get("repo", "")): one["order"] for one in wanted}
 
 
 def _judged(box: Box) -> list[Verdict]:
     box.require_home()
     rows = LearningClient(box.home).look(FIRST_TRIES, MOST_TRIES)["rows"]
-    tries = [Try(float(at), rule, who, bool(held), float(seconds)) for at, rule, who, held, seconds in rows]
+    tries = [Try(float(at), rule, repo, who, bool(held), float(seconds)) for at, rule, repo, who, held, seconds in rows]
     models = catalogue(box)
     inside = [
         Inside(rule=rule.name, order=written_out(rule, TASK, models), **rule.objective.model_dump())

@@ -45,7 +45,7 @@ class Policies:
         number = max([0, *self.versions(), self.current()]) + 1
         policy = {"format": 1, "version": number, "made": now.isoformat(), "preferences": list(preferences)}
         told = {"policy": policy, "evaluation": list(evaluation)}
-        self._tell(Fact.POLICY_PUBLISHED, number, "learning", rules=[one["rule"] for one in preferences])
+        self._tell(Fact.POLICY_PUBLISHED, number, "learning", rules=sorted({one["rule"] for one in preferences}))
         replace_private(self._folder / f"{number}.json", json.dumps(told, indent=1).encode())
         return number
 

@@ -1,7 +1,8 @@
 """From outcomes of first tries to an order of candidates inside each routing rule. Pure, and the same for the same.
 
 Only first tries count: a second one is made where another failed, so its tasks are harder than the first one's. How
-good a candidate is in one rule is a Beta distribution, pulled to what it is over all rules; older outcomes count less.
+good a candidate is in one rule is a Beta distribution, pulled to what it is over all rules; in one repository of the
+rule it is pulled to what it is in the rule. Older outcomes count less.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ TASK = "repair"
 """What the outcomes are of."""
 FIRST_TRIES = """
 WITH tries AS (SELECT *, max(n) OVER (PARTITION BY item) AS latest FROM attempts)
-SELECT epoch(tries.happened) AS at, tries.rule,
+SELECT epoch(tries.happened) AS at, tries.rule, items.repo,
  CASE WHEN tries.strategy = 'search' THEN 'search' ELSE tries.model END AS candidate,
  items.state = 'closed' AND tries.outcome <> 'none' AND tries.latest = tries.n
  AND items.item NOT IN (SELECT item FROM releases WHERE reverted IS NOT NULL) AS held,
@@ -30,7 +31,7 @@ ORDER BY tries.seq DESC
 
 HALF_LIFE_DAYS = 60.0
 PULL = 8.0
-"""Outcomes that a candidate's quality over all rules counts in one rule, at most."""
+"""Outcomes that a candidate's quality over all rules counts in one rule, and that in the rule in one repository."""
 LEAST_EVIDENCE = 5
 MARGIN = 0.02
 SURE = 1.64
@@ -42,6 +43,7 @@ class Try(NamedTuple):
 
     at: float
     rule: str
+    repo: str
     candidate: str
     held: bool
     seconds: float
@@ -69,9 +71,11 @@ class Standing(Noun):
 
 
 class Verdict(Noun):
-    """One rule: its order now, the order learned, and whether that is better by more than its uncertainty."""
+    """One rule, or one repository in it: the order that would hold, the order learned, and whether that is better by
+    more than its uncertainty."""
 
     rule: str
+    repo: str = ""
     before: tuple[str, ...]
     order: tuple[str, ...]
     gain: float
@@ -82,15 +86,21 @@ class Verdict(Noun):
 
 
 def judge(tries: Iterable[Try], rules: Iterable[Inside]) -> list[Verdict]:
-    """What the outcomes say of each rule."""
+    """What the outcomes say of each rule, and after it of each repository in which another order is better still."""
     known = list(tries)
     newest = max((one.at for one in known), default=0.0)
     weights = [0.5 ** ((newest - one.at) / 86_400 / HALF_LIFE_DAYS) for one in known]
-    return [_of_rule(inside, known, weights) for inside in rules]
+    found = []
+    for inside in rules:
+        verdict = _of_cell(inside, "", known, weights)
+        repos = sorted({one.repo for one in known if one.rule == inside.rule and one.repo})
+        own = [_of_cell(inside.with_(order=verdict.order), repo, known, weights) for repo in repos]
+        found += [verdict, *(one for one in own if one.changes)]
+    return found
 
 
-def _of_rule(inside: Inside, tries: Sequence[Try], weights: Sequence[float]) -> Verdict:
-    found = {name: one for name in inside.order if (one := _estimate(name, inside.rule, tries, weights))}
+def _of_cell(inside: Inside, repo: str, tries: Sequence[Try], weights: Sequence[float]) -> Verdict:
+    found = {name: one for name in inside.order if (one := _estimate(name, inside.rule, repo, tries, weights))}
     longest = max((one.seconds for one in found.values()), default=0.0) or 1.0
     total = inside.quality + inside.cost + inside.speed
     for name, one in found.items():
@@ -102,9 +112,9 @@ def _of_rule(inside: Inside, tries: Sequence[Try], weights: Sequence[float]) -> 
     gain, needed, why = _compared(inside, order, found)
     changes = not why
     return Verdict(
-        rule=inside.rule, before=inside.order, order=order if changes else inside.order, gain=round(gain, 4),
-        needed=round(needed, 4), changes=changes, why=why or f"better by {gain:.3f}, {needed:.3f} were needed",
-        candidates=tuple(found.values()),
+        rule=inside.rule, repo=repo, before=inside.order, order=order if changes else inside.order,
+        gain=round(gain, 4), needed=round(needed, 4), changes=changes,
+        why=why or f"better by {gain:.3f}, {needed:.3f} were needed", candidates=tuple(found.values()),
     )  # fmt: skip
 
 
@@ -122,24 +132,26 @@ def _compared(inside: Inside, order: Sequence[str], found: Mapping[str, Standing
     return gain, needed, "" if gain >= needed else f"better by {gain:.3f} only, {needed:.3f} were needed"
 
 
-def _estimate(name: str, rule: str, tries: Sequence[Try], weights: Sequence[float]) -> Standing | None:
-    """None while there are too few outcomes of this candidate in any rule."""
+def _estimate(name: str, rule: str, repo: str, tries: Sequence[Try], weights: Sequence[float]) -> Standing | None:
+    """None while there are too few outcomes of this candidate anywhere, or none in the repository that is asked for."""
     own = [(one, weight) for one, weight in zip(tries, weights, strict=True) if one.candidate == name]
-    here = [(one, weight) for one, weight in own if one.rule == rule]
-    if len(own) < LEAST_EVIDENCE:
+    inside = [(one, weight) for one, weight in own if one.rule == rule]
+    here = [(one, weight) for one, weight in inside if one.repo == repo] if repo else inside
+    if len(own) < LEAST_EVIDENCE or (repo and not here):
         return None
     weight = sum(each for _, each in own)
-    mean = (1 + sum(each for one, each in own if one.held)) / (2 + weight)
+    quality = (1 + sum(each for one, each in own if one.held)) / (2 + weight)
     seconds = sum(each * one.seconds for one, each in own) / weight
-    near = sum(each for _, each in here)
-    pull = min(PULL, 2 + weight - near)
-    good = sum(each for one, each in here if one.held) + pull * mean
-    count = near + pull
-    quality = good / count
+    count = 2 + weight
+    for cell in (inside, here) if repo else (inside,):
+        near = sum(each for _, each in cell)
+        pull = min(PULL, count - near)
+        quality = (sum(each for one, each in cell if one.held) + pull * quality) / (near + pull)
+        seconds = (sum(each * one.seconds for one, each in cell) + pull * seconds) / (near + pull)
+        count = near + pull
     return Standing(
         candidate=name, tries=len(here), quality=round(quality, 4),
-        unsure=round(math.sqrt(quality * (1 - quality) / (count + 1)), 4), worth=0.0,
-        seconds=round((sum(each * one.seconds for one, each in here) + pull * seconds) / count, 2),
+        unsure=round(math.sqrt(quality * (1 - quality) / (count + 1)), 4), worth=0.0, seconds=round(seconds, 3),
     )  # fmt: skip
 
 
@@ -149,6 +161,7 @@ def preferences(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
         {
             "rule": one.rule,
             "task": TASK,
+            "repo": one.repo,
             "order": list(one.order),
             "evidence": sum(each.tries for each in one.candidates),
         }

@@ -71,6 +71,9 @@ def test_the_narrowest_preference_wins() -> None:
     for_go = {"rule": "r", "language": "go", "order": ["coder-7b", "coder-32b"]}
     assert ask(learned(PREFERENCE, for_go), language="go").candidates[1] == "coder-7b"
     assert ask(learned(PREFERENCE, for_go), language="python").candidates[1] == "coder-32b"
+    for_shop = {"rule": "r", "repo": "shop", "order": ["coder-32b", "coder-7b"]}
+    assert ask(learned(for_shop, for_go), language="go", repo="shop").candidates[1] == "coder-32b"
+    assert ask(learned(for_shop, for_go), language="go", repo="wms").candidates[1] == "coder-7b"
 
 
 def test_without_a_policy_the_rules_decide_alone_and_say_why() -> None:

@@ -3,7 +3,7 @@
 The models are real HTTP servers on this machine, behind a real engines process and a real gateway. What they answer is
 decided by seed, model and item alone, so a run can be repeated and its right figures are known beforehand. The line is
 played: it asks the router, tries the candidates in their order as the build stage does, and tells the ledger what the
-stages would tell. `make test-learning` runs a large world, the suite a small one.
+stages would tell.
 """
 
 from __future__ import annotations
@@ -145,10 +145,10 @@ class Figures:
     def row(self, name: str) -> str:
         calls = " ".join(f"{self.calls.get(model, 0):>7}" for model in SECONDS)
         share = 100 * self.solved / self.items
-        return f"{name:<22}{self.items:>6}{self.solved:>8}{share:>8.1f} %{calls}{1000 * self.cost:>12.2f}"
+        return f"{name:<26}{self.items:>6}{self.solved:>8}{share:>8.1f} %{calls}{1000 * self.cost:>12.2f}"
 
 
-HEADER = f"{'':<22}{'items':>6}{'solved':>8}{'':>10}{' '.join(f'{model:>7}' for model in SECONDS)}{'ms an item':>12}"
+HEADER = f"{'':<26}{'items':>6}{'solved':>8}{'':>10}{' '.join(f'{model:>7}' for model in SECONDS)}{'ms an item':>12}"
 
 
 @dataclass
@@ -172,6 +172,23 @@ class World:
         figures = Figures(count, solved, calls)
         self.said.append((name, figures))
         return figures
+
+    @contextmanager
+    def exploring(self, share: float) -> Iterator[None]:
+        """Another gateway of this home meanwhile, which tries other candidates first for this share of the items."""
+        settings, usual = self.home.settings_file.read_text(), self.gateway
+        lines = ["[gateway]", f"port = {free_port()}", f"explore_share = {share}", *settings.splitlines()[2:]]
+        self.home.settings_file.write_text("\n".join(lines))
+        try:
+            with running_gateway(self.home) as door:
+                self.gateway = GatewayModel(door.url, door.key)
+                try:
+                    yield
+                finally:
+                    self.gateway.close()
+        finally:
+            self.gateway = usual
+            self.home.settings_file.write_text(settings)
 
     def table(self) -> str:
         """All stretches so far."""

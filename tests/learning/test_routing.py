@@ -11,9 +11,9 @@ DAY = 86_400.0
 
 
 def tries(
-    dice: random.Random, count: int, chances: dict[str, float], rule: str = "r", seconds: float = 10
+    dice: random.Random, count: int, chances: dict[str, float], rule: str = "r", seconds: float = 10, repo: str = ""
 ) -> list[Try]:
-    return [Try(n * 60.0, rule, name, dice.random() < chance, seconds) for name, chance in chances.items()
+    return [Try(n * 60.0, rule, repo, name, dice.random() < chance, seconds) for name, chance in chances.items()
             for n in range(count)]  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def test_a_clearly_better_candidate_comes_first() -> None:
     verdict = of(tries(random.Random(1), 100, {"small": 0.3, "big": 0.9}))
     assert verdict.changes and verdict.order == ("search", "big", "small")  # search has no outcomes: it stays
     assert preferences([verdict]) == [
-        {"rule": "r", "task": "repair", "order": ["search", "big", "small"], "evidence": 200}
+        {"rule": "r", "task": "repair", "repo": "", "order": ["search", "big", "small"], "evidence": 200}
     ]
 
 
@@ -35,7 +35,7 @@ def test_noise_rarely_changes_an_order() -> None:
 
 
 def test_too_few_outcomes_change_nothing_and_say_so() -> None:
-    verdict = of([Try(0, "r", "small", False, 1)] * 4 + [Try(0, "r", "big", True, 1)] * 50)
+    verdict = of([Try(0, "r", "", "small", False, 1)] * 4 + [Try(0, "r", "", "big", True, 1)] * 50)
     assert not verdict.changes and "fewer than two candidates" in verdict.why
 
 
@@ -58,3 +58,16 @@ def test_old_outcomes_fade() -> None:
     past = tries(dice, 150, {"small": 0.9, "big": 0.4})
     since = [one._replace(at=one.at + 400 * DAY) for one in tries(dice, 150, {"small": 0.3, "big": 0.9})]
     assert of(past).order == RULE.order and of(past + since).order == ("search", "big", "small")
+
+
+def test_a_repository_has_its_own_order_where_its_outcomes_say_so() -> None:
+    dice = random.Random(6)
+    known = tries(dice, 60, {"small": 0.3, "big": 0.9}, repo="core") + tries(
+        dice, 60, {"small": 0.95, "big": 0.4}, repo="shop"
+    )
+    known += tries(dice, 60, {"small": 0.3, "big": 0.9}, repo="wms") + tries(dice, 2, {"small": 0.0}, repo="new")
+    verdicts = judge(known, [RULE])
+    assert [(one.repo, one.order) for one in verdicts] == [
+        ("", ("search", "big", "small")), ("shop", ("search", "small", "big")),
+    ]  # fmt: skip
+    assert [(one["repo"], one["evidence"]) for one in preferences(verdicts)] == [("", 362), ("shop", 120)]

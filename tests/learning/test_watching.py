@@ -11,7 +11,7 @@ import pytest
 
 from appliance.config import Home
 from appliance.learning.policies import SUBJECT, Policies
-from appliance.learning.watching import watch, worse
+from appliance.learning.watching import expected, watch, worse
 from appliance.ledger import open_ledger
 
 
@@ -21,13 +21,30 @@ def held(dice: random.Random, count: int, chance: float) -> list[bool]:
 
 def test_a_fall_is_noticed_soon_and_chance_alone_seldom_does_it() -> None:
     dice = random.Random(1)
-    fell = [worse(held(dice, 200, 0.8), held(dice, 120, 0.5)) for _ in range(200)]
-    same = [worse(held(dice, 200, 0.8), held(dice, 400, 0.8)) for _ in range(200)]
+    fell = [worse([(0.8, one) for one in held(dice, 120, 0.5)]) for _ in range(200)]
+    same = [worse([(0.8, one) for one in held(dice, 400, 0.8)]) for _ in range(200)]
     assert sum(map(bool, fell)) >= 195 and sum(map(bool, same)) <= 20
 
 
-def test_without_a_past_nothing_is_compared() -> None:
-    assert worse([True] * 19, [False] * 100) == ""
+def test_a_fall_after_a_long_good_time_is_noticed_as_soon() -> None:
+    dice = random.Random(2)
+    late = [worse([(0.8, one) for one in held(dice, 300, 0.8) + held(dice, 60, 0.3)]) for _ in range(200)]
+    assert sum(map(bool, late)) >= 190
+
+
+def test_a_policy_is_held_to_what_it_promised() -> None:
+    cells = [
+        {"rule": "r", "repo": "", "order": ["cheap", "good"], "candidates": [
+            {"candidate": "cheap", "quality": 0.7, "unsure": 0.05},
+            {"candidate": "good", "quality": 0.95, "unsure": 0.01}]},
+        {"rule": "r", "repo": "core", "order": ["good", "cheap"], "candidates": [
+            {"candidate": "good", "quality": 0.9, "unsure": 0.02}]},
+        {"rule": "s", "repo": "", "order": ["search"], "candidates": []},
+    ]  # fmt: skip
+    assert {cell: round(chance, 2) for cell, chance in expected(cells).items()} == {
+        ("r", ""): 0.65,
+        ("r", "core"): 0.88,
+    }
 
 
 @pytest.mark.parametrize(("now", "stays"), [(0.9, True), (0.2, False)], ids=["as good", "worse"])
@@ -42,9 +59,14 @@ def test_a_policy_whose_rules_do_worse_is_rolled_back_by_itself(tmp_path: Path, 
     dice, at = random.Random(2), datetime.now(UTC).timestamp()
 
     def rows(_sql: str, _given: dict[str, Any], _seconds: float) -> list[dict[str, Any]]:
-        past = [{"at": at - 9000 + n, "rule": "r", "held": one} for n, one in enumerate(held(dice, 100, 0.9))]
-        since = [{"at": at + 60 + n, "rule": "r", "held": one} for n, one in enumerate(held(dice, 60, now))]
-        elsewhere = [{"at": at + 60 + n, "rule": "other", "held": False} for n in range(60)]
+        past = [
+            {"at": at - 9000 + n, "rule": "r", "repo": "shop", "held": one}
+            for n, one in enumerate(held(dice, 100, 0.9))
+        ]
+        since = [
+            {"at": at + 60 + n, "rule": "r", "repo": "shop", "held": one} for n, one in enumerate(held(dice, 60, now))
+        ]
+        elsewhere = [{"at": at + 60 + n, "rule": "other", "repo": "shop", "held": False} for n in range(60)]
         return [*since, *elsewhere, *past][::-1]
 
     why = watch(policies, ledger, lambda *asked: sorted(rows(*asked), key=lambda row: -float(row["at"])), 5.0)
