@@ -80,7 +80,7 @@ def in_words(one: Verdict) -> list[str]:
     """A rule's verdict for people."""
     what = f"better: {', '.join(one.order)}" if one.changes else "stays"
     where = f" in {one.repo}" if one.repo else ""
-    lines = [f"{one.rule}{where}: {', '.join(one.before)}", f"  {what} ({one.why})"]
+    lines = [f"{one.rule}{where}: {', '.join(one.before) or 'nobody may answer'}", f"  {what} ({one.why})"]
     return lines + [
         f"  {each.candidate}: holds {each.quality:.0%} ± {each.unsure:.0%}, {each.seconds:.3g} s, {each.tries} tries"
         for each in one.candidates
