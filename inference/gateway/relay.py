@@ -160,8 +160,8 @@ class Relay:
 
     def _broken(self, error: BaseException) -> ApiError:
         """Why the engine's answer broke off: we hung up, or it did."""
-        ended = self._call.trip.ended
-        return ended_early(ended) if ended else lost(self._call.model, error)
+        over = self._call.trip.over
+        return ended_early(over) if over else lost(self._call.model, error)
 
     def _ask(self) -> Piece:
         """Find an answer; its first piece, or why there is none."""

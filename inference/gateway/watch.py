@@ -46,10 +46,15 @@ class Trip:
         if self._wire is not None:
             _hang_up(self._wire)
 
+    @property
+    def over(self) -> str:
+        """Why the call is over; empty while it is not. Its connection may time out before the watch looks."""
+        return self.ended or (OVERDUE if time.monotonic() >= self.deadline else "")
+
     def check(self) -> None:
-        """Raises ApiError when the call was given up."""
-        if self.ended:
-            raise ended_early(self.ended)
+        """Raises ApiError when the call is over."""
+        if self.over:
+            raise ended_early(self.over)
 
 
 def ended_early(why: str) -> ApiError:

@@ -20,6 +20,8 @@ import pytest
 from appliance.errors import FactoryError, LimitExceeded, NotFound
 from appliance.gateway_client import GatewayModel
 from inference.engines.control import ControlServer
+from inference.gateway.faults import ApiError
+from inference.gateway.watch import OVERDUE, Trip
 from tests.inference.gateway_process import (
     BIG,
     CODER,
@@ -284,6 +286,15 @@ def test_an_answer_that_takes_too_long_is_504(tmp_path: Path, engine: MockEngine
         assert chat(gateway, model=CODER).status_code == 504
         assert '"code":"timeout"' in chat(gateway, model=CODER, stream=True).text
     assert engine.left.wait(5)
+
+
+def test_a_connection_that_times_out_just_before_the_watch_looks_is_too_late_too() -> None:
+    trip = Trip(-1, time.monotonic() - 0.001)
+    assert (trip.ended, trip.over) == ("", OVERDUE)
+    with pytest.raises(ApiError) as caught:
+        trip.check()
+    assert (caught.value.status, caught.value.code) == (504, "timeout")
+    Trip(-1, time.monotonic() + 60).check()
 
 
 def test_sigterm_ends_a_gateway_with_open_streams_within_seconds(tmp_path: Path, engine: MockEngine) -> None:
