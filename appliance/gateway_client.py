@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
+from appliance.config import Home
 from appliance.errors import FactoryError, LimitExceeded, NotFound, PolicyRefused, Unavailable, UsageError
 from appliance.ports import Clock, Completion, Embedded, Route, SystemClock
+from appliance.settings import Settings
 
 BATCH = 32
 """Texts sent in one embeddings call."""
@@ -49,6 +51,12 @@ class GatewayModel:
             timeout=httpx.Timeout(timeout_seconds, connect=5.0),
             trust_env=False,  # a proxy of the environment has no business between the line and its gateway
         )
+
+    @classmethod
+    def of_the_line(cls, home: Home, settings: Settings, patience_seconds: float = 60.0) -> Self:
+        """Asks the box's own gateway, with the line's key."""
+        key = (home.secrets / "line.key").read_text(encoding="ascii").strip()
+        return cls(f"http://{settings.gateway.host}:{settings.gateway.port}", key, patience_seconds)
 
     def close(self) -> None:
         """Close all connections."""

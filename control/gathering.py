@@ -122,7 +122,8 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]
         """After an answer: wait for the next request, or for the caller to hang up."""
         try:
             stays = not answered.cancelled() and answered.result()
-        except Exception:  # noqa: BLE001 - whatever went wrong with one caller must not end the poller
+        except Exception:  # whatever went wrong with one caller must not end the poller
+            self.log.exception("a request could not be answered")
             stays = False
         if not stays or caller.ran_dry:
             self._let_go(caller)

@@ -1,13 +1,11 @@
-"""What a person can do with a lesson, and how one is told whole: for the pages and the API."""
+"""What a person can do with a lesson: for the pages and the API."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
 
 from appliance.errors import UsageError
-from appliance.ledger.lessons import Lessons
 from appliance.lesson import MOVES as LIFE
 from appliance.lesson import PERSON as BY_PERSON
 from appliance.lesson import Lesson, LessonState
@@ -52,14 +50,3 @@ def state_of(name: str) -> LessonState | None:
     if name and name not in set(LessonState):
         raise UsageError(f"there is no state {name!r}", f"one of: {', '.join(LessonState)}")
     return LessonState(name) if name else None
-
-
-def whole(lessons: Lessons, id: str) -> dict[str, Any]:
-    """A lesson as `learn lessons show --json` has it. Raises NotFound."""
-    lesson = lessons.get(id)
-    effect = lessons.effect(lesson)
-    return {
-        **lesson.model_dump(mode="json"),
-        "uses": [use.model_dump(mode="json") for use in lessons.uses(lesson=id)],
-        "effect": {**effect.model_dump(mode="json"), "in_words": effect.in_words()},
-    }

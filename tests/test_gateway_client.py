@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterator
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import orjson
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from appliance.errors import LimitExceeded, NotFound, PolicyRefused, Unavailable, UsageError
 from appliance.gateway_client import MAX_PIECES, GatewayModel, pieces
 from appliance.ports import Model, SystemClock
+from tests.http_serving import http_serving
 
 
 class Stepped(SystemClock):
@@ -76,15 +76,8 @@ def door() -> Iterator[Door]:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    made.url = f"http://127.0.0.1:{server.server_port}"
-    yield made
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with http_serving(Handler) as made.url:
+        yield made
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from appliance.cli.context import Box, pass_box, table
 from appliance.errors import UsageError
 from appliance.ledger import open_ledger
-from appliance.lesson import Effect, Evidence, Lesson, LessonState, Scope, Use
+from appliance.lesson import Evidence, Lesson, LessonState, Scope
 
 SCOPE_FIELDS = ("repo", "path", "language", "stage", "role")
 
@@ -43,15 +43,8 @@ def list_(box: Box, repo: str, state: str | None) -> None:
 def show(box: Box, id: str) -> None:
     """Show a lesson: its words, where it holds, what taught it, where it was used and what came of that."""
     box.require_home()
-    verbs = open_ledger(box.home).lessons
-    lesson = verbs.get(id)
-    uses, effect = verbs.uses(lesson=id), verbs.effect(lesson)
-    data = {
-        **lesson.model_dump(mode="json"),
-        "uses": [use.model_dump(mode="json") for use in uses],
-        "effect": {**effect.model_dump(mode="json"), "in_words": effect.in_words()},
-    }
-    box.emit(data, lambda: "\n".join(in_words(lesson, uses, effect)))
+    told = open_ledger(box.home).lessons.whole(id)
+    box.emit(told, lambda: "\n".join(in_words(told)))
 
 
 @lessons.command()
@@ -116,17 +109,21 @@ def add(box: Box, /, text: str, **scope: str | None) -> None:
     box.emit(kept.model_dump(mode="json"), f"{kept.id} ({kept.scope.in_words()}): {kept.text}")
 
 
-def in_words(lesson: Lesson, uses: Sequence[Use], effect: Effect) -> list[str]:
-    """A lesson for people."""
+def in_words(told: Mapping[str, Any]) -> list[str]:
+    """A lesson, as `show --json` has it, for people."""
+    known = Lesson.model_validate({name: told[name] for name in Lesson.model_fields})
     return [
-        f"{lesson.id} {lesson.state}: {lesson.text}",
-        f"holds for: {lesson.scope.in_words()}",
-        f"{lesson.state} by {lesson.by}: {lesson.why}" if lesson.why else f"{lesson.state} by {lesson.by}",
-        f"taught by: {lesson.source}, learned {lesson.support} times",
-        *(f"  {_evidence(one)}" for one in lesson.evidence),
-        f"effect: {effect.in_words()}",
-        f"uses: {len(uses)}",
-        *(f"  {use.item} round {use.round}, {use.stage}: {use.came_of or 'still open'}" for use in uses),
+        f"{known.id} {known.state}: {known.text}",
+        f"holds for: {known.scope.in_words()}",
+        f"{known.state} by {known.by}: {known.why}" if known.why else f"{known.state} by {known.by}",
+        f"taught by: {known.source}, learned {known.support} times",
+        *(f"  {_evidence(one)}" for one in known.evidence),
+        f"effect: {told['effect']['in_words']}",
+        f"uses: {len(told['uses'])}",
+        *(
+            f"  {use['item']} round {use['round']}, {use['stage']}: {use['came_of'] or 'still open'}"
+            for use in told["uses"]
+        ),
     ]
 
 

@@ -14,12 +14,10 @@ from appliance.cli.context import Box, pass_box
 from appliance.cli.route import catalogue
 from appliance.learning.client import LearningClient
 from appliance.learning.policies import Policies
-from appliance.learning.routing import FIRST_TRIES, TASK, Inside, Try, Verdict, judge, preferences
+from appliance.learning.routing import FIRST_TRIES, MOST_TRIES, TASK, Inside, Try, Verdict, judge, preferences
 from appliance.ledger import open_ledger
 from inference import rules as rules_file
 from inference.router import written_out
-
-MOST_TRIES = 20_000
 
 
 @click.command()

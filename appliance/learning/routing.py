@@ -16,7 +16,8 @@ from appliance.work import Noun
 SEARCH = "search"
 TASK = "repair"
 """What the outcomes are of."""
-FIRST_TRIES = """
+MOST_TRIES = 20_000
+FIRST_TRIES = f"""
 WITH tries AS (SELECT *, max(n) OVER (PARTITION BY item) AS latest FROM attempts)
 SELECT epoch(tries.happened) AS at, tries.rule, items.repo,
  CASE WHEN tries.strategy = 'search' THEN 'search' ELSE tries.model END AS candidate,
@@ -25,8 +26,8 @@ SELECT epoch(tries.happened) AS at, tries.rule, items.repo,
  tries.wall_seconds AS seconds
 FROM tries JOIN items USING (item)
 WHERE tries.n = 1 AND tries.rule <> '' AND items.state IN ('closed', 'failed', 'rejected', 'rolled_back')
-ORDER BY tries.seq DESC
-"""
+ORDER BY tries.seq DESC LIMIT {MOST_TRIES}
+"""  # noqa: S608 - our own number
 """The newest first: item by item, did the first try hold (shipped, closed, not reverted), and how long did it take."""
 
 HALF_LIFE_DAYS = 60.0

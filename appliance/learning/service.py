@@ -126,9 +126,9 @@ class Learning:
 
     def look_for_frictions(self) -> bool:
         """Look at some of what was taken over last. False when there was nothing."""
-        watch = Watch(self.ledger, lambda sql, given: self._store.ask(sql, given, QUESTION_SECONDS), self.settings)
+        rubbing = Watch(self.ledger, lambda sql, given: self._store.ask(sql, given, QUESTION_SECONDS), self.settings)
         try:
-            return watch.step(self._store.watermark()[0])
+            return rubbing.step(self._store.watermark()[0])
         except LimitExceeded as error:
             log.warning("frictions are looked for later: %s (%s)", error.message, error.hint)
             return False

@@ -89,6 +89,16 @@ class Lessons:
         """How items ended with it and, in its scope and since it was learned, without it."""
         return self._finder.effect(lesson)
 
+    def whole(self, id: str) -> dict[str, Any]:
+        """A lesson with its uses and its effect, as JSON takes it. Raises NotFound."""
+        lesson = self.get(id)
+        effect = self.effect(lesson)
+        return {
+            **lesson.model_dump(mode="json"),
+            "uses": [use.model_dump(mode="json") for use in self.uses(lesson=id)],
+            "effect": {**effect.model_dump(mode="json"), "in_words": effect.in_words()},
+        }
+
     # --- a person's verbs
 
     def add(self, lesson: Lesson, by: str) -> Lesson:

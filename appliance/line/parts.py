@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -82,12 +82,17 @@ class Parts:
     evidence: Path
     """Folder where this item's evidence is kept."""
 
-    @contextmanager
-    def folder(self, name: str) -> Iterator[Path]:
-        """A path that does not exist yet, in a fresh folder that is gone afterwards."""
-        self.scratch.mkdir(parents=True, exist_ok=True)
-        outer = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.scratch))
-        try:
-            yield outer / "tree"
-        finally:
-            shutil.rmtree(outer, ignore_errors=True)
+    def folder(self, name: str) -> AbstractContextManager[Path]:
+        """See fresh_folder."""
+        return fresh_folder(self.scratch, name)
+
+
+@contextmanager
+def fresh_folder(within: Path, name: str) -> Iterator[Path]:
+    """A path that does not exist yet, in a fresh folder that is gone afterwards."""
+    within.mkdir(parents=True, exist_ok=True)
+    outer = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=within))
+    try:
+        yield outer / "tree"
+    finally:
+        shutil.rmtree(outer, ignore_errors=True)

@@ -10,15 +10,12 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from appliance.computers.probe import open_sandbox
 from appliance.computers.sandbox import BoxedSandbox
-from appliance.computers.suite import run_suite
 from appliance.config import Home
 from appliance.errors import Conflict, FactoryError, NoSandbox
 from appliance.gateway_client import GatewayModel
@@ -32,13 +29,13 @@ from appliance.line.parts import Parts
 from appliance.line.polling import Poller
 from appliance.line.recalling import Recalling
 from appliance.line.runner import Board, Runner
-from appliance.line.strategies import Droid, Searching, limits_of
+from appliance.line.strategies import Droid, Searching, suite_in
 from appliance.mirror.address import ca_file
 from appliance.mirror.forges import adapter
 from appliance.mirror.mirror import Mirror
 from appliance.ports import Forge, Progress, SystemClock
 from appliance.settings import Settings
-from appliance.work import ENDED, State, TestReport, TrackedRepository, WorkItem
+from appliance.work import ENDED, State, TrackedRepository, WorkItem
 
 log = logging.getLogger("appliance.line")
 
@@ -60,10 +57,7 @@ class Line:
         self.outgoing = Outgoing(self.ledger, self.forge_of, self.mirror_of, address)
         self.drops = drops.watched(home, self.ledger, settings.intake)
         self.clock = SystemClock()
-        self.model = GatewayModel(
-            f"http://{settings.gateway.host}:{settings.gateway.port}",
-            (home.secrets / "line.key").read_text(encoding="ascii").strip(),
-        )
+        self.model = GatewayModel.of_the_line(home, settings)
         self.recalling = Recalling(self.ledger, self.model, settings.learning)
         self.forgetting = Forgetting(self.ledger, self.mirror_of, settings.learning.lesson_days)
         self.sandbox: BoxedSandbox | None = None
@@ -81,14 +75,7 @@ class Line:
             raise NoSandbox(self.no_sandbox, f"then `appliance item retry {item.id}`")
         sandbox, settings = self.sandbox, self.settings
         tracked = self.ledger.repository(item.repo)
-        limits = limits_of(settings)
-
-        def suite(tree: Path, only: Sequence[str] = ()) -> TestReport:
-            return run_suite(
-                sandbox, tree, tracked.test, limits, sandbox.python, only, progress,
-                plugins=settings.computers.pytest_plugins,
-            )  # fmt: skip
-
+        suite = suite_in(sandbox, tracked, settings, progress)
         searching = Searching(sandbox, settings, self.home, sandbox.python, progress)
         open_states = [state for state in State if state not in ENDED]
         return Parts(

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.computers.sandbox import BoxedSandbox
+from appliance.computers.suite import run_suite
 from appliance.config import Home
 from appliance.droids.loop import Feedback, Task, attempt
 from appliance.line.diffs import fingerprint
@@ -18,7 +20,7 @@ from appliance.repair.localise import localise
 from appliance.repair.problem import Problem
 from appliance.repair.search import search
 from appliance.settings import Settings
-from appliance.work import Attempt, Plan, Result, Suspect, WorkItem
+from appliance.work import Attempt, Plan, Result, Suspect, TestReport, TrackedRepository, WorkItem
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -32,6 +34,19 @@ def limits_of(settings: Settings) -> Limits:
         disk_mb=site.disk_mb,
         output_kb=site.output_kb,
     )
+
+
+def suite_in(sandbox: BoxedSandbox, tracked: TrackedRepository, settings: Settings, progress: Progress) -> Suite:
+    """What runs a repository's tests in the sandbox."""
+    limits = limits_of(settings)
+
+    def suite(tree: Path, only: Sequence[str] = ()) -> TestReport:
+        return run_suite(
+            sandbox, tree, tracked.test, limits, sandbox.python, only, progress,
+            plugins=settings.computers.pytest_plugins,
+        )  # fmt: skip
+
+    return suite
 
 
 def problem_of(tree: Path, item: WorkItem, similarity: Mapping[str, float], settings: Settings) -> Problem:

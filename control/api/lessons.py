@@ -12,7 +12,7 @@ from appliance.errors import NotFound, UsageError
 from appliance.lesson import Lesson, Scope
 from control.api.request import body, limit
 from control.desk import desk
-from control.lessons import MOVES, PERSON, state_of, whole
+from control.lessons import MOVES, PERSON, state_of
 
 blueprint = Blueprint("api_lessons", __name__, url_prefix="/api/v1/lessons")
 
@@ -54,7 +54,7 @@ def index() -> ResponseReturnValue:
 @blueprint.get("/<id>")
 def show(id: str) -> ResponseReturnValue:
     """One lesson, with its uses and its effect."""
-    return jsonify(whole(desk().ledger.lessons, id))
+    return jsonify(desk().ledger.lessons.whole(id))
 
 
 @blueprint.post("")

@@ -11,8 +11,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.http_serving import http_serving
 
 Behaviour = Callable[["Exchange"], None]
 
@@ -108,20 +110,8 @@ def mock_engine() -> Iterator[MockEngine]:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    class Server(ThreadingHTTPServer):
-        request_queue_size = 256
-
-    server = Server(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    engine.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with http_serving(Handler) as engine.url:
         yield engine
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}

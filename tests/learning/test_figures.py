@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from appliance.cli.learn_figures import in_words
 from appliance.config import Home
-from appliance.events import STAGE_FACTS, Event, Fact
+from appliance.events import STAGE_FACTS, Fact
 from appliance.learning.service import Learning
-from appliance.ledger import Ledger, open_ledger
 from appliance.settings import Settings
-from tests.learning.world import with_repositories
+from tests.learning.world import Telling
 
 
-class Told:
-    """A clock that tests set, and a ledger told what happened."""
-
-    def __init__(self, home: Home) -> None:
-        self.time = datetime(2026, 11, 2, 8, tzinfo=UTC)
-        self.ledger: Ledger = with_repositories(open_ledger(home, clock=self))  # type: ignore[arg-type]
-
-    def now(self) -> datetime:
-        return self.time
-
-    def say(self, fact: Fact, subject: str, **payload: Any) -> None:
-        self.ledger.append(Event(kind=fact, subject=subject, payload=payload))
+class Told(Telling):
+    """Tells what the stages of items say."""
 
     def stage(self, item: str, stage: str, to: str, **facts: Any) -> None:
         self.say(STAGE_FACTS[stage], item, stage=stage, to=to, reason="so", by="rule", facts=facts, wall_seconds=1.0)

@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from appliance.config import Home
 from appliance.droids.account import Account, Ended
-from appliance.events import STAGE_FACTS, Event, Fact
+from appliance.events import STAGE_FACTS, Fact
 from appliance.learning.frictions import REPEATED, TIMES, UNUSABLE, found
 from appliance.learning.rubbing import WATERMARK
 from appliance.learning.service import Learning
-from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.chain import Recorded
 from appliance.line import signal as opening
 from appliance.settings import DroidSettings, LearningSettings, Settings
 from appliance.work import Kind, Signal, State
-from tests.learning.world import spooled, with_repositories
+from tests.learning.world import Telling, spooled
 
 
-class Rubbed:
-    """A ledger whose items go wrong, and a clock that tests set."""
-
-    def __init__(self, home: Home) -> None:
-        self.time = datetime(2026, 11, 2, 8, tzinfo=UTC)
-        self.ledger: Ledger = with_repositories(open_ledger(home, clock=self))  # type: ignore[arg-type]
-
-    def now(self) -> datetime:
-        return self.time
-
-    def say(self, fact: Fact, subject: str, **payload: Any) -> None:
-        self.ledger.append(Event(kind=fact, subject=subject, payload=payload))
+class Rubbed(Telling):
+    """Items that go wrong."""
 
     def item(self, repo: str = "shop", source: str = "cli") -> str:
         got = self.ledger.receive(Signal(id="", repo=repo, title="it breaks", source=source))

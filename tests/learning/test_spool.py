@@ -28,13 +28,6 @@ def learning(home: Home) -> Iterator[Learning]:
     opened.close()
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "learning.duckdb", 128)
-    yield opened
-    opened.close()
-
-
 def rows(learning: Learning, sql: str) -> list[dict[str, Any]]:
     return learning._store.ask(sql, {}, 5)
 

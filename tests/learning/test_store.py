@@ -22,13 +22,6 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     opened.close()
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "learning.duckdb", 128)
-    yield opened
-    opened.close()
-
-
 def test_the_same_rows_come_out_however_the_events_are_cut_into_batches(
     ledger: Ledger, store: Store, tmp_path: Path
 ) -> None:

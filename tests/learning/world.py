@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy import Connection
 
 from appliance.config import Home
 from appliance.events import STAGE_FACTS, Event, Fact
-from appliance.ledger import Ledger
+from appliance.ledger import Ledger, open_ledger
 from appliance.work import TrackedRepository
 
 REPOSITORIES = ("shop", "wms")
@@ -120,3 +121,17 @@ def spooled(home: Home, lines: list[dict[str, Any]], name: str = "usage-20261126
     with file.open("ab") as out:
         out.writelines(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in lines)
     return file
+
+
+class Telling:
+    """A clock that tests set, and a ledger told what happened."""
+
+    def __init__(self, home: Home) -> None:
+        self.time = datetime(2026, 11, 2, 8, tzinfo=UTC)
+        self.ledger: Ledger = with_repositories(open_ledger(home, clock=self))  # type: ignore[arg-type]
+
+    def now(self) -> datetime:
+        return self.time
+
+    def say(self, fact: Fact, subject: str, **payload: Any) -> None:
+        self.ledger.append(Event(kind=fact, subject=subject, payload=payload))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance.computers.sandbox import BoxedSandbox
-from appliance.computers.suite import run_suite
 from appliance.config import Home
-from appliance.line.strategies import limits_of
+from appliance.line.parts import fresh_folder
+from appliance.line.strategies import suite_in
 from appliance.ports import Model, Progress, Repository
 from appliance.settings import Settings
 from appliance.work import TestReport, TrackedRepository
@@ -38,10 +37,7 @@ class Ground:
 
     def suite(self, tree: Path, only: Sequence[str] = ()) -> TestReport:
         """Run the repository's tests in the sandbox."""
-        return run_suite(
-            self.sandbox, tree, self.tracked.test, limits_of(self.settings), self.sandbox.python, only, self.progress,
-            plugins=self.settings.computers.pytest_plugins,
-        )  # fmt: skip
+        return suite_in(self.sandbox, self.tracked, self.settings, self.progress)(tree, only)
 
     def suite_of(self, commit: str, tree: Path) -> TestReport:
         """The same for the tree of a commit."""
@@ -49,15 +45,9 @@ class Ground:
             self.sound[commit] = self.suite(tree)
         return self.sound[commit]
 
-    @contextmanager
-    def place(self, name: str) -> Iterator[Path]:
-        """A path that does not exist yet, in a fresh folder that is gone afterwards."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        outer = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
-        try:
-            yield outer / "tree"
-        finally:
-            shutil.rmtree(outer, ignore_errors=True)
+    def place(self, name: str) -> AbstractContextManager[Path]:
+        """See fresh_folder."""
+        return fresh_folder(self.folder, name)
 
     def lay(self, base: str, diff: str, into: Path) -> Path:
         """The tree of a commit with a diff applied, in the new folder `into`.

@@ -43,9 +43,7 @@ def grounds(home: Home, settings: Settings, progress: Progress) -> Iterator[Grou
             raise Conflict("another replay runs in this home", "wait until it ends") from error
         folder = home.root / "replay"
         shutil.rmtree(folder, ignore_errors=True)  # what a killed one left
-        url = f"http://{settings.gateway.host}:{settings.gateway.port}"
-        key = (home.secrets / "line.key").read_text(encoding="ascii").strip()
-        model, embedder = GatewayModel(url, key, PATIENCE), GatewayModel(url, key, patience_seconds=0.0)
+        model, embedder = (GatewayModel.of_the_line(home, settings, patience) for patience in (PATIENCE, 0.0))
         try:
             yield Grounds(home, settings, model, embedder, progress)
         finally:
