@@ -84,11 +84,11 @@ def test_what_was_learned_makes_the_router_cheaper_and_a_model_that_gets_worse_i
 ) -> None:
     before = world.stretch("by the rules alone", ITEMS)
     with world.exploring(0.5):
-        world.stretch("half of it exploring", 3 * ITEMS)
+        world.stretch("half of it exploring", 6 * ITEMS)  # enough outcomes of each model in each repository
     learning.catch_up()
     with Door(world.home, learning.answer):
         learn(world, capsys, "promote", str(learn(world, capsys, "train")["published"]))
-    until(lambda: first(world, "shop") != "large", 30)  # the gateway looks at the file now and then
+    until(lambda: any(first(world, repo) != "large" for repo in REPOSITORIES), 30)  # the gateway looks now and then
     after = world.stretch("by what was learned", ITEMS)
     learning.catch_up()
     policies = Policies(world.home, world.ledger)
@@ -101,7 +101,7 @@ def test_what_was_learned_makes_the_router_cheaper_and_a_model_that_gets_worse_i
         if why := watch(policies, world.ledger, learning._store.ask, 10.0):
             break
         world.stretch("and it goes on", ITEMS)
-    until(lambda: first(world, "shop") == "large", 30)
+    until(lambda: all(first(world, repo) == "large" for repo in REPOSITORIES), 30)
     world.stretch("rolled back", ITEMS)
     with capsys.disabled():
         print("\n" + world.table() + "\n" + why)
