@@ -52,6 +52,13 @@ class Fact(StrEnum):
     LESSON_EDITED = "LessonEdited"
     LESSON_USED = "LessonUsed"
     PERSON_FORGOTTEN = "PersonForgotten"
+    USER_ADDED = "UserAdded"
+    USER_CHANGED = "UserChanged"
+    SESSION_OPENED = "SessionOpened"
+    SESSION_ENDED = "SessionEnded"
+    SIGN_IN_REFUSED = "SignInRefused"
+    TOKEN_CREATED = "TokenCreated"  # noqa: S105 - a fact, no secret
+    TOKEN_REVOKED = "TokenRevoked"  # noqa: S105
 
 
 STAGE_FACTS: Mapping[str, Fact] = {

@@ -74,6 +74,9 @@ class ConsoleSettings(Section):
         "", description="address people and forges reach it at, like https://factory.example; links use it"
     )
 
+    session_hours: float = Field(12.0, gt=0, le=720, description="how long a browser stays signed in, in hours")
+    idle_minutes: float = Field(60.0, gt=0, description="how long it stays signed in without being used, in minutes")
+
     @field_validator("url")
     @classmethod
     def _is_an_address(cls, url: str) -> str:

@@ -14,7 +14,8 @@ from appliance.config import Home
 from appliance.errors import FactoryError
 from control import api, views, wording
 from control.desk import EXTENSION, Desk
-from control.gate import ComeLater, Gate, NotSignedIn, TooManyTries, http_status, is_for_programs
+from control.gate import Gate, http_status, is_for_programs
+from control.refusals import ComeLater, NotSignedIn, TooManyTries
 
 log = logging.getLogger("console")
 
@@ -34,7 +35,7 @@ def create_app(desk: Desk, token: str, session_key: str) -> Flask:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(wording.FILTERS)
     app.extensions[EXTENSION] = desk
-    Gate(token, session_key, desk.settings.console).install(app)
+    Gate(desk.ledger, token, session_key, desk.settings.console).install(app)
     for blueprint in (*views.BLUEPRINTS, *api.BLUEPRINTS):
         app.register_blueprint(blueprint)
     app.register_error_handler(FactoryError, _on_factory_error)
@@ -83,7 +84,7 @@ def _shown(code: str, message: str, hint: str, status: int, error: FactoryError 
     if is_for_programs():
         response = jsonify({"error": {"code": code, "message": message, "hint": hint}})
     elif isinstance(error, NotSignedIn | TooManyTries):
-        response = make_response(render_template("sign_in.html", problem=error, next="/"))
+        response = make_response(render_template("sign_in.html", problem=error, next="/", people=False, name=""))
     else:
         response = make_response(render_template("error.html", status=status, message=message, hint=hint))
     response.status_code = status

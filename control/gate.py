@@ -1,31 +1,32 @@
 """Who gets in. Installed once for the whole application, so that a new view is closed until it is let out by name.
 
 In order: the Host header must be ours; an unsafe request from a browser must come from our own pages (Origin); then a
-session cookie or `Authorization: Bearer` must show the token; then an unsafe request with a cookie must carry the
-session's CSRF token.
+session or `Authorization: Bearer` must say on whose behalf it is; an unsafe request of a session must carry its CSRF
+token; and the role of who asks must reach as far as the route needs. Whoever acts is in every event that comes of it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import logging
-import math
 import secrets
-import time
 from datetime import timedelta
-from typing import ClassVar
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 
 from appliance.errors import FactoryError, PolicyRefused, UsageError
+from appliance.ledger import Ledger
+from appliance.ledger.acting import ACTOR
 from appliance.settings import ConsoleSettings
+from appliance.user import CONSOLE, Owed, Role, Session, Who
+from control import roles
 from control.hosts import is_ours, local_path, own_names
-from control.throttle import Throttle
-
-log = logging.getLogger("console")
+from control.one_time import Codes
+from control.refusals import NotSignedIn
+from control.roles import SAFE_METHODS
+from control.signing_in import SigningIn
 
 OPEN_ENDPOINTS = frozenset(
     {
@@ -35,58 +36,23 @@ OPEN_ENDPOINTS = frozenset(
 )  # fmt: skip
 """All that a stranger may ask for; a hook is let in by its signature, git by a key."""
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-SESSION_HOURS = 12
-
-
-class NotSignedIn(PolicyRefused):
-    """No token, or not the right one."""
-
-    code = "not_signed_in"
-
-
-class WrongSignature(PolicyRefused):
-    """A message that its sender did not sign with the repository's secret."""
-
-    code = "wrong_signature"
-
-
-class ComeLater(PolicyRefused):
-    """Refused for so many seconds."""
-
-    message_shown: ClassVar[str]
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = math.ceil(seconds)
-        super().__init__(self.message_shown, f"try again in {self.seconds} s")
-
-
-class TooManyTries(ComeLater):
-    """This address keeps presenting wrong tokens."""
-
-    code = "too_many_tries"
-    message_shown = "too many wrong tokens from this address"
-
-
-class TooFast(ComeLater):
-    """More messages come for a repository than the settings allow."""
-
-    code = "too_fast"
-    message_shown = "more webhooks came for this repository than intake.hooks_per_minute allows"
+STEPS = {Owed.CODE: "door.give_code", Owed.PASSWORD: "door.give_password"}
+"""What a sign-in still owes → the one page it may see, beside signing out."""
 
 
 class Gate:
     """Checks each request before any view sees it."""
 
-    def __init__(self, token: str, session_key: str, settings: ConsoleSettings) -> None:
-        self._token = token.encode()
+    def __init__(self, ledger: Ledger, token: str, session_key: str, settings: ConsoleSettings) -> None:
         self._session_key = session_key
+        self._settings = settings
         of_url = [urlsplit(settings.url).hostname or ""] if settings.url else []
         self._names = own_names(settings.host, [*settings.host_names, *of_url])
         self._cookie = f"appliance_console_{settings.port}"  # cookies know no ports: two boxes may share a host
-        self._throttle = Throttle(time.monotonic)
-        # a session is bound to the token it was opened with: a new token ends it
-        self._mark = hmac.new(session_key.encode(), self._token, hashlib.sha256).hexdigest()
+        self.codes = Codes(session_key)
+        self.signing_in = SigningIn(ledger, self.codes, token, settings)
+        # a session opened with the box's token is bound to it: a new token ends it
+        self._mark = hmac.new(session_key.encode(), token.encode(), hashlib.sha256).hexdigest()
 
     def install(self, app: Flask) -> None:
         """Put the gate before every view of `app`."""
@@ -95,31 +61,49 @@ class Gate:
             SESSION_COOKIE_NAME=self._cookie,
             SESSION_COOKIE_HTTPONLY=True,
             SESSION_COOKIE_SAMESITE="Strict",
-            PERMANENT_SESSION_LIFETIME=timedelta(hours=SESSION_HOURS),
+            SESSION_COOKIE_SECURE=self._settings.url.startswith("https://"),
+            PERMANENT_SESSION_LIFETIME=timedelta(hours=self._settings.session_hours),
         )
         app.extensions["appliance.gate"] = self
         app.before_request(self._check)
         app.after_request(_protect)
-        app.context_processor(lambda: {"csrf": session.get("csrf", ""), "signed_in": g.get("by_cookie", False)})
+        app.teardown_request(_forget_actor)
+        app.context_processor(_for_pages)
 
-    def sign_in(self, offered: str) -> None:
-        """Open a session. Raises NotSignedIn or TooManyTries when the token is not the right one."""
-        self._compare(offered)
+    # --- opening and closing sessions
+
+    def sign_in_with_token(self, offered: str) -> None:
+        """Open a session of the box's own. Raises NotSignedIn or TooManyTries when the token is not the right one."""
+        address, agent = request.remote_addr or "?", request.user_agent.string
+        self._begin(self.signing_in.open_with_token(offered, address, agent))
+
+    def sign_in_with_password(self, name: str, password: str) -> Session:
+        """Begin or open a person's session. Raises NotSignedIn or TooManyTries."""
+        address, agent = request.remote_addr or "?", request.user_agent.string
+        secret, opened = self.signing_in.open_with_password(name, password, address, agent)
+        self._begin(secret)
+        return opened
+
+    def go_on(self, step: tuple[str, Session]) -> Session:
+        """Take the session that the next step of a sign-in opened."""
+        self._begin(step[0])
+        return step[1]
+
+    def _begin(self, secret: str) -> None:
         session.clear()
         session.permanent = True
+        session["secret"] = secret
         session["mark"] = self._mark
         session["csrf"] = secrets.token_urlsafe(32)
 
-    def _compare(self, offered: str) -> None:
-        address = request.remote_addr or "?"
-        if hmac.compare_digest(offered.encode(), self._token):
-            self._throttle.succeeded(address)
-            return
-        wait = self._throttle.failed(address)
-        if wait:
-            raise TooManyTries(wait)
-        log.warning("a wrong token was presented from %s", address)
-        raise NotSignedIn("the token is not the right one", "it is in secrets/console.token of the box's home")
+    def opened(self) -> Session | None:
+        """The session of the browser that asks, whatever it still owes."""
+        found = self.signing_in.session(str(session.get("secret", "")))
+        if found and not found.user and not hmac.compare_digest(str(session.get("mark", "")), self._mark):
+            return None
+        return found
+
+    # --- each request
 
     def _check(self) -> ResponseReturnValue | None:
         if not is_ours(request.host, self._names):
@@ -134,22 +118,45 @@ class Gate:
         header = request.headers.get("Authorization", "")
         if header:
             scheme, _, offered = header.partition(" ")
-            self._compare(offered.strip() if scheme.lower() == "bearer" else "")
-            return None
+            bearer = offered.strip() if scheme.lower() == "bearer" else ""
+            return self._let_in(self.signing_in.by_token(bearer, request.remote_addr or "?"))
         if request.endpoint == "floor.show" and "token" in request.args:
-            self.sign_in(request.args["token"])
+            self.sign_in_with_token(request.args["token"])
             return redirect(url_for("floor.show"), 303)  # the token must not stay in the address bar
-        if hmac.compare_digest(str(session.get("mark", "")), self._mark):
-            g.by_cookie = True
-            if unsafe:
-                self._check_csrf()
-            return None
-        return self._turn_away()
+        opened = self.opened()
+        if opened is None:
+            return self._turn_away()
+        if unsafe:
+            self._check_csrf()
+        return self._in_session(opened)
+
+    def _in_session(self, opened: Session) -> ResponseReturnValue | None:
+        g.session = opened
+        if opened.owes != Owed.NOTHING:
+            if request.endpoint in (STEPS[opened.owes], "door.sign_out"):
+                return None
+            if is_for_programs():
+                raise NotSignedIn("the sign-in is not finished", "finish it in the browser")
+            return redirect(url_for(STEPS[opened.owes]), 303)
+        if request.endpoint in STEPS.values():
+            return redirect(url_for("floor.show"), 303)
+        who = self.signing_in.who(opened, request.remote_addr or "?")
+        if who is None:
+            return self._turn_away()
+        g.by_cookie = True
+        return self._let_in(who)
+
+    @staticmethod
+    def _let_in(who: Who) -> None:
+        g.who = who
+        roles.check(who, request.endpoint, request.method)
+        told = {"name": who.name, "address": who.address, "session": who.session, "token": who.token}
+        g.actor = ACTOR.set({key: value for key, value in told.items() if value})
 
     @staticmethod
     def _turn_away() -> ResponseReturnValue:
         if is_for_programs():
-            raise NotSignedIn("no token was presented", "send `Authorization: Bearer` with secrets/console.token")
+            raise NotSignedIn("no token was presented", "send `Authorization: Bearer` with a token")
         wanted = local_path(request.full_path.rstrip("?")) if request.method == "GET" else "/"
         return redirect(url_for("door.sign_in", next=wanted if wanted != "/" else None), 303)
 
@@ -164,6 +171,45 @@ class Gate:
         kept = str(session.get("csrf", ""))
         if not kept or not hmac.compare_digest(sent.encode(), kept.encode()):
             raise PolicyRefused("the form is out of date", "load the page again and repeat what you did")
+
+
+def person() -> str:
+    """The name of who asks, for `by` in what is recorded."""
+    who: Who | None = g.get("who")
+    return who.name if who else CONSOLE
+
+
+def source(door: str) -> str:
+    """Where a signal comes from: the door, and the person behind it where there is a name."""
+    return door if person() == CONSOLE else f"{door}:{person()}"
+
+
+def who_asks() -> Who:
+    """On whose behalf the current request is answered; only where the gate let somebody in."""
+    found: Who = g.who
+    return found
+
+
+def still_in(gate: Gate) -> bool:
+    """Is whoever opened a long answer, a live stream, still let in?"""
+    return not g.get("by_cookie", False) or gate.opened() is not None
+
+
+def _for_pages() -> dict[str, object]:
+    who: Who | None = g.get("who")
+    return {
+        "csrf": session.get("csrf", ""),
+        "signed_in": g.get("by_cookie", False),
+        "who": who,
+        "may": lambda endpoint, method="POST": bool(who and who.may(roles.needed(endpoint, method))),
+        "rules": bool(who and who.may(Role.ADMINISTRATOR)),
+    }
+
+
+def _forget_actor(_error: BaseException | None) -> None:
+    mark = g.pop("actor", None)
+    if mark is not None:
+        ACTOR.reset(mark)
 
 
 def is_for_programs() -> bool:

@@ -11,9 +11,6 @@ from appliance.lesson import PERSON as BY_PERSON
 from appliance.lesson import Lesson, LessonState
 from appliance.work import Noun
 
-PERSON = "console"
-"""Who decides, until people have names here."""
-
 
 class LessonVerb(Noun):
     """One move of a lesson, and how it is offered."""

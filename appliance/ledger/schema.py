@@ -156,4 +156,40 @@ lesson_vectors = Table(
 )
 """What an embedding model makes of a lesson: float32, little endian, of unit length."""
 
+users = Table(
+    "users",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("password", Text, nullable=False, server_default=""),
+    Column("code_secret", Text, nullable=False, server_default=""),
+    Column("code_step", Integer, nullable=False, server_default="0"),
+    Column("recovery", Text, nullable=False, server_default="[]"),
+)
+"""`password` is an argon2id hash, `code_secret` sealed with a key that is not in here, `code_step` the newest step of
+30 s whose one-time code was used (none counts twice), `recovery` hashes of codes."""
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("secret", String(64), primary_key=True),
+    Column("id", String(16), nullable=False, unique=True),
+    Column("user", String(64), nullable=False),
+    Column("until", String(40), nullable=False),
+    Column("body", Text, nullable=False),
+    Index("sessions_by_user", "user"),
+    Index("sessions_by_end", "until"),
+)
+"""`secret` is the SHA-256 of what the cookie carries."""
+
+access_tokens = Table(
+    "access_tokens",
+    metadata,
+    Column("secret", String(64), primary_key=True),
+    Column("id", String(16), nullable=False, unique=True),
+    Column("user", String(64), nullable=False),
+    Column("body", Text, nullable=False),
+    Index("access_tokens_by_user", "user"),
+)
+
 FULL_TEXT = "lesson_words"

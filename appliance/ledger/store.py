@@ -14,12 +14,15 @@ from appliance.config import Home
 from appliance.errors import Conflict, NotFound
 from appliance.events import Event, Fact
 from appliance.ledger import schema
+from appliance.ledger.acting import ACTOR
 from appliance.ledger.chain import GENESIS, Recorded, canonical, digest
 from appliance.ledger.claims import Claim, Claims
 from appliance.ledger.database import Database
 from appliance.ledger.deliveries import Deliveries
 from appliance.ledger.forges import Forges
 from appliance.ledger.lessons import Lessons
+from appliance.ledger.sessions import Sessions
+from appliance.ledger.users import Users
 from appliance.ports import Clock, SystemClock
 from appliance.work import ENDED, Noun, Outcome, Signal, State, TrackedRepository, WorkItem
 
@@ -67,6 +70,8 @@ class Ledger:
         self.deliveries = Deliveries(self)
         self.forges = Forges(self)
         self.lessons = Lessons(self)
+        self.users = Users(self)
+        self.sessions = Sessions(self)
 
     def close(self) -> None:
         self.database.close()
@@ -84,7 +89,8 @@ class Ledger:
             select(schema.events.c.seq, schema.events.c.hash).order_by(schema.events.c.seq.desc()).limit(1)
         ).first()
         seq, prev = (last.seq + 1, last.hash) if last else (1, GENESIS)
-        at, payload = self.clock.now().isoformat(timespec="milliseconds"), canonical(event.payload)
+        told = {**event.payload, "actor": actor} if (actor := ACTOR.get()) else event.payload
+        at, payload = self.clock.now().isoformat(timespec="milliseconds"), canonical(told)
         row = {
             "seq": seq,
             "at": at,

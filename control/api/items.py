@@ -12,8 +12,9 @@ from appliance.errors import UsageError
 from appliance.work import State, WorkItem
 from control.api.request import body, limit
 from control.desk import desk
+from control.gate import person
 from control.verbs import VERBS, offered
-from control.views.items import PERSON, problem_with
+from control.views.items import problem_with
 
 blueprint = Blueprint("api_items", __name__, url_prefix="/api/v1/items")
 
@@ -56,7 +57,7 @@ def give(id: str) -> ResponseReturnValue:
     problem = problem_with(VERBS[asked.verb], id, asked.text.strip())
     if problem:
         raise UsageError(problem, "send it as `text`")
-    number = desk().ledger.command(id, asked.verb, PERSON, asked.text.strip())
+    number = desk().ledger.command(id, asked.verb, person(), asked.text.strip())
     return jsonify({"number": number, "item": url_for("api_items.show", id=id)}), 202
 
 

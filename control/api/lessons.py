@@ -12,7 +12,8 @@ from appliance.errors import NotFound, UsageError
 from appliance.lesson import Lesson, Scope
 from control.api.request import body, limit
 from control.desk import desk
-from control.lessons import MOVES, PERSON, state_of
+from control.gate import person
+from control.lessons import MOVES, state_of
 
 blueprint = Blueprint("api_lessons", __name__, url_prefix="/api/v1/lessons")
 
@@ -61,7 +62,7 @@ def show(id: str) -> ResponseReturnValue:
 def add() -> ResponseReturnValue:
     """Write down a lesson: `{"text", "scope"}`. It counts at once. Answers 201 with the lesson."""
     asked = NewLesson.model_validate(body())
-    kept = desk().ledger.lessons.add(Lesson(text=asked.text, scope=asked.scope), PERSON)
+    kept = desk().ledger.lessons.add(Lesson(text=asked.text, scope=asked.scope), person())
     return jsonify(_told(kept)), 201, {"Location": url_for("api_lessons.show", id=kept.id)}
 
 
@@ -71,7 +72,7 @@ def edit(id: str) -> ResponseReturnValue:
     asked = LessonChange.model_validate(body())
     if asked.text is None and asked.scope is None:
         raise UsageError("nothing to change", "send `text`, `scope` or both")
-    return jsonify(_told(desk().ledger.lessons.edit(id, PERSON, asked.text, asked.scope)))
+    return jsonify(_told(desk().ledger.lessons.edit(id, person(), asked.text, asked.scope)))
 
 
 @blueprint.post("/<id>/<verb>")
@@ -80,7 +81,7 @@ def move(id: str, verb: str) -> ResponseReturnValue:
     if verb not in MOVES:
         raise NotFound(f"nobody can {verb!r} a lesson", f"one of: edit, {', '.join(MOVES)}")
     asked = LessonMove.model_validate(body())
-    return jsonify(_told(desk().ledger.lessons.move(id, MOVES[verb].to, PERSON, asked.why)))
+    return jsonify(_told(desk().ledger.lessons.move(id, MOVES[verb].to, person(), asked.why)))
 
 
 def _told(lesson: Lesson) -> dict[str, Any]:

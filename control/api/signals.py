@@ -11,6 +11,7 @@ from appliance.intake import generic, rows
 from appliance.work import Signal
 from control.api.request import body, limit, said
 from control.desk import desk
+from control.gate import source
 from control.intake import NewSignal
 from control.whole_body import whole_body
 
@@ -33,7 +34,7 @@ def show(id: str) -> ResponseReturnValue:
 @blueprint.post("")
 def file() -> ResponseReturnValue:
     """File a signal: `{"repo", "title", "body", "kind"}`. Answers 201 with the signal."""
-    kept = desk().ledger.receive(NewSignal.model_validate(body()).as_signal("api"))
+    kept = desk().ledger.receive(NewSignal.model_validate(body()).as_signal(source("api")))
     return jsonify(_told(kept, "")), 201, {"Location": url_for("api_signals.show", id=kept.id)}
 
 
@@ -51,7 +52,7 @@ def take_table() -> ResponseReturnValue:
     if said("dry_run"):
         return jsonify(found.as_data(()))
     found.checked(said("skip_bad"))
-    filed = [(row.line, ledger.receive(row.report.as_signal(repo, "csv:api")).id) for row in found.new]
+    filed = [(row.line, ledger.receive(row.report.as_signal(repo, source("csv:api"))).id) for row in found.new]
     return jsonify(found.as_data(filed)), 201 if filed else 200
 
 

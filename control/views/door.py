@@ -1,29 +1,96 @@
-"""Signing in and out."""
+"""Signing in, step by step, and out."""
 
 from __future__ import annotations
 
-from flask import Blueprint, current_app, redirect, render_template, request, session, url_for
+from flask import Blueprint, current_app, g, make_response, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
-from control.gate import Gate
+from appliance.errors import FactoryError
+from appliance.user import Owed, Session
+from control.desk import desk
+from control.gate import STEPS, Gate, http_status
 from control.hosts import local_path
+from control.refusals import ComeLater
 
 blueprint = Blueprint("door", __name__)
 
 
+def gate() -> Gate:
+    """The gate of the application that answers."""
+    found: Gate = current_app.extensions["appliance.gate"]
+    return found
+
+
 @blueprint.route("/sign-in", methods=["GET", "POST"])
 def sign_in() -> ResponseReturnValue:
-    """The sign-in form, and what it sends: the token. Leads on to the page first asked for."""
+    """The sign-in form, and what it sends: a name and a password, or the box's token. Leads on to the page first asked
+    for, over the one-time code or a new password where they are owed."""
     wanted = local_path(request.values.get("next", "/"))
     if request.method == "GET":
-        return render_template("sign_in.html", problem=None, next=wanted)
-    gate: Gate = current_app.extensions["appliance.gate"]
-    gate.sign_in(request.form.get("token", "").strip())
-    return redirect(wanted, 303)
+        return _form(wanted)
+    try:
+        if request.form.get("token"):
+            gate().sign_in_with_token(request.form["token"].strip())
+            return redirect(wanted, 303)
+        opened = gate().sign_in_with_password(request.form.get("name", ""), request.form.get("password", ""))
+    except FactoryError as error:
+        return _form(wanted, error)
+    return _on_to(opened, wanted)
+
+
+@blueprint.route("/sign-in/code", methods=["GET", "POST"])
+def give_code() -> ResponseReturnValue:
+    """The second step: the code of a phone, or a recovery code."""
+    return _step(Owed.CODE, "code")
+
+
+@blueprint.route("/sign-in/password", methods=["GET", "POST"])
+def give_password() -> ResponseReturnValue:
+    """The last step with a password that somebody else gave: one of one's own."""
+    return _step(Owed.PASSWORD, "password")
 
 
 @blueprint.post("/sign-out")
 def sign_out() -> ResponseReturnValue:
     """End the session of this browser."""
+    opened: Session | None = gate().opened()
+    if opened:
+        desk().ledger.sessions.end(opened.id, opened.user or "console", "signed out")
     session.clear()
     return redirect(url_for("door.sign_in"), 303)
+
+
+def _step(step: Owed, field: str) -> ResponseReturnValue:
+    wanted = local_path(session.get("next", "/"))
+    if request.method == "GET":
+        return render_template("sign_in_step.html", step=str(step), problem=None)
+    owed: Session = g.session
+    given = request.form.get(field, "")
+    take = gate().signing_in.give_code if step == Owed.CODE else gate().signing_in.give_password
+    try:
+        opened = gate().go_on(take(owed, given))
+    except FactoryError as error:
+        return _refused(render_template("sign_in_step.html", step=str(step), problem=error), error)
+    return _on_to(opened, wanted)
+
+
+def _on_to(opened: Session, wanted: str) -> ResponseReturnValue:
+    if opened.owes == Owed.NOTHING:
+        return redirect(wanted, 303)
+    session["next"] = wanted
+    return redirect(url_for(STEPS[opened.owes]), 303)
+
+
+def _form(wanted: str, error: FactoryError | None = None) -> ResponseReturnValue:
+    people = bool(desk().ledger.users.all())
+    page = render_template(
+        "sign_in.html", problem=error, next=wanted, people=people, name=request.form.get("name", "")[:64]
+    )
+    return _refused(page, error) if error else page
+
+
+def _refused(page: str, error: FactoryError) -> ResponseReturnValue:
+    answer = make_response(page, http_status(error))
+    if isinstance(error, ComeLater):
+        answer.headers["Retry-After"] = str(error.seconds)
+    return answer

@@ -26,7 +26,8 @@ from appliance.keys import READ, Key, ring
 from appliance.ports import Stream
 from appliance.work import utcnow
 from control.desk import EXTENSION, Desk, desk
-from control.gate import NotSignedIn, TooManyTries, http_status
+from control.gate import http_status
+from control.refusals import NotSignedIn, TooManyTries
 from control.throttle import Throttle
 
 blueprint = Blueprint("git", __name__, url_prefix="/git")

@@ -20,8 +20,8 @@ from appliance.intake.hook_secrets import HookSecrets
 from appliance.news import Delivery
 from appliance.work import utcnow
 from control.desk import desk
-from control.gate import TooFast, TooManyTries, WrongSignature
 from control.pace import Pace
+from control.refusals import TooFast, TooManyTries, WrongSignature
 from control.throttle import Throttle
 from control.turned_away import UNKNOWN, TurnedAway
 from control.whole_body import whole_body

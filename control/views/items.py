@@ -10,6 +10,7 @@ from appliance.ledger.store import check_legal
 from appliance.work import State
 from control.desk import desk
 from control.diff import rows
+from control.gate import person
 from control.health import read_health
 from control.story import story
 from control.verbs import VERBS, Verb, offered
@@ -20,8 +21,6 @@ PAGE = 200
 """Items on one page of the list, newest first."""
 LONGEST_TEXT = 8000
 """Characters of a reason or an answer."""
-PERSON = "console"
-"""Who gives the commands, until people have names here."""
 
 
 @blueprint.get("")
@@ -80,7 +79,7 @@ def give(id: str, verb: str) -> ResponseReturnValue:
     if problem:
         page = render_template("command.html", item=desk().ledger.item(id), verb=wanted, text=text, problem=problem)
         return page, 400
-    number = desk().ledger.command(id, wanted.name, PERSON, text)
+    number = desk().ledger.command(id, wanted.name, person(), text)
     flash(f"Request {number} ({wanted.label.lower()}) is noted. The line takes it up between two stages.")
     return redirect(url_for("items.show", id=id), 303)
 

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from appliance.errors import NotFound
 from appliance.lesson import LONGEST, LessonState, Scope
 from control.desk import desk
-from control.lessons import MOVES, PERSON, offered, state_of
+from control.gate import person
+from control.lessons import MOVES, offered, state_of
 
 blueprint = Blueprint("lessons", __name__, url_prefix="/lessons")
 
@@ -41,7 +42,7 @@ def edit(id: str) -> ResponseReturnValue:
     form = request.form
     try:
         scope = Scope.model_validate({name: form.get(name, "").strip() for name in Scope.model_fields})
-        desk().ledger.lessons.edit(id, PERSON, form.get("text", ""), scope)
+        desk().ledger.lessons.edit(id, person(), form.get("text", ""), scope)
     except ValidationError as error:
         first = error.errors()[0]
         return _page(id, f"{'.'.join(map(str, first['loc']))}: {first['msg']}"), 400
@@ -58,7 +59,7 @@ def move(id: str, verb: str) -> ResponseReturnValue:
     if verb not in MOVES:
         raise NotFound(f"nobody can {verb!r} a lesson", f"one of: edit, {', '.join(MOVES)}")
     why = request.form.get("why", "").strip() or "a person says so"
-    after = desk().ledger.lessons.move(id, MOVES[verb].to, PERSON, why)
+    after = desk().ledger.lessons.move(id, MOVES[verb].to, person(), why)
     flash(f"{id} is {after.state}.")
     return redirect(url_for("lessons.show", id=id), 303)
 

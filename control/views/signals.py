@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from appliance.work import Kind
 from control.desk import desk
+from control.gate import source
 from control.intake import NewSignal, problems_of
 
 blueprint = Blueprint("signals", __name__, url_prefix="/signals")
@@ -34,7 +35,7 @@ def file() -> ResponseReturnValue:
     problems = problems_of(sent)
     if problems:
         return _form(sent, problems), 400
-    kept = desk().ledger.receive(NewSignal.model_validate(sent).as_signal("console"))
+    kept = desk().ledger.receive(NewSignal.model_validate(sent).as_signal(source("console")))
     flash(f"{kept.id} is filed. The line opens an item for it.")
     return redirect(url_for("signals.show", id=kept.id), 303)
 

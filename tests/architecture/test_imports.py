@@ -12,7 +12,10 @@ from tests.architecture.tree import PACKAGES, ROOT, SANDBOXED, imports, module, 
 CONFIGURATION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 CONTRACTS = CONFIGURATION["tool"]["importlinter"]["contracts"]
 
-PROVIDED = {"_pytest": "pytest", "markdown_it": "markdown-it-py", "prometheus_client": "prometheus-client"}
+PROVIDED = {
+    "_pytest": "pytest", "argon2": "argon2-cffi", "markdown_it": "markdown-it-py",
+    "prometheus_client": "prometheus-client",
+}  # fmt: skip
 """Import names that differ from the distribution's."""
 
 START = ("__init__", "__main__", "cli", "sample")

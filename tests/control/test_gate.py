@@ -104,8 +104,9 @@ def test_the_session_cookie_is_out_of_reach_of_scripts_and_other_sites(console: 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))
 def test_a_form_without_the_sessions_own_token_does_nothing(verb: str, console: Console, site: Site) -> None:
-    browser, before = console.browser(), console.ledger.tip()
-    for csrf in ({}, {"csrf": ""}, {"csrf": "wrong"}, {"csrf": console.browser().csrf()}):
+    browser, others = console.browser(), console.browser().csrf()
+    before = console.ledger.tip()
+    for csrf in ({}, {"csrf": ""}, {"csrf": "wrong"}, {"csrf": others}):
         answer = browser.client.post(f"/items/{site.waiting}/{verb}", data={"text": "x", **csrf})
         assert answer.status_code == 403 and "out of date" in answer.text
     assert browser.client.post("/signals/new", data={"repo": "shop", "title": "x"}).status_code == 403

@@ -1,0 +1,57 @@
+"""Which role each route needs: `viewer` to read; what changes something is named here, or needs `administrator`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from appliance.errors import PolicyRefused
+from appliance.user import MAY, SCOPES, Role, Who
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_VIEWER = (
+    "door.sign_out", "account.password", "account.codes", "account.codes_on", "account.codes_off",
+    "account.end_session", "account.add_token", "account.revoke_token", "api_me.add_token", "api_me.revoke_token",
+)  # fmt: skip
+"""Changes nothing but what is one's own."""
+_DEVELOPER = ("items.ask", "items.give", "api_items.give", "signals.form", "signals.file", "api_signals.file")
+_OPERATOR = (
+    "api_signals.take_table", "deliveries.replay", "api_deliveries.replay", "lessons.add", "lessons.move",
+    "lessons.edit", "api_lessons.add", "api_lessons.move", "api_lessons.edit",
+)  # fmt: skip
+_ADMINISTRATOR = (
+    "access.index", "access.show", "api_users.index", "api_users.show", "api_users.sessions",
+)  # fmt: skip
+"""Reading that a viewer may not; whatever changes something and stands nowhere is an administrator's too."""
+
+NEEDS: Mapping[str, Role] = {
+    endpoint: role
+    for role, endpoints in (
+        (Role.VIEWER, _VIEWER), (Role.DEVELOPER, _DEVELOPER), (Role.OPERATOR, _OPERATOR),
+        (Role.ADMINISTRATOR, _ADMINISTRATOR),
+    )
+    for endpoint in endpoints
+}  # fmt: skip
+
+
+def needed(endpoint: str | None, method: str) -> Role:
+    """The least role that may call a route.
+
+    >>> needed("items.show", "GET"), needed("items.give", "POST"), needed("nobody.knows", "POST")
+    (<Role.VIEWER: 'viewer'>, <Role.DEVELOPER: 'developer'>, <Role.ADMINISTRATOR: 'administrator'>)
+    """
+    fallback = Role.VIEWER if method in SAFE_METHODS else Role.ADMINISTRATOR
+    return NEEDS.get(endpoint or "", fallback)
+
+
+def check(who: Who, endpoint: str | None, method: str) -> None:
+    """May they call this route? Raises PolicyRefused, which says what is missing."""
+    role = needed(endpoint, method)
+    if who.may(role):
+        return
+    if who.role.covers(role):
+        scope = next(name for name, covered in SCOPES.items() if covered == role)
+        raise PolicyRefused(f"this token lacks the scope {scope}", "make one with it on the page Account")
+    raise PolicyRefused(
+        f"{who.name} is {who.role}; this needs the role {role}", f"{role}: {MAY[role]}; an administrator gives roles"
+    )
