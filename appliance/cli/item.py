@@ -14,8 +14,10 @@ import click
 from appliance.cli.context import Box, pass_box, table
 from appliance.cli.story import story
 from appliance.config import Home
+from appliance.errors import NotFound
 from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.chain import Recorded
+from appliance.line.commands import decide
 from appliance.work import ENDED, State, WorkItem
 
 LOOK_SECONDS = 0.25
@@ -77,6 +79,7 @@ def watch(box: Box, id: str, timeout: float) -> int:
 def follow(box: Box, id: str, timeout: float = 0.0) -> WorkItem:
     """Print events and what is being done until the item is settled or time is over."""
     ledger = open_ledger(box.home)
+    _must_come(ledger, id)
     deadline = time.monotonic() + timeout if timeout else None
     doing = ""
     for event in stream(ledger, id, deadline):
@@ -87,6 +90,17 @@ def follow(box: Box, id: str, timeout: float = 0.0) -> WorkItem:
             if now:
                 box.say(f"           … {now}")
     return ledger.item(id)
+
+
+def _must_come(ledger: Ledger, id: str) -> None:
+    """Raises NotFound for an item that is not there and that no signal waits to become."""
+    try:
+        ledger.item(id)
+    except NotFound:
+        if not any(
+            f"W-{signal.id.removeprefix('S-')}" == id for signal, _ in ledger.signals(unopened=True, limit=1000)
+        ):
+            raise
 
 
 def stream(ledger: Ledger, id: str, deadline: float | None) -> Iterator[Recorded | None]:
@@ -122,7 +136,11 @@ def _doing(home: Home, id: str) -> str:
 
 def _command(box: Box, id: str, verb: str, text: str = "") -> None:
     box.require_home()
-    number = open_ledger(box.home).command(id, verb, getpass.getuser(), text)
+    ledger, by = open_ledger(box.home), getpass.getuser()
+    item = ledger.item(id)
+    if item.state is State.NEEDS_HUMAN:  # it stays as it is until somebody says something: what is refused, is so now
+        decide(item, verb, by, text)
+    number = ledger.command(id, verb, by, text)
     box.emit(
         {"command": number, "item": id, "verb": verb}, f"{verb} noted for {id}; the line applies it between stages"
     )

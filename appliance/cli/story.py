@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from appliance.ledger.chain import Recorded
 from appliance.work import WorkItem
+from control.verbs import offered
 
 WIDTH = 110
 
@@ -17,7 +18,8 @@ def story(item: WorkItem, history: Sequence[Recorded]) -> str:
     for event in history:
         lines += _event(event)
     if item.waiting_for:
-        lines += ["", "waits for a person:", *_wrapped(item.waiting_for, "  ")]
+        lines += ["", "waits for a person:", *_wrapped(item.waiting_for, "  "), ""]
+        lines += [f"  {verb.cli(item.id)}" for verb in offered(item)]
     if item.change:
         stat = f"+{item.change.insertions} −{item.change.deletions}"
         lines += ["", f"change {item.change.commit[:12] or '(not shipped)'} on {item.change.base[:12]}, {stat}:", ""]

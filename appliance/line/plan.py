@@ -14,6 +14,8 @@ from appliance.work import Kind, NewTest, Outcome, Plan, State, TestReport, Work
 
 REPAIRABLE = frozenset({Kind.BUG, Kind.INCIDENT, Kind.FINDING, Kind.FEEDBACK})
 
+MISSING_MODULE = "; if the repository needs it, name a Python that has it in `computers.python` and restart the box"
+
 
 def run(item: WorkItem, parts: Parts) -> Outcome:
     """Run the repository's tests, find or write the ones the report is about, and localise."""
@@ -31,18 +33,34 @@ def run(item: WorkItem, parts: Parts) -> Outcome:
         return _plan(item, parts, tree, base, baseline)
 
 
+LIMIT_SETTINGS = {"time": "seconds", "output": "output_kb", "memory": "memory_mb", "disk": "disk_mb"}
+"""Limit of the sandbox → its setting in `computers`, where it is not called the same."""
+
+
 def cannot_start(report: TestReport) -> str:
-    """Why a test run is no ground to stand on; "" when it is."""
+    """Why a test run is no ground to stand on, and what to do; "" when it is."""
     if report.limit:
-        hint = "mend them, or name a quicker command with `repo add --test`"
-        return f"the repository's tests did not end by themselves ({report.limit}); {hint}"
+        setting = LIMIT_SETTINGS.get(report.limit, report.limit)
+        return (
+            f"the repository's tests were stopped at the sandbox's limit on {report.limit}; mend what uses it up, "
+            f"raise `computers.{setting}` and restart the box, or name another command with `repo set NAME --test`"
+        )
     if report.complete and not report.outcomes:
-        hint = "add tests, or name their command with `repo add --test`"
+        hint = "add tests, or name their command with `repo set NAME --test`"
         return f"the repository has no tests, so nothing would show that a change breaks nothing; {hint}"
     if not report.complete or (not report.passed and "error" in report.outcomes.values()):
-        tail = report.output_tail.strip().splitlines()[-1:] or ["no output"]
-        return f"the repository's tests cannot start (exit {report.exit_code}): {tail[0][:300]}"
+        return f"the repository's tests cannot start (exit {report.exit_code}): {first_error(report)}"
     return ""
+
+
+def first_error(report: TestReport) -> str:
+    """The first error of a test run in a line: pytest's own last line says no more than how many there are."""
+    for test in report.with_outcome("error"):
+        said = re.findall(r"^E +(\S.*)$", report.messages.get(test, ""), re.MULTILINE)
+        if said:
+            hint = MISSING_MODULE if "No module named" in said[-1] else ""
+            return f"{test}: {said[-1][:300]}{hint}"
+    return (report.output_tail.strip().splitlines()[-1:] or ["no output"])[0][:300]
 
 
 def _plan(item: WorkItem, parts: Parts, tree: Path, base: str, baseline: TestReport) -> Outcome:
@@ -109,7 +127,7 @@ class Confirmed:
 def confirmed(found: Reproduction, parts: Parts, tree: Path) -> tuple[list[Confirmed], str]:
     """Keep the tests that fail for the reason the report gives; write them into the tree."""
     if not found.tests:
-        return [], f"no test could be written from the report ({found.why})"
+        return [], found.why
     kept: list[Confirmed] = []
     reasons: list[str] = []
     for test in found.tests:

@@ -71,6 +71,17 @@ class Runner:
     recorded: Callable[[], None]
     """Called after each outcome (the service writes the audit anchor)."""
     learning: LearningSettings = field(default_factory=LearningSettings)
+    taking_in: threading.Lock = field(default_factory=threading.Lock)
+    """Held while commands and signals are taken in: a command that two threads read would be applied twice."""
+
+    def attend(self, stop: threading.Event) -> None:
+        """Take in what is new until told to stop: while all workers are in long stages, somebody has to."""
+        while not stop.is_set():
+            try:
+                self.take_in()
+            except FactoryError as error:  # the ledger itself: it is all still there at the next look
+                log.error("the line cannot take anything in: %s (%s)", error.message, error.hint)
+            stop.wait(self.settings.poll_seconds)
 
     def work(self, slot: int, stop: threading.Event) -> None:
         """Take and do work until told to stop."""
@@ -85,10 +96,8 @@ class Runner:
                 stop.wait(self.settings.poll_seconds)
 
     def step(self, worker: Worker) -> bool:
-        """Do one thing: apply commands, open signals, else one stage of one item. False when there was nothing."""
-        if worker.slot == 0:
-            self.apply_commands(worker)
-            self.open_signals()
+        """Take in what is new, then do one stage of one item. False when there was none to do."""
+        self.take_in()
         claim = self.ledger.claims.take(
             worker, self.settings.lease_seconds, self.settings.crash_limit, [state for state, _ in STAGES.values()]
         )
@@ -96,6 +105,12 @@ class Runner:
             return False
         self.run_stage(claim)
         return True
+
+    def take_in(self) -> None:
+        """Apply commands to items nobody holds, and open the items of new signals."""
+        with self.taking_in:
+            self.apply_commands(Worker.here())
+            self.open_signals()
 
     def open_signals(self) -> None:
         """Turn signals into items."""

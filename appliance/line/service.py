@@ -198,6 +198,7 @@ def serve(home: Home, settings: Settings) -> int:
     scheduler.start()
     runner = Runner(line.ledger, line.parts_for, settings.line, line.board, line.anchor, settings.learning)
     line.poller.start(stop)
+    threading.Thread(target=runner.attend, args=(stop,), name="attend", daemon=True).start()
     workers = [_worker(runner, slot, stop) for slot in range(settings.line.workers)]
     log.info(
         "the line works with %d workers, sandbox tier %s", len(workers), line.sandbox.tier if line.sandbox else "C"

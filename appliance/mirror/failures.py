@@ -82,7 +82,11 @@ def in_words(verb: str, said: str) -> FactoryError:
     """Git's failure as an error with a remedy; addresses are shown without their credentials."""
     clean = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]", " ", redact(said.replace("\r", "\n")))
     lines = [line for line in clean.splitlines() if line.strip() and not line.startswith("hint:")]
-    telling = [line for line in lines if re.search(r"fatal|error|rejected|remote:|CONFLICT", line)] or lines[-1:]
+    telling = (
+        [line for line in lines if line.startswith("ssh: ")]  # the cause; git adds only that it could not read
+        or [line for line in lines if re.search(r"fatal|error|rejected|remote:|CONFLICT", line)]
+        or lines[-1:]
+    )
     words = " / ".join(" ".join(line.split()) for line in telling[:3])[:400]
     for pattern, kind, what, hint in FAILURES:
         if re.search(pattern, clean):

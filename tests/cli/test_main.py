@@ -121,6 +121,33 @@ def test_commands_are_noted_and_illegal_ones_refused(
     assert [command.verb for command in ledger.open_commands()] == ["answer", "reject"]
 
 
+def test_what_the_line_would_refuse_is_refused_at_once(
+    ledger: Ledger, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, err = run(home, capsys, "item", "approve", "W-1")
+    assert status == 1 and "where there is nothing to approve" in err and "`item answer`" in err
+    assert ledger.open_commands() == []
+
+
+def test_a_story_that_waits_ends_with_what_can_be_said(
+    ledger: Ledger, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = run(home, capsys, "item", "show", "W-1")[1]
+    assert "  appliance item answer W-1 --text '…'\n  appliance item retry W-1\n" in said
+    assert "item approve" not in said
+
+
+def test_watching_what_will_never_be_an_item_ends_and_a_signal_that_waits_is_waited_for(
+    ledger: Ledger, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for nothing in ("W-99", "99", "junk"):
+        status, _, err = run(home, capsys, "item", "watch", nothing)
+        assert status == 4 and f"there is no item '{nothing}'" in err
+    ledger.receive(Signal(id="", repo="shop", title="it breaks again"))
+    assert run(home, capsys, "item", "watch", "W-2", "--timeout", "0.1")[0] != 0
+    assert "no item" not in capsys.readouterr().err
+
+
 def test_watch_streams_the_story_and_says_what_is_asked(
     ledger: Ledger, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:

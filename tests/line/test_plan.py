@@ -23,7 +23,17 @@ def report(**more: object) -> TestReport:
             "cannot start (exit 2): ImportError",
         ),
         (report(outcomes={"t.py": "error"}, exit_code=2, output_tail="boom"), "cannot start"),
-        (report(limit="it took longer than 300 seconds"), "did not end by themselves (it took longer than 300"),
+        (
+            report(
+                outcomes={"t.py": "error"},
+                messages={"t.py": "Traceback:\nE   ModuleNotFoundError: No module named 'yaml'"},
+                exit_code=1,
+                output_tail="1 error in 0.02s",
+            ),
+            "cannot start (exit 1): t.py: ModuleNotFoundError: No module named 'yaml'; if the repository needs",
+        ),
+        (report(limit="time"), "limit on time; mend what uses it up, raise `computers.seconds`"),
+        (report(limit="processes"), "limit on processes; mend what uses it up, raise `computers.processes`"),
         (report(complete=False, exit_code=None, output_tail=""), "no output"),
     ],
 )

@@ -84,6 +84,39 @@ def test_a_postponed_item_is_not_taken_before_its_time(ledger: Ledger, stage: An
     assert not runner(ledger).step(ME)
 
 
+def test_what_is_new_is_taken_in_while_a_worker_is_in_a_long_stage(ledger: Ledger, stage: Any) -> None:
+    begun, over, stop = threading.Event(), threading.Event(), threading.Event()
+
+    def long(item: WorkItem) -> Outcome:
+        begun.set()
+        assert over.wait(60)
+        return done(item)
+
+    stage(long)
+    line = runner(ledger)
+    ledger.receive(Signal(id="", repo="shop", title="it asks"))
+    line.take_in()
+    worker = threading.Thread(target=line.step, args=(ME,))
+    worker.start()
+    assert begun.wait(60)
+    attending = threading.Thread(target=line.attend, args=(stop,))
+    attending.start()
+    try:
+        ledger.receive(Signal(id="", repo="shop", title="another one breaks"))
+        ledger.command("W-2", "cancel", "a person")
+        for _ in range(6000):
+            if len(ledger.items()) == 3 and ledger.item("W-2").state is State.CANCELLED:
+                break
+            time.sleep(0.01)
+    finally:
+        stop.set()
+        over.set()
+        attending.join(60)
+        worker.join(60)
+    assert ledger.item("W-3").state is State.RECEIVED
+    assert [event.kind for event in ledger.history("W-2")] == ["ItemOpened", "CommandGiven", "CommandApplied"]
+
+
 def test_a_refusal_stops_at_once_with_the_remedy(ledger: Ledger, stage: Any) -> None:
     def refused(_item: WorkItem) -> Outcome:
         raise NoSandbox("no usable sandbox on this machine", "apt-get install bubblewrap")

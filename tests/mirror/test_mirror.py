@@ -44,6 +44,11 @@ def test_the_servers_default_branch_is_found_and_kept(home: Home, tmp_path: Path
         ("file:///nonexistent/x.git", NotFound, "no repository at that address"),
         ("/nonexistent/x.git", NotFound, "no repository at that address"),
         ("http://127.0.0.1:1/x.git", Unavailable, "does not answer"),
+        (
+            "ssh://git@127.0.0.1:1/x.git",
+            Unavailable,
+            "does not answer: ssh: connect to host 127.0.0.1 port 1: Connection",
+        ),
         ("--upload-pack=touch /tmp/x", UsageError, "not an address"),
         ("ext::sh -c touch% /tmp/x", UsageError, "not an address"),
         ("ftp://host/x.git", UsageError, "not allowed"),
