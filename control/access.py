@@ -1,7 +1,7 @@
-"""The console's two secrets on disk: the token that lets people in, and the key that signs their sessions.
+"""The console's secrets on disk: the box's own token, the key that signs cookies, the key that seals one-time codes.
 
-Both are made once, 0600, and never shown by a page. Whoever can read `secrets/console.token` is the operator; named
-users with roles are a later addition.
+Each is made once, 0600, and never shown by a page. Whoever can read `secrets/console.token` is at home on this machine
+and administrator of the box; everybody else has an account.
 """
 
 from __future__ import annotations
@@ -37,6 +37,11 @@ def ensure_token(home: Home) -> str:
 def ensure_session_key(home: Home) -> str:
     """The key that signs session cookies, made on first use. Raises as `ensure_token`."""
     return _ensure(home.secrets / "console.session")
+
+
+def ensure_code_key(home: Home) -> str:
+    """The key that seals the secrets of one-time codes, made on first use. Raises as `ensure_token`."""
+    return _ensure(home.secrets / "console.codes")
 
 
 def _ensure(file: Path) -> str:

@@ -12,9 +12,10 @@ from werkzeug.exceptions import HTTPException
 
 from appliance.config import Home
 from appliance.errors import FactoryError
-from control import api, views, wording
+from control import access, api, views, wording
 from control.desk import EXTENSION, Desk
 from control.gate import Gate, http_status, is_for_programs
+from control.one_time import Codes
 from control.refusals import ComeLater, NotSignedIn, TooManyTries
 
 log = logging.getLogger("console")
@@ -35,7 +36,8 @@ def create_app(desk: Desk, token: str, session_key: str) -> Flask:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(wording.FILTERS)
     app.extensions[EXTENSION] = desk
-    Gate(desk.ledger, token, session_key, desk.settings.console).install(app)
+    codes = Codes(access.ensure_code_key(desk.home))
+    Gate(desk.ledger, codes, token, session_key, desk.settings.console).install(app)
     for blueprint in (*views.BLUEPRINTS, *api.BLUEPRINTS):
         app.register_blueprint(blueprint)
     app.register_error_handler(FactoryError, _on_factory_error)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import time
+from collections.abc import Callable
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, g, redirect, request, session, url_for
+from flask import Flask, Response, current_app, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 
 from appliance.errors import FactoryError, PolicyRefused, UsageError
@@ -43,14 +45,14 @@ STEPS = {Owed.CODE: "door.give_code", Owed.PASSWORD: "door.give_password"}
 class Gate:
     """Checks each request before any view sees it."""
 
-    def __init__(self, ledger: Ledger, token: str, session_key: str, settings: ConsoleSettings) -> None:
+    def __init__(self, ledger: Ledger, codes: Codes, token: str, session_key: str, settings: ConsoleSettings) -> None:
         self._session_key = session_key
         self._settings = settings
         of_url = [urlsplit(settings.url).hostname or ""] if settings.url else []
         self._names = own_names(settings.host, [*settings.host_names, *of_url])
         self._cookie = f"appliance_console_{settings.port}"  # cookies know no ports: two boxes may share a host
-        self.codes = Codes(session_key)
-        self.signing_in = SigningIn(ledger, self.codes, token, settings)
+        self.codes = codes
+        self.signing_in = SigningIn(ledger, codes, token, settings)
         # a session opened with the box's token is bound to it: a new token ends it
         self._mark = hmac.new(session_key.encode(), token.encode(), hashlib.sha256).hexdigest()
 
@@ -190,9 +192,25 @@ def who_asks() -> Who:
     return found
 
 
-def still_in(gate: Gate) -> bool:
-    """Is whoever opened a long answer, a live stream, still let in?"""
-    return not g.get("by_cookie", False) or gate.opened() is not None
+LOOK_SECONDS = 2.0
+"""Pause between looks whether a stream's session is still open."""
+
+
+def ended() -> Callable[[], bool]:
+    """For a long answer to the current request: tells, asked at any time later, whether its session has ended."""
+    if not g.get("by_cookie", False):
+        return lambda: False
+    gate: Gate = current_app.extensions["appliance.gate"]
+    secret, looked = str(session["secret"]), time.monotonic()
+
+    def is_over() -> bool:
+        nonlocal looked
+        if time.monotonic() - looked < LOOK_SECONDS:
+            return False
+        looked = time.monotonic()
+        return not gate.signing_in.is_open(secret)
+
+    return is_over
 
 
 def _for_pages() -> dict[str, object]:

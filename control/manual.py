@@ -17,12 +17,14 @@ from markupsafe import Markup
 from appliance.config import documented
 from appliance.errors import NotFound
 from appliance.work import Noun
+from control.gate import OPEN_ENDPOINTS
+from control.roles import needed
 
 FOLDER = Path(__file__).parent / "help"
 
 ORDER = (
     "index", "getting-started", "concepts", "cli", "repositories", "media", "forges", "merge-requests", "intake",
-    "repair", "droids", "sandbox", "learning", "lessons", "replay", "engines", "clients", "keys", "routing",
+    "repair", "droids", "sandbox", "learning", "lessons", "replay", "engines", "clients", "keys", "routing", "access",
     "troubleshooting", "settings", "routes", "metrics",
 )  # fmt: skip
 """The chapters, as the contents list them; decisions follow by name."""
@@ -95,12 +97,14 @@ def _short(default: str, most: int = 60) -> str:
 
 
 def routes_table(app: Flask) -> str:
-    """Every route of the application with the first line of its view's documentation, as Markdown."""
-    lines = ["| route | methods | what |", "| --- | --- | --- |"]
+    """Every route of the application with the least role it needs and the first line of its view's documentation."""
+    lines = ["| route | methods | needs | what |", "| --- | --- | --- | --- |"]
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
-        methods = ", ".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}))
+        methods = sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
+        roles = {str(needed(rule.endpoint, method)) for method in methods}
+        needs = "" if rule.endpoint in OPEN_ENDPOINTS else ", ".join(sorted(roles))
         first = (app.view_functions[rule.endpoint].__doc__ or "").strip().partition("\n")[0]
         what = "stylesheet and script" if rule.endpoint == "static" else first
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
-        lines.append(f"| `{path}` | {methods} | {what} |")
+        lines.append(f"| `{path}` | {', '.join(methods)} | {needs} | {what} |")
     return "\n".join(lines)

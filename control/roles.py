@@ -16,11 +16,11 @@ _VIEWER = (
 """Changes nothing but what is one's own."""
 _DEVELOPER = ("items.ask", "items.give", "api_items.give", "signals.form", "signals.file", "api_signals.file")
 _OPERATOR = (
-    "api_signals.take_table", "deliveries.replay", "api_deliveries.replay", "lessons.add", "lessons.move",
+    "api_signals.take_table", "deliveries.replay", "api_deliveries.replay", "lessons.move",
     "lessons.edit", "api_lessons.add", "api_lessons.move", "api_lessons.edit",
 )  # fmt: skip
 _ADMINISTRATOR = (
-    "access.index", "access.show", "api_users.index", "api_users.show", "api_users.sessions",
+    "access.index", "access.show", "api_users.index", "api_users.show",
 )  # fmt: skip
 """Reading that a viewer may not; whatever changes something and stands nowhere is an administrator's too."""
 

@@ -146,6 +146,10 @@ class SigningIn:
         """What a cookie's secret opens, if anything."""
         return self._ledger.sessions.find(secret, self._idle) if secret else None
 
+    def is_open(self, secret: str) -> bool:
+        """Is it still open? Asking does not use it: a page that is only looked at goes to sleep like a closed one."""
+        return self._ledger.sessions.find(secret, self._idle, used=False) is not None
+
     def who(self, session: Session, address: str) -> Who | None:
         """On whose behalf a browser asks: the role is the account's of this moment."""
         if not session.user:

@@ -58,15 +58,15 @@ class Sessions:
                 self._tell(connection, Fact.SESSION_OPENED, session, address=address)
         return secret, session
 
-    def find(self, secret: str, idle: timedelta) -> Session | None:
-        """The session that a cookie names, unless it is over; a use of it is noted about once a minute."""
+    def find(self, secret: str, idle: timedelta, used: bool = True) -> Session | None:
+        """The session that a cookie names, unless it is over; when it is `used`, that is noted about once a minute."""
         now = self._ledger.clock.now()
         with self._ledger.database.reading() as connection:
             body = connection.scalar(select(schema.sessions.c.body).where(schema.sessions.c.secret == hashed(secret)))
         session = Session.model_validate_json(body) if body else None
         if session is None or now >= session.until or now - session.seen >= idle:
             return None
-        if now - session.seen >= NOTE_AFTER:
+        if used and now - session.seen >= NOTE_AFTER:
             session = session.with_(seen=now)
             with self._ledger.database.writing() as connection:
                 row = schema.sessions.c.secret == hashed(secret)

@@ -1,6 +1,6 @@
 """The JSON API under `/api/v1`, one file a noun. Everything the pages do, and errors in one shape."""
 
-from control.api import deliveries, items, lessons, openapi, repositories, signals, status
+from control.api import deliveries, items, lessons, openapi, repositories, signals, status, users
 
 BLUEPRINTS = (
     items.blueprint,
@@ -9,5 +9,7 @@ BLUEPRINTS = (
     status.blueprint,
     deliveries.blueprint,
     lessons.blueprint,
+    users.own,
+    users.blueprint,
     openapi.blueprint,
 )

@@ -20,7 +20,9 @@ from werkzeug.routing import Rule
 from appliance import __version__
 from appliance.lesson import Effect, Lesson, LessonState, Use
 from appliance.news import Delivery, DeliveryState
+from appliance.user import AccessToken, Session, User
 from appliance.work import MirrorHealth, Signal, State, TrackedRepository, WorkItem
+from control.accounts import NewToken, NewUser, UserChange
 from control.api.items import SHORT, NewCommand
 from control.api.lessons import LessonChange, LessonMove, NewLesson
 from control.api.request import MOST_ROWS
@@ -40,9 +42,11 @@ WHEN: Schema = {"type": "string", "format": "date-time"}
 ANY: Schema = {"type": "object"}
 LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": 100}
 NOUNS: tuple[type[BaseModel], ...] = (
-    WorkItem, Signal, TrackedRepository, MirrorHealth, Delivery, Part, Lesson, Use, Effect,
+    WorkItem, Signal, TrackedRepository, MirrorHealth, Delivery, Part, Lesson, Use, Effect, User, Session, AccessToken,
 )  # fmt: skip
-ASKED: tuple[type[BaseModel], ...] = (NewSignal, NewCommand, NewLesson, LessonChange, LessonMove)
+ASKED: tuple[type[BaseModel], ...] = (
+    NewSignal, NewCommand, NewLesson, LessonChange, LessonMove, NewUser, UserChange, NewToken,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ REPOSITORY = both(
     mirror=both("MirrorHealth", lag_seconds={"type": ["number", "null"], "description": "seconds"}),
 )
 LESSON = both("Lesson", uses=listed(ref("Use")), effect=both("Effect", in_words=TEXT))
+PERSON = both("User", sessions=listed(ref("Session")), tokens=listed(ref("AccessToken")))
 MESSAGE = both("Delivery", told=listed(ANY), problem=TEXT, raw=TEXT, raw_kept=FLAG, raw_cut=FLAG)
 STATUS = made_of(
     version=TEXT, well=FLAG, problems=listed(TEXT), items={"type": "object", "additionalProperties": NUMBER},
@@ -134,6 +139,16 @@ CALLS: Mapping[str, Call] = {
     "api_lessons.add": Call({201: ref("Lesson")}, body=(JSON, ref("NewLesson"))),
     "api_lessons.edit": Call({200: ref("Lesson")}, body=(JSON, ref("LessonChange"))),
     "api_lessons.move": Call({200: ref("Lesson")}, body=(JSON, ref("LessonMove"))),
+    "api_me.show_own": Call({200: made_of(name=TEXT, role=TEXT, scopes=listed(TEXT))}),
+    "api_me.tokens": Call({200: made_of(tokens=listed(ref("AccessToken")))}),
+    "api_me.add_token": Call({201: both("AccessToken", token=TEXT)}, body=(JSON, ref("NewToken"))),
+    "api_me.revoke_token": Call({200: ref("AccessToken")}),
+    "api_users.index": Call({200: made_of(users=listed(ref("User")))}),
+    "api_users.add": Call({201: both("User", password=TEXT)}, body=(JSON, ref("NewUser"))),
+    "api_users.show": Call({200: PERSON}),
+    "api_users.change": Call({200: PERSON}, body=(JSON, ref("UserChange"))),
+    "api_users.password": Call({200: both("User", password=TEXT)}),
+    "api_users.end_session": Call({200: ref("Session")}),
     "hooks.take": Call({200: TAKEN, 202: TAKEN}, body=(JSON, {}), signed=True),
     "hooks.take_shared": Call({200: TAKEN_FOR_ALL, 202: TAKEN_FOR_ALL}, body=(JSON, {}), signed=True),
 }  # fmt: skip

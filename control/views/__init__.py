@@ -1,6 +1,8 @@
 """The pages, one file a noun."""
 
 from control.views import (
+    access,
+    account,
     deliveries,
     door,
     events,
@@ -19,5 +21,5 @@ from control.views import (
 BLUEPRINTS = (
     door.blueprint, health.blueprint, floor.blueprint, items.blueprint, signals.blueprint, repositories.blueprint,
     manual.blueprint, events.blueprint, hooks.blueprint, deliveries.blueprint, git.blueprint,
-    metrics.blueprint, lessons.blueprint,
+    metrics.blueprint, lessons.blueprint, account.blueprint, access.blueprint,
 )  # fmt: skip

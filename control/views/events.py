@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from appliance.errors import UsageError
 from control.desk import desk
+from control.gate import ended
 from control.live import Places, has_left, stream
 
 blueprint = Blueprint("events", __name__)
@@ -30,11 +31,12 @@ def events() -> ResponseReturnValue:
     after = _resume_from(request.headers.get("Last-Event-ID") or request.args.get("after"), here.ledger.tip()[0])
     places: Places = current_app.extensions[PLACES]
     connection = request.environ.get("gunicorn.socket")
+    over = ended()
     places.take()
 
     def body() -> Iterator[str]:
         try:
-            yield from stream(here.ledger, after, lambda: here.stopping(), lambda: has_left(connection))
+            yield from stream(here.ledger, after, lambda: here.stopping() or over(), lambda: has_left(connection))
         finally:
             places.give_back()
 

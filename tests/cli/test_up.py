@@ -18,7 +18,7 @@ from appliance.cli.up import only_one
 from appliance.config import Home
 from appliance.errors import ConfigError, Conflict
 from appliance.settings import Settings
-from tests.e2e.world import git
+from tests.e2e.world import free_port, git
 
 
 @pytest.fixture
@@ -93,7 +93,8 @@ def test_two_boxes_on_one_home_are_impossible(home: Home) -> None:
 
 
 def test_every_process_has_a_command_a_log_and_a_probe(home: Home) -> None:
-    made = specs(home, Settings(), NAMES)
+    free = Settings.model_validate({name: {"port": free_port()} for name in ("gateway", "console")})
+    made = specs(home, free, NAMES)
     assert [spec.name for spec in made] == list(NAMES)
     assert all(spec.log.parent == home.logs and not spec.probe() for spec in made), "nothing runs here"
     assert [spec.name for spec in specs(home, Settings(), ("line",))] == ["line"]

@@ -10,6 +10,7 @@ import pytest
 
 from appliance.lesson import Lesson
 from appliance.news import Delivery
+from appliance.user import Role
 from control.api.openapi import CALLS, told
 from tests.control.world import Console, Site
 
@@ -74,12 +75,14 @@ def test_real_answers_are_as_the_document_says(console: Console, site: Site, doc
     kept, _ = console.ledger.deliveries.take(Delivery(source="gitea", repo="shop", id="1", size=2), b"{}")
     signal = console.ledger.signals()[0][0].id
     lesson = console.ledger.lessons.add(Lesson(text="name the unit"), "ada")
+    console.ledger.users.add("ada", Role.VIEWER, "test")
     ids = {"items": site.waiting, "signals": signal, "lessons": lesson.id}
     for path, methods in document["paths"].items():
         if "get" not in methods:
             continue
         noun = path.split("/")[3]
-        given = {"id": ids.get(noun, ""), "name": "shop", "number": str(kept.number)}
+        name = "ada" if noun == "users" else "shop"
+        given = {"id": ids.get(noun, ""), "name": name, "number": str(kept.number)}
         answer = console.program("GET", path.format(**given))
         assert answer.status_code == 200, path
         schema = methods["get"]["responses"]["200"]["content"]["application/json"]["schema"]
