@@ -111,7 +111,31 @@ def _parsed(value: datetime | str) -> datetime:
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
 
+BROWSERS = (
+    ("Firefox/", "Firefox"), ("Edg/", "Edge"), ("OPR/", "Opera"), ("Chrome/", "Chrome"), ("Version/", "Safari"),
+    ("curl/", "curl"),
+)  # fmt: skip
+"""What a browser says of itself → its name; those that call themselves by two names come first."""
+SYSTEMS = ("Windows", "Android", "iPhone", "iPad", "Mac OS X", "Linux")
+
+
+def browser(agent: str) -> str:
+    """A User-Agent header in few words.
+
+    >>> browser("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36")
+    'Chrome 126 on Linux'
+    >>> browser("")
+    'unknown'
+    """
+    mark, name = next(((mark, name) for mark, name in BROWSERS if mark in agent), ("", ""))
+    if not mark:
+        return agent[:60] or "unknown"
+    version = agent.partition(mark)[2].partition(".")[0].partition(" ")[0][:8]
+    system = next((system for system in SYSTEMS if system in agent), "")
+    return f"{name} {version}" + (f" on {system}" if system else "")
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "tone": tone, "seconds": seconds, "moment": moment, "clock": clock, "ago": ago, "words": words, "pretty": pretty,
-    "without_password": without_password,
+    "without_password": without_password, "browser": browser,
 }  # fmt: skip
