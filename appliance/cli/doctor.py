@@ -14,6 +14,7 @@ import psutil
 
 from appliance.cli import standing
 from appliance.cli.context import Box, pass_box
+from appliance.cli.route import catalogue
 from appliance.cli.status import read
 from appliance.computers.probe import probe
 from appliance.errors import FactoryError
@@ -22,6 +23,7 @@ from appliance.ledger.audit import read_anchor
 from appliance.ledger.database import SAFE_SQLITE, sqlite_version
 from appliance.mirror.mirror import Mirror
 from appliance.work import MirrorHealth, utcnow
+from inference import rules
 from models.registry import Registry
 
 
@@ -123,6 +125,12 @@ def models(box: Box) -> Iterator[Check]:
                 "" if cards else "`appliance init` makes the embedding model")  # fmt: skip
 
 
+def routes(box: Box) -> Iterator[Check]:
+    """The routing rules: with wrong ones a gateway that runs keeps those before, one that starts refuses calls."""
+    found = rules.load(box.home.routes_file, catalogue(box))
+    yield Check("routes", "pass", f"{len(found.rule)} rules, all valid")
+
+
 def ledger(box: Box) -> Iterator[Check]:
     """The ledger's newest event against the anchor (the whole chain: `appliance audit verify`)."""
     opened = open_ledger(box.home)
@@ -146,5 +154,5 @@ def processes(box: Box) -> Iterator[Check]:
 
 
 CHECKS: tuple[Callable[[Box], Iterator[Check]], ...] = (
-    settings, python, machine, sandbox, git, models, ledger, processes,
+    settings, python, machine, sandbox, git, models, routes, ledger, processes,
 )  # fmt: skip

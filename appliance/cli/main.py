@@ -79,6 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         show(error, "--json" in words)
         return error.exit_status
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.UsageError as error:
         show(FactoryError(error.format_message(), _usage_hint(error)), "--json" in words, code="usage")
         return 2
@@ -86,6 +89,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except OSError as error:  # a file that a person named, or one of the home's: they need no traceback
+        if "--debug" in words:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        show(
+            FactoryError(f"{where}{error.strerror or error}", "look at the path, its rights and the disk"),
+            "--json" in words,
+        )
+        return 1
     return result if isinstance(result, int) else 0
 
 

@@ -13,8 +13,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from appliance.cli import admit, fit, remote
 from appliance.cli.context import Box, pass_box, table
-from appliance.errors import Conflict, Unavailable, VerificationFailed
+from appliance.cli.route import catalogue
+from appliance.errors import ConfigError, Conflict, Unavailable, VerificationFailed
 from inference.engines.client import EnginesClient
+from inference.rules import load as load_rules
 from models.card import TASKS, Card
 from models.copying import unfinished
 from models.importing import Imported, import_model
@@ -164,7 +166,7 @@ def verify(box: Box, name: str | None) -> None:
 
 @command.command("remove")
 @click.argument("name")
-@click.option("--force", is_flag=True, help="Unload it first when it is loaded.")
+@click.option("--force", is_flag=True, help="Unload it first when it is loaded; remove it though a rule names it.")
 @pass_box
 def remove(box: Box, name: str, force: bool) -> None:
     """Remove a model and its weights."""
@@ -172,6 +174,11 @@ def remove(box: Box, name: str, force: bool) -> None:
     card = registry.find(name)
     if adapters := [other.id for other in registry.list() if other.base == card.id]:
         raise Conflict(f"{card.id} is the base of {', '.join(adapters)}", "remove these first")
+    if (named := _rules_naming(box, card)) and not force:
+        raise Conflict(
+            f"the rules of {box.home.routes_file} name {card.id}: {', '.join(named)}",
+            "take it out there first (a gateway refuses rules with unknown models), or say --force",
+        )
     # An engine that is between two starts has no process, yet its weights are needed; a refused preload has no engine.
     if any(row["model"] == card.id and row["engine"] for row in _loaded(box)):
         if not force:
@@ -181,6 +188,15 @@ def remove(box: Box, name: str, force: bool) -> None:
             EnginesClient(box.home).unload(card.id)
     registry.remove(card.id)
     box.emit({"id": card.id, "removed": True}, f"{card.id} is removed")
+
+
+def _rules_naming(box: Box, card: Card) -> list[str]:
+    """The site's own routing rules that name a model; none when these cannot be read, which others say."""
+    try:
+        rules = load_rules(box.home.routes_file, catalogue(box)).rule if box.home.routes_file.exists() else ()
+    except ConfigError:
+        return []
+    return [rule.name for rule in rules if {card.id, *card.aliases} & {*rule.candidates, *rule.fallback}]
 
 
 @command.command("load")

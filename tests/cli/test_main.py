@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from appliance.cli import doctor
+from appliance.cli.context import Box
 from appliance.cli.main import COMMANDS, hoist, main, root
 from appliance.config import Home, render
 from appliance.ledger import Ledger, open_ledger
@@ -161,6 +163,34 @@ def test_export_writes_everything(
 ) -> None:
     assert run(home, capsys, "item", "export", "W-1", str(tmp_path / "w.json"))[0] == 0
     assert json.loads((tmp_path / "w.json").read_text())["events"][0]["kind"] == "ItemOpened"
+
+
+def test_the_doctor_looks_at_the_routing_rules(ledger: Ledger, home: Home) -> None:
+    box = Box(home, as_json=False, debug=False)
+    home.routes_file.parent.mkdir(exist_ok=True)
+    home.routes_file.write_text('[[rule]]\nname = "all"\ncandidates = ["*"]\n')
+    assert [check.verdict for check in doctor.guarded(doctor.routes, box)] == ["pass"]
+    home.routes_file.write_text('[[rule]]\nname = "all"\ncandidates = ["coder-7b"]\n')
+    (found,) = doctor.guarded(doctor.routes, box)
+    assert (found.name, found.verdict) == ("routes", "fail")
+    assert "unknown model 'coder-7b'" in found.found and "route check" in found.fix
+
+
+def test_a_file_that_cannot_be_written_is_an_error_in_words(
+    ledger: Ledger, home: Home, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    status, _, err = run(home, capsys, "item", "export", "W-1", str(tmp_path / "none" / "w.json"))
+    assert status == 1 and err.startswith(f"error: {tmp_path}/none/w.json: No such file or directory\nhint: ")
+    with pytest.raises(FileNotFoundError):
+        main(["--debug", "--home", str(home.root), "item", "export", "W-1", str(tmp_path / "none" / "w.json")])
+
+
+@pytest.mark.parametrize("words", [(), ("repo",)])
+def test_a_call_without_a_verb_is_answered_with_the_list_of_them(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(list(words)) == 2
+    assert capsys.readouterr().err.startswith("Usage: ")
 
 
 def test_settings_are_shown_checked_and_explained(

@@ -61,6 +61,16 @@ def file(tmp_path: Path) -> Path:
     return write_good(tmp_path / "coder.gguf")
 
 
+def test_a_model_that_a_rule_names_is_not_removed_by_the_way(cli: Cli, tmp_path: Path) -> None:
+    assert cli("model", "import", write_good(tmp_path / "coder.gguf"), "--alias", "c") == 0
+    rules = cli.home.routes_file
+    rules.parent.mkdir(parents=True, exist_ok=True)
+    rules.write_text('[[rule]]\nname = "all"\ncandidates = ["*"]\nfallback = ["c"]\n')
+    status, message, hint = cli.refused("model", "remove", "coder")
+    assert (status, message) == (1, f"the rules of {rules} name coder: all") and "--force" in hint
+    assert cli("model", "remove", "coder", "--force") == 0
+
+
 def test_the_command_is_a_noun_with_verbs() -> None:
     assert isinstance(model.command, click.Group)
     assert set(model.command.commands) == {
