@@ -16,6 +16,9 @@ from appliance.config import Home, load
 from appliance.errors import NotFound
 from appliance.settings import Settings
 
+WIDE = 1000
+"""Columns of a table that no terminal shows: a pipe or a file gets every cell whole, on one line."""
+
 
 class Box:
     """One call's surroundings. Settings are read when first needed, so that `--help` works on a broken box."""
@@ -42,7 +45,7 @@ class Box:
         if self.as_json:
             click.echo(json.dumps(data, indent=2, default=str, ensure_ascii=False))
         elif isinstance(text, Table):
-            Console(soft_wrap=False).print(text)
+            Console(width=None if sys.stdout.isatty() else WIDE).print(text)
         else:
             click.echo(text() if callable(text) else text)
 

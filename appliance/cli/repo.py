@@ -123,14 +123,33 @@ def show(box: Box, name: str) -> None:
     tracked, health = ledger.repository(name), ledger.forges.health(name)
     counts: dict[str, int] = {}
     for item in ledger.items(name):
-        counts[item.state] = counts.get(item.state, 0) + 1
+        counts[str(item.state)] = counts.get(str(item.state), 0) + 1
     hook = ledger.deliveries.newest_hook(name)
     data = {
-        **standing.told(tracked, health, now), "head": health.head, "items": counts,
+        **standing.told(tracked, health, now), "head": _head(box, tracked, health), "items": counts,
         "last_webhook": hook.received.isoformat() if hook else None,
     }  # fmt: skip
-    fields = [f"{key}: {value}" for key, value in data.items() if key != "mirror"]
+    fields = [f"{key}: {_in_words(value)}" for key, value in data.items() if key != "mirror"]
     box.emit(data, "\n".join([*fields, *standing.at_length(health, now)]))
+
+
+def _head(box: Box, tracked: TrackedRepository, health: MirrorHealth) -> str:
+    """The mirror's newest commit; what the last fetch told is older once the box has pushed something itself."""
+    try:
+        return Mirror.of(box.home, tracked, box.settings.mirror).head()
+    except FactoryError:
+        return health.head
+
+
+def _in_words(value: Any) -> str:
+    """A field for people.
+
+    >>> [_in_words(value) for value in ({"closed": 2, "failed": 1}, {}, "", None, 0, True)]
+    ['2 closed, 1 failed', '-', '-', '-', '0', 'True']
+    """
+    if isinstance(value, dict):
+        return ", ".join(f"{number} {name}" for name, number in value.items()) or "-"
+    return "-" if value in ("", None) else str(value)
 
 
 @command.command()

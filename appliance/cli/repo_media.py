@@ -40,6 +40,8 @@ def export(box: Box, name: str, file: Path, since: Path | None, item: str | None
     box.require_home()
     if file.exists():
         raise Conflict(f"{file} is there already", "choose another name, or remove it")
+    if not file.parent.is_dir():
+        raise NotFound(f"there is no folder {file.parent}", "is the medium mounted?")
     if sum(map(bool, (since, item, range_))) > 1:
         raise UsageError("--since, --item and --range exclude one another", "give one of them")
     tracked = open_ledger(box.home).repository(name)

@@ -28,7 +28,8 @@ def check(parsed: str) -> None:
     """Raises UsageError when what DuckDB's parser made of a question is not one SELECT over the store's tables."""
     told = json.loads(parsed)
     if told["error"]:
-        raise UsageError(f"this cannot be asked: {told['error_message']}", "ask with one SELECT, or WITH … SELECT")
+        why = "it is no SELECT" if "Only SELECT" in told["error_message"] else told["error_message"]
+        raise UsageError(f"this cannot be asked: {why}", "ask with one SELECT, or WITH … SELECT")
     if len(told["statements"]) != 1:
         raise UsageError(f"{len(told['statements'])} statements cannot be asked at once", "ask with one SELECT")
     nodes = list(_nodes(told))

@@ -65,7 +65,8 @@ def said(before: WorkItem, outcome: Outcome, verb: str, text: str, settings: Lea
     words = text.strip()
     proposals: tuple[Lesson, ...] = ()
     if verb == "reject" and words and not words.endswith(CLOSED_THERE):
-        proposals = of_person(before, Source.REJECTION, f'A change for "{before.title}" was rejected: {words}')
+        what = "A change for" if before.change else "The report"
+        proposals = of_person(before, Source.REJECTION, f'{what} "{before.title}" was rejected: {words}')
     elif verb == "revise" and words:
         proposals = of_person(before, Source.CORRECTION, f'Of a change for "{before.title}" a reviewer asked: {words}')
     return kept(proposals, (), ENDS.get(outcome.item.state, ""), settings)

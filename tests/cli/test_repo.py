@@ -17,6 +17,7 @@ from appliance.errors import UsageError
 from appliance.ledger import Ledger, open_ledger
 from appliance.news import Delivery
 from appliance.settings import ConsoleSettings, Settings
+from appliance.work import Outcome, Signal, State, WorkItem
 from tests.contracts.conftest import SERVERS
 from tests.contracts.forges.gitea import Gitea
 from tests.contracts.forges.server import Server, serving
@@ -187,6 +188,33 @@ def test_list_and_show_tell_how_the_mirror_stands(terminal: Terminal, gitea: Ser
     assert row["verdict"] == "fail" and "does not answer" in row["found"] and row["fix"]
     shown = terminal.say("show", "shop")[1]
     assert "away: the server does not answer" in shown and "fix: " in shown
+
+
+def test_show_tells_what_the_box_pushed_since_the_last_fetch_and_what_became_of_items(
+    terminal: Terminal, tmp_path: Path, ledger: Ledger, home: Home
+) -> None:
+    bare = remote(tmp_path, "shop", {"a.py": "A = 1\n"})
+    assert terminal.say("add", "shop", "--url", bare.as_uri())[0] == 0
+    signal = ledger.receive(Signal(id="", repo="shop", title="it breaks"))
+    item = WorkItem(id="", repo="shop", title="it breaks", state=State.CLOSED, stage="learn")
+    ledger.open_item(signal.id, Outcome(item=item, reason="opened"))
+    tree = bare.with_name("shop-tree")
+    git(tree, "commit", "-q", "--allow-empty", "-m", "second")
+    git(tree, "push", "-q", str(home.mirrors / "shop.git"), "main")  # as a stage does with what it shipped
+    said = terminal.say("show", "shop")[1]
+    assert f"head: {git(tree, 'rev-parse', 'HEAD')}\n" in said and "items: 1 closed\n" in said and "api: -\n" in said
+
+
+def test_a_table_that_goes_into_a_pipe_has_every_cell_whole(terminal: Terminal, tmp_path: Path) -> None:
+    bare = remote(tmp_path, "a-name-that-is-rather-long-as-names-of-repositories-go", {"a.py": "A = 1\n"})
+    assert terminal.say("add", "shop", "--url", bare.as_uri())[0] == 0
+    assert bare.as_uri() in terminal.say("list")[1]
+
+
+def test_nothing_is_exported_into_a_folder_that_is_not_there(terminal: Terminal, tmp_path: Path) -> None:
+    assert terminal.say("add", "shop", "--url", remote(tmp_path, "shop", {"a.py": ""}).as_uri())[0] == 0
+    status, _, err = terminal.say("export", "shop", str(tmp_path / "none" / "shop.bundle"))
+    assert status == 4 and err == f"error: there is no folder {tmp_path}/none\nhint: is the medium mounted?\n"
 
 
 def test_check_tells_what_is_there_and_what_is_owed_on_either_side(

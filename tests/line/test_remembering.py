@@ -10,8 +10,9 @@ import pytest
 from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.lease import Worker
 from appliance.lesson import Lesson, LessonState, Source
+from appliance.line.remembering import said
 from appliance.line.runner import STAGES, Board, Runner
-from appliance.settings import LineSettings
+from appliance.settings import LearningSettings, LineSettings
 from appliance.work import Change, Outcome, Plan, Release, Signal, State, TrackedRepository, WorkItem
 
 ME = Worker.here()
@@ -61,6 +62,13 @@ def test_a_rejection_with_a_reason_becomes_a_proposed_lesson_of_the_place(ledger
     applied = ledger.history("W-1")[-1]
     assert (lesson.evidence[0].item, lesson.evidence[0].event) == ("W-1", applied.seq)
     assert ledger.tip()[0] == applied.seq + 1  # the lesson's own event is the next one, of the same transaction
+
+
+def test_a_report_that_is_rejected_before_there_is_a_change_teaches_of_the_report() -> None:
+    waiting = WorkItem(id="W-1", repo="shop", title="rates are wrong", state=State.NEEDS_HUMAN, stage="plan")
+    after = Outcome(item=waiting.with_(state=State.REJECTED), reason="rejected")
+    (lesson,) = said(waiting, after, "reject", "slow on purpose", LearningSettings()).proposals
+    assert lesson.text == f'The report "{waiting.title}" was rejected: slow on purpose'
 
 
 def test_what_the_box_itself_says_of_a_closed_request_teaches_nothing(ledger: Ledger, ends: Ends) -> None:
