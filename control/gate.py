@@ -1,8 +1,8 @@
 """Who gets in. Installed once for the whole application, so that a new view is closed until it is let out by name.
 
 In order: the Host header must be ours; an unsafe request from a browser must come from our own pages (Origin); then a
-session or `Authorization: Bearer` must say on whose behalf it is; an unsafe request of a session must carry its CSRF
-token; and the role of who asks must reach as far as the route needs. Whoever acts is in every event that comes of it.
+session or `Authorization: Bearer` must say on whose behalf it is; the role of who asks must reach as far as the route
+needs; and an unsafe request of a session must carry its CSRF token. Whoever acts is in every event that comes of it.
 """
 
 from __future__ import annotations
@@ -128,9 +128,10 @@ class Gate:
         opened = self.opened()
         if opened is None:
             return self._turn_away()
-        if unsafe:
+        answer = self._in_session(opened)
+        if answer is None and unsafe:
             self._check_csrf()
-        return self._in_session(opened)
+        return answer
 
     def _in_session(self, opened: Session) -> ResponseReturnValue | None:
         g.session = opened

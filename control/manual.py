@@ -30,6 +30,13 @@ ORDER = (
 """The chapters, as the contents list them; decisions follow by name."""
 
 
+WIDE = {
+    "<table>": '<div class="scroll" tabindex="0" role="group" aria-label="Table"><table>', "</table>": "</table></div>",
+    "<pre>": '<pre tabindex="0">',
+}  # fmt: skip
+"""What may be wider than the screen scrolls, by keyboard too. The renderer has escaped whatever else looks like it."""
+
+
 class Page(Noun):
     """One page of the manual, rendered."""
 
@@ -70,7 +77,10 @@ def contents() -> tuple[tuple[str, str], ...]:
 def page(name: str, routes: str = "") -> Page:
     """A rendered page."""
     text = source(name).replace("{{settings}}", settings_table()).replace("{{routes}}", routes)
-    return Page(name=name, title=title(name), html=_renderer().render(text))
+    html = _renderer().render(text)
+    for plain, scrolling in WIDE.items():
+        html = html.replace(plain, scrolling)
+    return Page(name=name, title=title(name), html=html)
 
 
 @lru_cache(maxsize=1)

@@ -52,8 +52,10 @@ def needs(*, build: bool, venv: bool) -> list[Need]:
 
 
 def servers() -> list[Need]:
-    """The git servers of other sites, for tests alone: the box itself needs none of them."""
+    """What stands for the outside in tests alone, the git servers of other sites and a browser: the box itself needs
+    none of them."""
     return [
+        Need("chromium", "tests of the console in a browser", "chromium", _program("chromium")),
         Need("sshd", "tests of git over ssh", "openssh-server", _program("sshd")),
         Need("gitolite", "tests of git over ssh with rights", "gitolite3", _program("gitolite")),
         Need("git-lfs", "tests of large files", "git-lfs", _program("git-lfs")),
