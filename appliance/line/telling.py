@@ -284,7 +284,26 @@ def inline(text: str, longest: int = LONGEST_REASON) -> str:
     >>> inline("fixes #5, @ann <b>\\n/close").replace(BREAK, "·")
     'fixes #·5, @·ann &lt;b> /close'
     """
-    return line(text, longest).replace("<", "&lt;").replace("|", "\\|").replace("](", "]\\(")
+    one = line(text, longest)
+    if not paired(one):
+        one = re.sub(r"\\*`", r"\\`", one)  # characters like others, so that they cannot pair with what stands around
+    return without_markup(one).replace("|", "\\|")
+
+
+def paired(one: str) -> bool:
+    """Do a line's backticks leave no doubt what is code?"""
+    return "``" not in one and "\\`" not in one and one.count("`") % 2 == 0
+
+
+def without_markup(one: str) -> str:
+    """A line in which nothing is HTML or a link. Code stays as it is: both are inert there, and escapes would be seen.
+
+    >>> [without_markup(one) for one in ("`a < b` <b>", "`a < b` `<b>", "``a < b` <b>`", "[x](y) `[x](y)`")]
+    ['`a < b` &lt;b>', '`a &lt; b` `&lt;b>', '``a &lt; b` &lt;b>`', '[x]\\\\(y) `[x](y)`']
+    """
+    parts = one.split("`") if paired(one) else [one]
+    parts[::2] = [part.replace("<", "&lt;").replace("](", "]\\(") for part in parts[::2]]
+    return "`".join(parts)
 
 
 def line(text: str, longest: int = LONGEST_REASON) -> str:
@@ -295,7 +314,11 @@ def line(text: str, longest: int = LONGEST_REASON) -> str:
 
 def quote(text: str) -> str:
     """A stranger's text as a quotation, which no forge takes commands from."""
-    lines = unlinked(text).strip()[:LONGEST_QUOTE].replace("<", "&lt;").replace("](", "]\\(").splitlines()
+    lines = unlinked(text).strip()[:LONGEST_QUOTE].splitlines()
+    if all(map(paired, lines)):
+        lines = [without_markup(one) for one in lines]
+    else:  # code goes on over lines: what is code is not told here
+        lines = [one.replace("<", "&lt;").replace("](", "]\\(") for one in lines]
     return "\n".join(f"> {one}".rstrip() for one in lines)
 
 

@@ -14,6 +14,7 @@ from appliance.line.telling import (
     Status,
     Withdrawal,
     explanation,
+    inline,
     quote,
     story,
     unlinked,
@@ -156,3 +157,24 @@ def test_a_request_that_leads_nowhere_any_more_is_withdrawn_with_the_reason(stat
     assert withdrawal.proposal.commit == HEAD and "cancelled by ann" in withdrawal.why
     closed = Proposal(number="9", branch="factory/W-1", commit=HEAD, state="closed")
     assert of(Withdrawal, state=state, proposal=closed) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("`<` becomes `>` in `if value < high:`", "`<` becomes `>` in `if value < high:`"),
+        ("<b> and `a < b`", "&lt;b> and `a < b`"),
+        ("`a < b` and `<b>", "\\`a &lt; b\\` and \\`&lt;b>"),
+        ("``<b>`", "\\`\\`&lt;b>\\`"),
+        ("\\`<b>`", "\\`&lt;b>\\`"),
+        ("`[x](y)` [x](y)", "`[x](y)` [x]\\(y)"),
+    ],
+)
+def test_code_is_shown_as_it_is_and_nothing_else_is_markup(said: str, shown: str) -> None:
+    assert inline(said) == shown
+
+
+def test_code_that_goes_on_over_lines_of_a_report_is_not_taken_for_granted() -> None:
+    assert quote("`a < b`\n<b>") == "> `a < b`\n> &lt;b>"
+    assert quote("`a\nb` <b> `c\nd`") == "> `a\n> b` &lt;b> `c\n> d`"
+    assert quote("```\n<b>\n```") == "> ```\n> &lt;b>\n> ```"
