@@ -1,4 +1,5 @@
-"""The proof that nothing was altered: the chain walked from its start, and an anchor kept outside the database.
+"""The proof that nothing was altered: the chain walked from its start, and an anchor kept outside the database; and
+what is looked for in it.
 
 The chain shows edits, deletions and reordering. It cannot show that its newest rows were cut off; for that the line
 writes an anchor (number and hash of the newest event, with an HMAC by the box's audit key) beside the ledger.
@@ -10,11 +11,18 @@ import hashlib
 import hmac
 import json
 import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from sqlalchemy import Select, or_, select
 
 from appliance.errors import VerificationFailed
-from appliance.ledger.chain import first_break
-from appliance.ledger.store import Ledger
+from appliance.ledger import schema
+from appliance.ledger.chain import Recorded, canonical, first_break
+from appliance.ledger.store import Ledger, recorded
 from appliance.work import Noun
 
 
@@ -26,6 +34,67 @@ class Verification(Noun):
     anchored: int
     ok: bool
     problem: str = ""
+
+
+class Search(Noun):
+    """What is looked for. Everything that is named must hold; what is empty is not asked."""
+
+    kind: str = Field("", description="a fact, like SessionOpened")
+    subject: str = Field("", description="an item, a signal, `user NAME` and so on")
+    person: str = Field("", description="who did it")
+    words: str = Field("", description="anywhere in what is kept of it")
+    since: datetime | None = None
+    until: datetime | None = None
+    before: int = Field(0, ge=0, description="only events with a smaller number; 0: the newest ones too")
+
+
+def found(ledger: Ledger, asked: Search, most: int) -> list[Recorded]:
+    """The newest events that fit, at most so many."""
+    with ledger.database.reading() as connection:
+        query = _query(asked).order_by(schema.events.c.seq.desc()).limit(most)
+        return [recorded(row) for row in connection.execute(query)]
+
+
+def whole(ledger: Ledger, asked: Search) -> Iterator[Recorded]:
+    """Every event that fits, oldest first, as it is read: for export."""
+    with ledger.database.reading() as connection:
+        query = _query(asked).order_by(schema.events.c.seq)
+        for row in connection.execution_options(yield_per=1000).execute(query):
+            yield recorded(row)
+
+
+def doer(event: Recorded) -> str:
+    """Who did it, as far as the event knows."""
+    actor = event.payload.get("actor") or {}
+    return str(actor.get("name") or event.payload.get("by") or "")
+
+
+def where(event: Recorded) -> str:
+    """The address it was done from."""
+    return str((event.payload.get("actor") or {}).get("address") or event.payload.get("address") or "")
+
+
+def _query(asked: Search) -> Select[Any]:
+    """Payloads have one spelling per value, so a name in them can be looked for as text."""
+    columns = schema.events.c
+    query = select(schema.events)
+    for column, wanted in ((columns.kind, asked.kind), (columns.subject, asked.subject)):
+        query = query.where(column == wanted) if wanted else query
+    if asked.person:
+        named = [canonical({field: asked.person})[1:-1] for field in ("by", "name")]
+        query = query.where(or_(*(columns.payload.contains(one, autoescape=True) for one in named)))
+    if asked.words:
+        query = query.where(columns.payload.contains(asked.words, autoescape=True))
+    if asked.since:
+        query = query.where(columns.at >= _spelled(asked.since))
+    if asked.until:
+        query = query.where(columns.at < _spelled(asked.until))
+    return query.where(columns.seq < asked.before) if asked.before else query
+
+
+def _spelled(moment: datetime) -> str:
+    """As events carry it, so that texts compare as times do. A time without a zone is taken as UTC."""
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def write_anchor(file: Path, seq: int, tip: str, key: bytes) -> None:

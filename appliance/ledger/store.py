@@ -109,7 +109,7 @@ class Ledger:
             rows = connection.execute(
                 select(schema.events).where(schema.events.c.seq > after).order_by(schema.events.c.seq).limit(limit)
             )
-            return [_recorded(row) for row in rows]
+            return [recorded(row) for row in rows]
 
     def history(self, subject: str) -> list[Recorded]:
         """Everything that happened to one subject, oldest first."""
@@ -117,7 +117,7 @@ class Ledger:
             rows = connection.execute(
                 select(schema.events).where(schema.events.c.subject == subject).order_by(schema.events.c.seq)
             )
-            return [_recorded(row) for row in rows]
+            return [recorded(row) for row in rows]
 
     def raw_events(self) -> Iterator[tuple[int, str, str, str, str, str, str]]:
         """Every row as stored, in order; for verification."""
@@ -370,7 +370,7 @@ def columns(item: WorkItem) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _recorded(row: Any) -> Recorded:
+def recorded(row: Any) -> Recorded:
     return Recorded(
         seq=row.seq, at=row.at, kind=row.kind, subject=row.subject, payload=json.loads(row.payload),
         prev=row.prev, hash=row.hash,

@@ -1,6 +1,6 @@
 """The JSON API under `/api/v1`, one file a noun. Everything the pages do, and errors in one shape."""
 
-from control.api import deliveries, items, lessons, openapi, repositories, signals, status, users
+from control.api import audit, deliveries, items, lessons, openapi, repositories, signals, status, users
 
 BLUEPRINTS = (
     items.blueprint,
@@ -11,5 +11,6 @@ BLUEPRINTS = (
     lessons.blueprint,
     users.own,
     users.blueprint,
+    audit.blueprint,
     openapi.blueprint,
 )

@@ -18,6 +18,8 @@ from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
 from appliance import __version__
+from appliance.ledger.audit import Verification
+from appliance.ledger.chain import Recorded
 from appliance.lesson import Effect, Lesson, LessonState, Use
 from appliance.news import Delivery, DeliveryState
 from appliance.user import AccessToken, Session, User
@@ -43,6 +45,7 @@ ANY: Schema = {"type": "object"}
 LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": 100}
 NOUNS: tuple[type[BaseModel], ...] = (
     WorkItem, Signal, TrackedRepository, MirrorHealth, Delivery, Part, Lesson, Use, Effect, User, Session, AccessToken,
+    Recorded, Verification,
 )  # fmt: skip
 ASKED: tuple[type[BaseModel], ...] = (
     NewSignal, NewCommand, NewLesson, LessonChange, LessonMove, NewUser, UserChange, NewToken,
@@ -57,6 +60,8 @@ class Call:
     query: Mapping[str, Schema] = field(default_factory=dict)
     body: tuple[str, Schema] | None = None
     """Media type and what it holds."""
+    gives: str = "application/json"
+    """Media type of the answer."""
     signed: bool = False
     """Let in by the sender's signature, not by the console's token."""
 
@@ -103,6 +108,9 @@ TABLE = made_of(
 TAKEN = made_of(delivery=NUMBER, seen_already=FLAG)
 TAKEN_FOR_ALL = made_of(deliveries=listed(made_of(repository=TEXT, delivery=NUMBER, seen_already=FLAG)))
 ONE_OF_REPOSITORIES: Mapping[str, Schema] = {"repo": TEXT, "limit": LIMIT}
+TRAIL: Mapping[str, Schema] = {
+    "kind": TEXT, "subject": TEXT, "person": TEXT, "words": TEXT, "since": WHEN, "until": WHEN,
+}  # fmt: skip
 JSON = "application/json"
 
 CALLS: Mapping[str, Call] = {
@@ -149,6 +157,11 @@ CALLS: Mapping[str, Call] = {
     "api_users.change": Call({200: PERSON}, body=(JSON, ref("UserChange"))),
     "api_users.password": Call({200: both("User", password=TEXT)}),
     "api_users.end_session": Call({200: ref("Session")}),
+    "api_audit.index": Call(
+        {200: made_of(events=listed(ref("Recorded")))}, {**TRAIL, "before": NUMBER, "limit": LIMIT}
+    ),
+    "api_audit.verify": Call({200: ref("Verification")}),
+    "api_audit.export": Call({200: TEXT}, TRAIL, gives="application/jsonl"),
     "hooks.take": Call({200: TAKEN, 202: TAKEN}, body=(JSON, {}), signed=True),
     "hooks.take_shared": Call({200: TAKEN_FOR_ALL, 202: TAKEN_FOR_ALL}, body=(JSON, {}), signed=True),
 }  # fmt: skip
@@ -193,7 +206,7 @@ def _operation(rule: Rule, words: str, call: Call) -> Schema:
     ]
     asked = [{"name": name, "in": "query", "schema": schema} for name, schema in call.query.items()]
     answers = {
-        str(status): {"description": "what was asked for", "content": {JSON: {"schema": schema}}}
+        str(status): {"description": "what was asked for", "content": {call.gives: {"schema": schema}}}
         for status, schema in call.answers.items()
     }
     answers["default"] = {

@@ -3,6 +3,7 @@
 from control.views import (
     access,
     account,
+    audit,
     deliveries,
     door,
     events,
@@ -21,5 +22,5 @@ from control.views import (
 BLUEPRINTS = (
     door.blueprint, health.blueprint, floor.blueprint, items.blueprint, signals.blueprint, repositories.blueprint,
     manual.blueprint, events.blueprint, hooks.blueprint, deliveries.blueprint, git.blueprint,
-    metrics.blueprint, lessons.blueprint, account.blueprint, access.blueprint,
+    metrics.blueprint, lessons.blueprint, account.blueprint, access.blueprint, audit.blueprint,
 )  # fmt: skip

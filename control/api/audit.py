@@ -1,0 +1,32 @@
+"""The audit chain for programs."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from appliance.ledger.audit import found
+from control.api.request import limit
+from control.desk import desk
+from control.trail import asked_for, lines, verified
+
+blueprint = Blueprint("api_audit", __name__, url_prefix="/api/v1/audit")
+
+
+@blueprint.get("")
+def index() -> ResponseReturnValue:
+    """Events, newest first; `kind`, `subject`, `person`, `words`, `since`, `until`, `before` (a number) narrow them."""
+    events = found(desk().ledger, asked_for(request.args), limit())
+    return jsonify({"events": [event.model_dump(mode="json") for event in events]})
+
+
+@blueprint.post("/verify")
+def verify() -> ResponseReturnValue:
+    """Walk the whole chain and compare it with the anchor kept outside the database."""
+    return jsonify(verified(desk()).model_dump(mode="json"))
+
+
+@blueprint.get("/export")
+def export() -> ResponseReturnValue:
+    """Events with their hashes, a JSON object a line, oldest first; narrowed as the list is."""
+    return Response(lines(desk(), asked_for(request.args)), mimetype="application/jsonl")
