@@ -29,6 +29,7 @@ from appliance.line.parts import Parts
 from appliance.line.polling import Poller
 from appliance.line.recalling import Recalling
 from appliance.line.runner import Board, Runner
+from appliance.line.set_back import SetBack, plan_anew
 from appliance.line.strategies import Droid, Searching, suite_in
 from appliance.mirror.address import ca_file
 from appliance.mirror.forges import adapter
@@ -203,8 +204,12 @@ def serve(home: Home, settings: Settings) -> int:
     log.info(
         "the line works with %d workers, sandbox tier %s", len(workers), line.sandbox.tier if line.sandbox else "C"
     )
+    set_back = SetBack(line.clock)
     while not stop.is_set():
         line.publish()
+        if set_back.noticed():
+            log.warning("the clock was set back to %s", line.clock.now().isoformat(timespec="seconds"))
+            plan_anew(scheduler, line.clock)
         stop.wait(PUBLISH_SECONDS)
     scheduler.shutdown(wait=False)
     for worker in workers:
