@@ -153,6 +153,14 @@ def processes(box: Box) -> Iterator[Check]:
         yield Check(f"  {process['name']}", "pass" if good else "fail", f"{process['state']} {process['reason']}", fix)
 
 
+def engines(box: Box) -> Iterator[Check]:
+    """The loaded models whose engines do not run."""
+    for row in read(box.home.run / "engines.json") or ():
+        if row["state"] == "failed":
+            fix = f"`appliance model show {row['model']}` has the end of its log, `appliance model load` tries it anew"
+            yield Check(f"  {row['model']}", "warn", f"engine failed: {row['reason']}", fix)
+
+
 CHECKS: tuple[Callable[[Box], Iterator[Check]], ...] = (
-    settings, python, machine, sandbox, git, models, routes, ledger, processes,
+    settings, python, machine, sandbox, git, models, routes, ledger, processes, engines,
 )  # fmt: skip

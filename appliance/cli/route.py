@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from appliance.cli.context import Box, pass_box, table
-from appliance.errors import NotFound, VerificationFailed
+from appliance.errors import NotFound, UsageError, VerificationFailed
 from appliance.ledger import open_ledger
 from inference import rules as rules_file
 from inference.asked import NEEDS, RouteRequest, Sensitivity
@@ -24,6 +24,7 @@ from inference.router import Decision, as_json
 from inference.router import explain as explained
 from inference.simulation import Side, Simulation
 from inference.simulation import simulate as simulated
+from models.card import TASKS
 from models.registry import Registry
 
 
@@ -76,7 +77,7 @@ def check(box: Box, file: Path | None, strict: bool) -> int:
 
 
 @command.command("explain")
-@click.option("--task", default="chat", show_default=True, help="What is to be done.")
+@click.option("--task", default="chat", type=click.Choice(TASKS), show_default=True, help="What is to be done.")
 @click.option("--model", default="auto", show_default=True, help="A model, an alias, auto or auto:quality|cost|speed.")
 @click.option("--stage", default="", help="Stage of the line.")
 @click.option("--language", default="", help="Programming language.")
@@ -123,6 +124,10 @@ def simulate(box: Box, file: Path, changed: Path) -> None:
     before, after = (rules_file.load(one, models) for one in (box.home.routes_file, _existing(changed)))
     with _existing(file).open(encoding="utf-8", errors="replace") as lines:
         made = simulated(lines, before, after, models, learned(box))
+    if made.unreadable and not made.calls:
+        raise UsageError(
+            f"{file} holds no call: {made.unreadable[0]}", "name a usage file, like spool/usage-DATE.jsonl"
+        )
     box.emit(made.model_dump(mode="json"), difference_in_words(made))
 
 

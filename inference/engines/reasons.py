@@ -26,9 +26,12 @@ LLAMACPP = (
         "the model's file is cut short: `appliance model verify` it and import it again",
     ),
     Reason(
+        r"(?:missing tensor|tensor(?= '[^']*' not found)) '([^']*)'",
+        "the tensor {0} is missing: the file is broken or not a whole model",
+    ),
+    Reason(
         r"check_tensor_dims: tensor '([^']*)'", "the tensor {0} has not the size the header says: the file is broken"
     ),
-    Reason(r"missing tensor '([^']*)'", "the tensor {0} is missing: the file is broken or not a whole model"),
     Reason(r"invalid magic characters", "the file is no GGUF file"),
     Reason(
         r"cudaMalloc failed: out of memory|CUDA error: out of memory|ErrorOutOfDeviceMemory",

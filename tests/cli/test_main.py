@@ -176,6 +176,14 @@ def test_the_doctor_looks_at_the_routing_rules(ledger: Ledger, home: Home) -> No
     assert "unknown model 'coder-7b'" in found.found and "route check" in found.fix
 
 
+def test_the_doctor_names_models_whose_engines_failed(ledger: Ledger, home: Home) -> None:
+    rows = [{"model": "a", "state": "ready", "reason": ""}, {"model": "b", "state": "failed", "reason": "no memory"}]
+    (home.run / "engines.json").write_text(json.dumps(rows))
+    (found,) = doctor.guarded(doctor.engines, Box(home, as_json=False, debug=False))
+    assert (found.name, found.verdict, found.found) == ("  b", "warn", "engine failed: no memory")
+    assert "`appliance model show b`" in found.fix
+
+
 def test_a_file_that_cannot_be_written_is_an_error_in_words(
     ledger: Ledger, home: Home, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -188,6 +188,8 @@ def test_llamacpp_built_for_processors_is_told_nothing_of_gpus() -> None:
     [
         (LLAMACPP, "error loading model: unknown model architecture: 'qwen9'", "does not know the architecture qwen9"),
         (LLAMACPP, "llama_model_load: error: missing tensor 'output.weight'", "output.weight is missing"),
+        (LLAMACPP, "error loading model: check_tensor_dims: tensor 'a.weight' not found", "a.weight is missing"),
+        (LLAMACPP, "check_tensor_dims: tensor 'a.weight' has wrong shape; expected", "a.weight has not the size"),
         (LLAMACPP, "model load: tensor 'a' data is not within the file bounds, model is corrupted", "cut short"),
         (
             LLAMACPP,

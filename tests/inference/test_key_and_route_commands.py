@@ -174,6 +174,8 @@ def test_route_explain_exits_4_when_nobody_may(home: Home, capsys: pytest.Captur
     status, made, _ = run(home, capsys, "route", "explain", "--task", "review")
     assert status == 4 and made["candidates"] == [] and "no rule is about" in made["refusal"]
     assert run(home, capsys, "route", "explain", "--task", "chat", "--model", EMBEDDER)[0] == 4
+    status, _, err = run(home, capsys, "route", "explain", "--task", "revew")
+    assert status == 2 and "'review'" in err
 
 
 def test_route_explain_takes_every_fact(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
@@ -230,6 +232,8 @@ def test_route_simulate_shows_what_a_changed_file_would_do_to_recorded_calls(
     said = capsys.readouterr().out
     assert "3 calls, 1 decided as before, 2 otherwise" in said and "another model first" in said
     assert run(home, capsys, "route", "simulate", "nowhere.jsonl", "--rules", str(changed))[0] == 4
+    status, _, err = run(home, capsys, "route", "simulate", str(changed), "--rules", str(changed))
+    assert status == 2 and "holds no call" in err and "usage-DATE.jsonl" in err
 
 
 def test_route_simulate_tells_each_kind_of_difference(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
