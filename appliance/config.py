@@ -128,6 +128,16 @@ def documented() -> list[dict[str, str]]:
     return rows
 
 
+def shown(settings: Settings) -> dict[str, str]:
+    """Every setting's value in force as TOML writes it, by its name; a section for each model has none here."""
+    found: dict[str, str] = {}
+    for section in Settings.model_fields:
+        own = getattr(settings, section)
+        if not isinstance(own, dict):
+            found |= {f"{section}.{name}": _toml(getattr(own, name)) for name in _fields_of(section)}
+    return found
+
+
 def render(settings: Settings) -> str:
     """The settings as a commented TOML file."""
     lines = ["# Settings of this box. Every line may be left out; `appliance config check` verifies the file.", ""]

@@ -16,9 +16,10 @@ _VIEWER = (
 """Changes nothing but what is one's own."""
 _DEVELOPER = ("items.ask", "items.give", "api_items.give", "signals.form", "signals.file", "api_signals.file")
 _OPERATOR = (
-    "api_signals.take_table", "deliveries.replay", "api_deliveries.replay", "lessons.move",
-    "lessons.edit", "audit.index", "audit.verify", "audit.export", "api_audit.index", "api_audit.verify",
-    "api_audit.export", "api_lessons.add", "api_lessons.move", "api_lessons.edit",
+    "api_signals.take_table", "deliveries.replay", "api_deliveries.replay", "lessons.move", "lessons.edit",
+    "audit.index", "audit.verify", "audit.export", "api_audit.index", "api_audit.verify", "api_audit.export",
+    "system.doctor", "system.log", "api_system.doctor", "api_system.log", "api_lessons.add", "api_lessons.move",
+    "api_lessons.edit",
 )  # fmt: skip
 _ADMINISTRATOR = (
     "access.index", "access.show", "api_users.index", "api_users.show",

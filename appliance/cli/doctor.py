@@ -62,6 +62,15 @@ def guarded(check: Callable[[Box], Iterator[Check]], box: Box) -> list[Check]:
         return list(check(box))
     except FactoryError as error:
         return [Check(check.__name__, "fail", error.message, error.hint)]
+    except OSError as error:
+        return [
+            Check(
+                check.__name__,
+                "fail",
+                f"{error.filename}: {error.strerror}",
+                "look at the path, its rights and the disk",
+            )
+        ]
 
 
 def settings(box: Box) -> Iterator[Check]:

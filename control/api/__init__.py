@@ -1,6 +1,6 @@
 """The JSON API under `/api/v1`, one file a noun. Everything the pages do, and errors in one shape."""
 
-from control.api import audit, deliveries, items, lessons, openapi, repositories, signals, status, users
+from control.api import audit, deliveries, items, lessons, openapi, repositories, signals, status, system, users
 
 BLUEPRINTS = (
     items.blueprint,
@@ -12,5 +12,6 @@ BLUEPRINTS = (
     users.own,
     users.blueprint,
     audit.blueprint,
+    system.blueprint,
     openapi.blueprint,
 )

@@ -30,6 +30,7 @@ from control.api.lessons import LessonChange, LessonMove, NewLesson
 from control.api.request import MOST_ROWS
 from control.health import Part
 from control.intake import NewSignal
+from control.system import Finding, Log, Machine, Setting
 
 Schema = dict[str, Any]
 
@@ -45,7 +46,7 @@ ANY: Schema = {"type": "object"}
 LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": 100}
 NOUNS: tuple[type[BaseModel], ...] = (
     WorkItem, Signal, TrackedRepository, MirrorHealth, Delivery, Part, Lesson, Use, Effect, User, Session, AccessToken,
-    Recorded, Verification,
+    Recorded, Verification, Machine, Setting, Finding, Log,
 )  # fmt: skip
 ASKED: tuple[type[BaseModel], ...] = (
     NewSignal, NewCommand, NewLesson, LessonChange, LessonMove, NewUser, UserChange, NewToken,
@@ -162,6 +163,11 @@ CALLS: Mapping[str, Call] = {
     ),
     "api_audit.verify": Call({200: ref("Verification")}),
     "api_audit.export": Call({200: TEXT}, TRAIL, gives="application/jsonl"),
+    "api_system.show": Call({200: ref("Machine")}),
+    "api_system.settings": Call({200: made_of(settings=listed(ref("Setting")))}),
+    "api_system.doctor": Call({200: made_of(findings=listed(ref("Finding")))}),
+    "api_system.index": Call({200: made_of(logs=listed(ref("Log")))}),
+    "api_system.log": Call({200: made_of(lines=listed(TEXT))}, {"words": TEXT, "limit": LIMIT}),
     "hooks.take": Call({200: TAKEN, 202: TAKEN}, body=(JSON, {}), signed=True),
     "hooks.take_shared": Call({200: TAKEN_FOR_ALL, 202: TAKEN_FOR_ALL}, body=(JSON, {}), signed=True),
 }  # fmt: skip

@@ -17,10 +17,12 @@ from control.views import (
     metrics,
     repositories,
     signals,
+    system,
 )
 
 BLUEPRINTS = (
     door.blueprint, health.blueprint, floor.blueprint, items.blueprint, signals.blueprint, repositories.blueprint,
     manual.blueprint, events.blueprint, hooks.blueprint, deliveries.blueprint, git.blueprint,
     metrics.blueprint, lessons.blueprint, account.blueprint, access.blueprint, audit.blueprint,
+    system.blueprint,
 )  # fmt: skip

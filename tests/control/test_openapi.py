@@ -76,12 +76,14 @@ def test_real_answers_are_as_the_document_says(console: Console, site: Site, doc
     signal = console.ledger.signals()[0][0].id
     lesson = console.ledger.lessons.add(Lesson(text="name the unit"), "ada")
     console.ledger.users.add("ada", Role.VIEWER, "test")
+    (console.home.logs / "line.log").write_text("one line\n")
+    names = {"users": "ada", "system": "line.log"}
     ids = {"items": site.waiting, "signals": signal, "lessons": lesson.id}
     for path, methods in document["paths"].items():
         if "get" not in methods:
             continue
         noun = path.split("/")[3]
-        name = "ada" if noun == "users" else "shop"
+        name = names.get(noun, "shop")
         given = {"id": ids.get(noun, ""), "name": name, "number": str(kept.number)}
         answer = console.program("GET", path.format(**given))
         assert answer.status_code == 200, path
