@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from appliance.cli.context import Box, pass_box, table
+from appliance.cli.processes import resting
 from appliance.cli.story import story
 from appliance.config import Home
 from appliance.errors import NotFound
@@ -54,7 +55,7 @@ def show(box: Box, id: str) -> None:
     """Show one item: its story, or with --json everything known about it."""
     box.require_home()
     ledger = open_ledger(box.home)
-    item, history = ledger.item(id), ledger.history(id)
+    item, history = _item(box, ledger, id), ledger.history(id)
     box.emit(as_json(item, history), lambda: story(item, history))
 
 
@@ -79,7 +80,8 @@ def watch(box: Box, id: str, timeout: float) -> int:
 def follow(box: Box, id: str, timeout: float = 0.0) -> WorkItem:
     """Print events and what is being done until the item is settled or time is over."""
     ledger = open_ledger(box.home)
-    _must_come(ledger, id)
+    if (_unopened(ledger, id) or ledger.item(id).state not in SETTLED) and (why := resting(box.home)):
+        box.say(why)
     deadline = time.monotonic() + timeout if timeout else None
     doing = ""
     for event in stream(ledger, id, deadline):
@@ -89,18 +91,20 @@ def follow(box: Box, id: str, timeout: float = 0.0) -> WorkItem:
             doing = now
             if now:
                 box.say(f"           … {now}")
+    return _item(box, ledger, id)
+
+
+def _item(box: Box, ledger: Ledger, id: str) -> WorkItem:
+    """Raises NotFound."""
+    if _unopened(ledger, id):
+        raise NotFound(f"{id} is not opened yet: its signal waits for the line", resting(box.home) or "a second or two")
     return ledger.item(id)
 
 
-def _must_come(ledger: Ledger, id: str) -> None:
-    """Raises NotFound for an item that is not there and that no signal waits to become."""
-    try:
-        ledger.item(id)
-    except NotFound:
-        if not any(
-            f"W-{signal.id.removeprefix('S-')}" == id for signal, _ in ledger.signals(unopened=True, limit=1000)
-        ):
-            raise
+def _unopened(ledger: Ledger, id: str) -> bool:
+    """Is this the item that a signal waits to become?"""
+    waiting = ledger.signals(unopened=True, limit=1000)
+    return any(signal.id.replace("S-", "W-") == id for signal, _ in waiting)
 
 
 def stream(ledger: Ledger, id: str, deadline: float | None) -> Iterator[Recorded | None]:

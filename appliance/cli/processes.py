@@ -85,6 +85,13 @@ def fresh(file: Path, seconds: float = 30.0) -> bool:
         return False
 
 
+def resting(home: Home) -> str:
+    """What to tell a person who gives the line work while it does not run; "" while it does."""
+    return (
+        "" if fresh(home.run / "line.json") else "the line does not run, so nothing happens: `appliance up` starts it"
+    )
+
+
 def require_free(host: str, port: int, setting: str) -> None:
     """Raises Conflict when a port is taken."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:

@@ -10,6 +10,7 @@ import click
 
 from appliance.cli import delivery, signal_import
 from appliance.cli.context import Box, pass_box, table
+from appliance.cli.processes import resting
 from appliance.errors import Conflict, UsageError
 from appliance.ledger import open_ledger
 from appliance.work import Kind, Signal
@@ -42,6 +43,8 @@ def add(box: Box, repo: str, title: str, body_file: Path | None, kind: str | Non
     kept = open_ledger(box.home).receive(signal)
     item = kept.id.replace("S-", "W-")
     box.emit({"signal": kept.id, "item": item}, f"received as {kept.id}; `appliance item watch {item}` shows its way")
+    if why := resting(box.home):
+        box.say(why)
 
 
 def read_body(file: Path | None) -> str:

@@ -34,6 +34,7 @@ def command(box: Box) -> int:
         "engines": engines,
         "doing": line["doing"],
         "items": ledger.counts(),
+        "signals_waiting": len(ledger.signals(unopened=True, limit=1000)),
         "mirrors": len(ledger.repositories()),
         "mirrors_in_trouble": [
             {"name": name, "how": standing.in_short(health, now), "fix": health.hint or health.api_hint}
@@ -62,6 +63,8 @@ def in_words(data: dict[str, Any]) -> list[str]:
     lines.append(
         "items: " + (", ".join(f"{count} {state}" for state, count in sorted(data["items"].items())) or "none")
     )
+    if data["signals_waiting"]:
+        lines.append(f"signals: {data['signals_waiting']} wait for the line to open items")
     lines.append(f"mirrors: {data['mirrors']}, {len(data['mirrors_in_trouble'])} in trouble")
     for mirror in data["mirrors_in_trouble"][:LISTED]:
         lines.append(f"  {mirror['name']}: {mirror['how']}")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -146,8 +148,23 @@ def test_watching_what_will_never_be_an_item_ends_and_a_signal_that_waits_is_wai
         status, _, err = run(home, capsys, "item", "watch", nothing)
         assert status == 4 and f"there is no item '{nothing}'" in err
     ledger.receive(Signal(id="", repo="shop", title="it breaks again"))
-    assert run(home, capsys, "item", "watch", "W-2", "--timeout", "0.1")[0] != 0
-    assert "no item" not in capsys.readouterr().err
+    status, _, err = run(home, capsys, "item", "watch", "W-2", "--timeout", "0.1")
+    assert status == 4 and "W-2 is not opened yet: its signal waits for the line" in err
+
+
+def test_work_for_a_line_that_does_not_run_is_taken_and_said_to_wait(
+    ledger: Ledger, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rests = "the line does not run; `appliance up` starts it"
+    status, out, err = run(home, capsys, "signal", "add", "--repo", "shop", "--title", "again")
+    assert status == 0 and "received as S-2" in out and rests in err
+    status, _, err = run(home, capsys, "item", "show", "W-2")
+    assert status == 4 and "W-2 is not opened yet: its signal waits for the line" in err and rests in err
+    assert rests in run(home, capsys, "item", "watch", "W-2", "--timeout", "0.1")[2]
+    assert "signals: 1 wait for the line to open items" in run(home, capsys, "status")[1]
+    assert rests not in run(home, capsys, "item", "watch", "W-1")[2], "it waits for a person, not for the line"
+    (home.run / "line.json").write_text(json.dumps({"pid": os.getpid(), "at": time.time(), "doing": []}))
+    assert rests not in run(home, capsys, "signal", "add", "--repo", "shop", "--title", "and again")[2]
 
 
 def test_watch_streams_the_story_and_says_what_is_asked(
