@@ -87,9 +87,7 @@ def fresh(file: Path, seconds: float = 30.0) -> bool:
 
 def resting(home: Home) -> str:
     """What to tell a person who gives the line work while it does not run; "" while it does."""
-    return (
-        "" if fresh(home.run / "line.json") else "the line does not run, so nothing happens: `appliance up` starts it"
-    )
+    return "" if fresh(home.run / "line.json") else "the line does not run; `appliance up` starts it"
 
 
 def require_free(host: str, port: int, setting: str) -> None:
