@@ -39,6 +39,11 @@ class Setting(Noun):
     description: str
 
     @property
+    def section(self) -> str:
+        """The part of the file it stands in."""
+        return self.name.partition(".")[0]
+
+    @property
     def changed(self) -> bool:
         """Is it another than the default?"""
         return self.value != self.default

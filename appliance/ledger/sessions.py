@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from appliance.errors import NotFound
 from appliance.events import Event, Fact
 from appliance.ledger import schema
-from appliance.user import AccessToken, Owed, Role, Session, User, checked_scopes
+from appliance.user import CONSOLE, AccessToken, Owed, Role, Session, User, checked_scopes
 
 if TYPE_CHECKING:
     from appliance.ledger.store import Ledger
@@ -55,7 +55,7 @@ class Sessions:
                 )
             )  # fmt: skip
             if owes == Owed.NOTHING:
-                self._tell(connection, Fact.SESSION_OPENED, session, address=address)
+                self._tell(connection, Fact.SESSION_OPENED, session, by=user or CONSOLE, address=address)
         return secret, session
 
     def find(self, secret: str, idle: timedelta, used: bool = True) -> Session | None:
