@@ -49,6 +49,9 @@ class GatewaySettings(Section):
     explore_share: float = Field(
         0.0, ge=0, le=0.5, description="share of a day's choices that try another candidate first; 0 tries none"
     )
+    explore_seed: int = Field(
+        0, ge=0, description="makes these draws the same at every start, for trials; 0: by chance"
+    )
     episodes_kept: int = Field(
         10000, ge=0, description="episodes (`x-appliance-episode`) whose model is kept in memory; 0 keeps none"
     )

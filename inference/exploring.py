@@ -14,13 +14,18 @@ from inference.asked import AUTO, RouteRequest
 from inference.router import Decision
 
 
+def dice_of(seed: int) -> random.Random:
+    """Dice that fall the same at every start; with 0 as chance wants."""
+    return random.Random(seed or None)  # noqa: S311 - chance, no secret
+
+
 class Explorer:
     """Draws within a budget for each day."""
 
-    def __init__(self, share: float, dice: random.Random | None = None, today: Callable[[], date] = date.today) -> None:
+    def __init__(self, share: float, dice: random.Random, today: Callable[[], date] = date.today) -> None:
         """`share` of a day's choices that may begin with another candidate; 0 explores nothing."""
         self._share = share
-        self._dice = dice or random.Random()  # noqa: S311 - chance, no secret
+        self._dice = dice
         self._today = today
         self._day = today()
         self._choices = 0

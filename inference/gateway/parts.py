@@ -12,9 +12,9 @@ import gevent
 import orjson
 
 from appliance.config import Home
+from appliance.engines_client import EnginesClient
 from appliance.settings import Settings
-from inference.engines.client import EnginesClient
-from inference.exploring import Explorer
+from inference.exploring import Explorer, dice_of
 from inference.gateway.calls import Call, Caller
 from inference.gateway.daily import Daily
 from inference.gateway.desk import Desk
@@ -75,7 +75,7 @@ class Parts:
         transcripts = Transcripts(home.spool, settings.gateway.transcript_days)
         return cls(
             settings, surroundings, caller, watch, metrics, usage, transcripts, kept, measure, desk, episodes,
-            Explorer(settings.gateway.explore_share),
+            Explorer(settings.gateway.explore_share, dice_of(settings.gateway.explore_seed)),
         )  # fmt: skip
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from inference.asked import RouteRequest
-from inference.exploring import Explorer
+from inference.exploring import Explorer, dice_of
 from inference.router import Decision
 
 AMONG = ("a", "b", "c")
@@ -33,6 +33,11 @@ def test_propensities_are_what_happens() -> None:
     assert first["a"] + first["b"] + first["c"] == len(drawn) > 10_000
     # each candidate is worth the same to an estimate that weighs by one over its propensity
     assert all(first[name] / len(drawn) == pytest.approx(said[name], rel=0.25) for name in AMONG)
+
+
+def test_with_a_seed_the_same_is_drawn_at_every_start_and_without_one_it_is_chance() -> None:
+    drawn = [[dice_of(seed).random() for _ in range(2)] for seed in (5, 6, 0)]
+    assert [*map(len, map(set, drawn))] == [1, 1, 2] and drawn[0] != drawn[1]
 
 
 def test_the_budget_of_a_day_is_kept_at_every_moment() -> None:

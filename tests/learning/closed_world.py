@@ -168,7 +168,8 @@ class World:
     def exploring(self, share: float) -> Iterator[None]:
         """Another gateway of this home meanwhile, which tries other candidates first for this share of the items."""
         settings, usual = self.home.settings_file.read_text(), self.gateway
-        lines = ["[gateway]", f"port = {free_port()}", f"explore_share = {share}", *settings.splitlines()[2:]]
+        wanted = [f"port = {free_port()}", f"explore_share = {share}", f"explore_seed = {self.seed}"]
+        lines = ["[gateway]", *wanted, *settings.splitlines()[2:]]
         self.home.settings_file.write_text("\n".join(lines))
         try:
             with running_gateway(self.home) as door:
