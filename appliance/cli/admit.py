@@ -9,8 +9,8 @@ import click
 
 from appliance.cli.context import Box, pass_box
 from appliance.cli.exercises import exercises
+from appliance.engines_client import EnginesClient
 from appliance.errors import Conflict, Unavailable, UsageError, VerificationFailed
-from inference.engines.client import EnginesClient
 from models.admission import admit
 from models.card import TASKS, Card
 from models.registry import Registry

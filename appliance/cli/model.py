@@ -14,8 +14,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from appliance.cli import admit, fit, remote
 from appliance.cli.context import Box, pass_box, table
 from appliance.cli.route import catalogue
+from appliance.engines_client import EnginesClient
 from appliance.errors import ConfigError, Conflict, Unavailable, VerificationFailed
-from inference.engines.client import EnginesClient
 from inference.rules import load as load_rules
 from models.card import TASKS, Card
 from models.copying import unfinished

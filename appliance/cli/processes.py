@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from appliance.config import Home
+from appliance.engines_client import EnginesClient
 from appliance.errors import Conflict
 from appliance.settings import Settings
-from inference.engines.client import EnginesClient
 from inference.lifecycle import Patience
 from inference.supervisor import ProcessSpec
 

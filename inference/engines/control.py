@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 import os
 import socketserver
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+from appliance.engines_client import short
 from appliance.errors import (
     Conflict,
     FactoryError,
@@ -41,8 +40,6 @@ STATUS: tuple[tuple[type[FactoryError], int], ...] = (
     (LimitExceeded, 507),
 )
 """HTTP status of each error; the first class that fits."""
-SUN_PATH = 100
-"""Bytes a Unix socket's path may have (108 with its end, less some air)."""
 
 
 class ControlServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -156,17 +153,3 @@ def _flag(body: dict[str, Any], field: str) -> bool | None:
     if value is not None and not isinstance(value, bool):
         raise UsageError(f"{field} is neither true nor false", "leave it out to change nothing")
     return value
-
-
-@contextmanager
-def short(path: Path) -> Iterator[str]:
-    """A name for a socket's path that fits into its 108 bytes, however deep the folder lies."""
-    name = str(path)
-    if len(os.fsencode(name)) <= SUN_PATH:
-        yield name
-        return
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)

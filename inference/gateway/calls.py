@@ -22,10 +22,10 @@ import gevent
 import orjson
 from gevent.event import Event
 
+from appliance.engines_client import EnginesClient
 from appliance.errors import FactoryError, LimitExceeded, NotFound, Unavailable, VerificationFailed
 from appliance.settings import Settings
 from inference.asked import RouteRequest
-from inference.engines.client import EnginesClient
 from inference.gateway.chat import Prepared
 from inference.gateway.circuits import Circuits
 from inference.gateway.cooling import Cooling

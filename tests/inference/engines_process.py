@@ -18,7 +18,7 @@ import httpx
 import psutil
 
 from appliance.config import Home
-from inference.engines.client import EnginesClient
+from appliance.engines_client import EnginesClient
 
 
 def make_home(root: Path, settings: str = "") -> Home:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from appliance.config import Home
+from appliance.engines_client import EnginesClient
 from appliance.errors import Conflict, LimitExceeded, UsageError
 from appliance.settings import ModelSettings, Settings
-from inference.engines.client import EnginesClient
 from inference.engines.devices import Gpu, Room
 from inference.engines.engine import Seat
 from inference.engines.needs import Need, Part, Wish

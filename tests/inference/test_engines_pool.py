@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from appliance.config import Home
+from appliance.engines_client import EnginesClient, error_from, short
 from appliance.errors import FactoryError, LimitExceeded, NotFound, Unavailable
 from appliance.settings import EnginesSettings, Settings
-from inference.engines.client import EnginesClient, error_from
-from inference.engines.control import MAX_BODY, STATUS, ControlServer, short
+from inference.engines.control import MAX_BODY, STATUS, ControlServer
 from inference.engines.engine import Engine, Seat
 from inference.engines.needs import Need, Part, Wish
 from inference.engines.openings import free_port, port_is_free, write_private

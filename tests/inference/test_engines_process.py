@@ -19,8 +19,8 @@ import psutil
 import pytest
 
 from appliance.config import Home
+from appliance.engines_client import EnginesClient
 from appliance.errors import LimitExceeded, NotFound, Unavailable, VerificationFailed
-from inference.engines.client import EnginesClient
 from models.importing import import_model
 from models.minilm import ID, ensure_default, find_weights
 from models.registry import Registry
