@@ -10,6 +10,7 @@ ends: call it from a thread that lives as long as the process. Every other metho
 
 from __future__ import annotations
 
+import contextlib
 import random
 import signal
 import threading
@@ -127,6 +128,7 @@ class Supervisor:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._ending = False
+        self._untold = False
 
     def add(self, spec: ProcessSpec) -> None:
         """Know a process, stopped. Raises Conflict when one of this name is there."""
@@ -195,8 +197,11 @@ class Supervisor:
         with self._lock:
             entries = list(self._entries.values())
         changed = [self._step(entry) for entry in entries]
-        if any(changed):
-            self._on_change()
+        self._untold = any(changed) or self._untold
+        if self._untold:
+            with contextlib.suppress(OSError):  # a full disk must not end what runs: it is told again at the next look
+                self._on_change()
+                self._untold = False
 
     def _step(self, entry: _Entry) -> bool:
         seen = self._look(entry)

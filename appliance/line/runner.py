@@ -92,6 +92,9 @@ class Runner:
             except FactoryError as error:  # the ledger itself: nothing can be recorded, so wait and look again
                 log.error("the line cannot work: %s (%s)", error.message, error.hint)
                 busy = False
+            except OSError as error:  # a full disk, say, as the anchor is written: the outcome itself is recorded
+                log.error("the line cannot write: %s", error)
+                busy = False
             if not busy:
                 stop.wait(self.settings.poll_seconds)
 

@@ -117,6 +117,28 @@ def test_what_is_new_is_taken_in_while_a_worker_is_in_a_long_stage(ledger: Ledge
     assert [event.kind for event in ledger.history("W-2")] == ["ItemOpened", "CommandGiven", "CommandApplied"]
 
 
+def test_a_disk_that_is_full_ends_no_worker(ledger: Ledger, stage: Any, caplog: pytest.LogCaptureFixture) -> None:
+    stop, tried = threading.Event(), threading.Event()
+
+    def full() -> None:
+        tried.set()
+        raise OSError(28, "No space left on device")
+
+    stage(done)
+    worker = threading.Thread(target=runner(ledger, full).work, args=(0, stop))
+    worker.start()
+    try:
+        assert tried.wait(60)
+        tried.clear()
+        ledger.receive(Signal(id="", repo="shop", title="another one"))
+        assert tried.wait(60), "it goes on"
+    finally:
+        stop.set()
+        worker.join(60)
+    assert [item.state for item in ledger.items()] == [State.CLOSED, State.CLOSED]
+    assert "the line cannot write: [Errno 28] No space left on device" in caplog.text
+
+
 def test_a_refusal_stops_at_once_with_the_remedy(ledger: Ledger, stage: Any) -> None:
     def refused(_item: WorkItem) -> Outcome:
         raise NoSandbox("no usable sandbox on this machine", "apt-get install bubblewrap")
