@@ -40,6 +40,16 @@ class EnginesClient:
         rows: list[dict[str, Any]] = self._call("GET", "/engines")
         return rows
 
+    def models(self) -> dict[str, Any]:
+        """Every model of the box with its `state`, and what cannot be listed; see `Showing.models`."""
+        told: dict[str, Any] = self._call("GET", "/models")
+        return told
+
+    def show(self, model: str) -> dict[str, Any]:
+        """One model's card with its `engine` and what would `fit`; see `Showing.model`. Raises NotFound."""
+        told: dict[str, Any] = self._call("POST", "/show", {"model": model})
+        return told
+
     def load(
         self,
         model: str,

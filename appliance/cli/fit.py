@@ -2,28 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from appliance.cli.context import Box
-from appliance.errors import FactoryError
-from inference.engines.devices import read_room
-from inference.engines.outlook import outlook
-from inference.engines.seating import Seating
-from inference.engines.server import kinds
-from models.card import Card
-from models.registry import Registry
-
 MIB = 1 << 20
-
-
-def fit_of(box: Box, card: Card, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The outlook of a model on this box now, or under `problem` why there is none."""
-    seating = Seating(Registry(box.home.models), box.settings, kinds(box.settings), box.home.run / "engines")
-    try:
-        return outlook(seating.candidate(card), read_room(), rows)
-    except FactoryError as error:
-        return {"problem": f"{error.message} ({error.hint})"}
 
 
 def in_words(fit: dict[str, Any]) -> list[str]:

@@ -16,9 +16,10 @@ from appliance.cli.context import Box, pass_box, table
 from appliance.cli.route import catalogue
 from appliance.engines_client import EnginesClient
 from appliance.errors import ConfigError, Conflict, Unavailable, VerificationFailed
+from inference.engines.server import kinds
+from inference.engines.showing import Showing
 from inference.rules import load as load_rules
 from models.card import TASKS, Card
-from models.copying import unfinished
 from models.importing import Imported, import_model
 from models.registry import BytesDone, Registry, quiet
 
@@ -46,15 +47,12 @@ command.add_command(remote.command)
 @pass_box
 def list_models(box: Box) -> None:
     """All models, with the state of those that are loaded."""
-    registry = Registry(box.home.models)
-    states = {row["model"]: row for row in _loaded(box)}
-    rows = [{**_as_json(card), "state": states.get(card.id, {}).get("state", "not loaded")} for card in registry.list()]
-    for problem in registry.problems():
+    told = _showing(box).models(_loaded(box))
+    rows = told["models"]
+    for problem in told["problems"]:
         box.say(f"not listed: {problem}")
-    for folder in registry.partials():
-        box.say(
-            f"unfinished: an import with {unfinished(folder) / 1e6:,.0f} MB copied; the same import goes on with it"
-        )
+    for copied in told["unfinished"]:
+        box.say(f"unfinished: an import with {copied / 1e6:,.0f} MB copied; the same import goes on with it")
     shown = table(
         "MODEL", "TASKS", "SIZE", "QUANT", "CONTEXT", "LICENCE", "STATE",
         rows=[
@@ -71,13 +69,12 @@ def list_models(box: Box) -> None:
 @pass_box
 def show_model(box: Box, name: str) -> None:
     """One model's card, its engine when it is loaded, the memory it needs, and what would fit."""
-    registry = Registry(box.home.models)
-    card = registry.find(name)
-    rows = _loaded(box)
-    engine = next((row for row in rows if row["model"] == card.id), None)
+    card = Registry(box.home.models).find(name)
+    data = _showing(box).model(card.id, _loaded(box))
+    engine = data["engine"]
     look = EnginesClient(box.home).look(card.id) if engine and engine["engine"] else {}
     engine = look or engine
-    data = {**_as_json(card), "path": str(registry.path(card)), "engine": engine, "fit": fit.fit_of(box, card, rows)}
+    data |= {"engine": engine}
     flat = {key: value for key, value in data.items() if key not in ("engine", "files", "score", "fit")}
     flat["files"] = [f"{part.name} ({part.size_bytes / 1e6:,.1f} MB)" for part in card.parts]
     flat["score"] = admit.in_words(card)
@@ -230,6 +227,10 @@ def _loaded(box: Box) -> list[dict[str, Any]]:
         return EnginesClient(box.home, timeout=5.0).engines()
     except Unavailable:
         return []
+
+
+def _showing(box: Box) -> Showing:
+    return Showing(box.home, box.settings, kinds(box.settings))
 
 
 def _as_json(card: Card) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The engines' control door: a little HTTP/1.1 with JSON on a Unix socket that only its owner can open.
 
-GET /healthz, GET /engines, POST /load {"model", "again", "context_tokens", "slots", "pin", "keep"},
-POST /unload {"model"}, POST /look {"model"}, POST /use {"models"}. All fields of an order but the model may be left
-out.
+GET /healthz, GET /engines, GET /models, POST /show {"model"}, POST /load {"model", "again", "context_tokens", "slots",
+"pin", "keep"}, POST /unload {"model"}, POST /look {"model"}, POST /use {"models"}. All fields of an order but the model
+may be left out.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from appliance.errors import (
 )
 from inference.engines.pool import Pool
 from inference.engines.seating import Options
+from inference.engines.showing import Showing
 
 MAX_BODY = 64 * 1024
-PATHS = "GET /engines, POST /load, POST /unload, POST /look, POST /use"
+PATHS = "GET /engines, GET /models, POST /show, POST /load, POST /unload, POST /look, POST /use"
 STATUS: tuple[tuple[type[FactoryError], int], ...] = (
     (NotFound, 404),
     (UsageError, 400),
@@ -47,8 +48,9 @@ class ControlServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     daemon_threads = True
 
-    def __init__(self, path: Path, pool: Pool) -> None:
+    def __init__(self, path: Path, pool: Pool, showing: Showing | None = None) -> None:
         self.pool = pool
+        self.showing = showing
         self.path = path
         path.unlink(missing_ok=True)
         before = os.umask(0o177)
@@ -76,6 +78,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, {"ok": True, "pid": os.getpid()})
             case "/engines":
                 self._send(200, self.server.pool.rows())
+            case "/models" if self.server.showing:
+                self._send(200, self.server.showing.models(self.server.pool.rows()))
             case _:
                 self._send_error(NotFound(f"there is no {self.path}", PATHS))
 
@@ -99,6 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return self.server.pool.load(model, body.get("again") is True, options, _names(body, "keep"))
             case "/unload":
                 return self.server.pool.unload(model)
+            case "/show" if self.server.showing:
+                return self.server.showing.model(model, self.server.pool.rows())
             case "/look":
                 return self.server.pool.look(model)
         raise NotFound(f"there is no {self.path}", PATHS)

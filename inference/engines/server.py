@@ -18,6 +18,7 @@ from inference.engines.engine import Engine
 from inference.engines.llamacpp import LlamaCpp
 from inference.engines.pool import Pool
 from inference.engines.remote import RemoteServer
+from inference.engines.showing import Showing
 from inference.engines.vllm import Vllm
 
 
@@ -43,7 +44,7 @@ def serve(home: Home, settings: Settings) -> int:
         pool = Pool(home, settings, kinds(settings))
         pool.sweep()
         pool.preload()
-        door = ControlServer(home.run / "engines.sock", pool)
+        door = ControlServer(home.run / "engines.sock", pool, Showing(home, settings, kinds(settings)))
         thread = threading.Thread(target=door.serve_forever, kwargs={"poll_interval": 0.1}, name="control", daemon=True)
         thread.start()
         try:
