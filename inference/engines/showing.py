@@ -46,7 +46,7 @@ class Showing:
         `problem` in there why that is not known. Raises NotFound."""
         registry = Registry(self._home.models)
         card = registry.find(name)
-        engine = next((row for row in rows if row["model"] == card.id), None)
+        engine = next((_open(row) for row in rows if row["model"] == card.id), None)
         return {
             **_told(card),
             "path": str(registry.path(card)),
@@ -60,6 +60,11 @@ class Showing:
             return outlook(seating.candidate(card), read_room(), rows)
         except FactoryError as error:
             return {"problem": f"{error.message} ({error.hint})"}
+
+
+def _open(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Where an engine's key lies is nobody's business."""
+    return {key: value for key, value in row.items() if key != "api_key_file"}
 
 
 def _told(card: Card) -> dict[str, Any]:
