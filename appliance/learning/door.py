@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -82,7 +83,10 @@ class _Handler(socketserver.StreamRequestHandler):
             told = error.as_dict()
         except TimeoutError:
             return
-        self.wfile.write(json.dumps(told, default=str, ensure_ascii=False).encode() + b"\n")
+        with contextlib.suppress(
+            ConnectionError
+        ):  # who asked has left, or only looked whether we are here
+            self.wfile.write(json.dumps(told, default=str, ensure_ascii=False).encode() + b"\n")
 
     def _question(self) -> dict[str, Any]:
         line = self.rfile.readline(LONGEST_QUESTION + 1)

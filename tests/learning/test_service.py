@@ -9,10 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -219,6 +221,25 @@ def ask(home: Home, raw: bytes) -> bytes:
 def test_what_is_no_question_gets_an_error_in_the_usual_shape(home: Home, raw: bytes) -> None:
     with Door(home, lambda question: question):
         assert json.loads(ask(home, raw))["error"]["code"] == "usage"
+
+
+def test_who_leaves_without_an_answer_is_no_fault(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    left, answered = threading.Event(), threading.Event()
+
+    def answer(question: dict[str, Any]) -> dict[str, Any]:
+        assert left.wait(60)
+        answered.set()
+        return {"rows": "x" * 1_000_000}
+
+    with Door(home, answer):
+        with socket.socket(socket.AF_UNIX) as asks, short_name(socket_file(home)) as name:
+            asks.connect(name)
+            asks.sendall(b"{}\n")
+        with socket.socket(socket.AF_UNIX) as looks, short_name(socket_file(home)) as name:
+            looks.connect(name)
+        left.set()
+        assert answered.wait(60)
+    assert "Traceback" not in caplog.text and "could not be answered" not in caplog.text
 
 
 def test_errors_keep_their_kind_on_the_way_to_the_client(home: Home) -> None:
