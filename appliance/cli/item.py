@@ -125,9 +125,9 @@ def stream(ledger: Ledger, id: str, deadline: float | None) -> Iterator[Recorded
 def one_line(event: Recorded) -> str:
     """An event for people."""
     payload = event.payload
-    where = f"{payload.get('stage', '')} → {payload['to']}" if "to" in payload else event.kind
+    where = f"{payload.get('stage') or event.kind} → {payload['to']}" if "to" in payload else event.kind
     took = f" ({payload['wall_seconds']:.1f} s, by {payload['by']})" if payload.get("wall_seconds") else ""
-    return f"{event.at[11:19]}  {where:<22}{payload.get('reason', '')}{took}"
+    return f"{event.at[11:19]}  {where:<22}{payload.get('reason') or payload.get('verb', '')}{took}"
 
 
 def _doing(home: Home, id: str) -> str:

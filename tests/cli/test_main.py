@@ -173,6 +173,8 @@ def test_watch_streams_the_story_and_says_what_is_asked(
     status, out, _ = run(home, capsys, "item", "watch", "W-1")
     assert status == 1, "only a shipped item is a success"
     assert "opened" in out and "W-1 waits for a person: why?" in out
+    assert run(home, capsys, "item", "answer", "W-1", "--text", "so")[0] == 0
+    assert run(home, capsys, "item", "watch", "W-1")[1].splitlines()[1].endswith("CommandGiven          answer")
 
 
 def test_export_writes_everything(
