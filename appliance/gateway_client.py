@@ -41,9 +41,14 @@ class GatewayModel:
         patience_seconds: float = 60.0,
         timeout_seconds: float = 630.0,
         clock: Clock | None = None,
+        batch: bool = False,
     ) -> None:
-        """`patience_seconds` bounds the time of asking again; `timeout_seconds` the silence within one answer."""
+        """`patience_seconds` bounds the time of asking again; `timeout_seconds` the silence within one answer.
+
+        With `batch` chats let those of others go first.
+        """
         self._patience = patience_seconds
+        self._about = {"priority": "batch"} if batch else {}
         self._clock = clock or SystemClock()
         self._http = httpx.Client(
             base_url=url,
@@ -53,10 +58,10 @@ class GatewayModel:
         )
 
     @classmethod
-    def of_the_line(cls, home: Home, settings: Settings, patience_seconds: float = 60.0) -> Self:
+    def of_the_line(cls, home: Home, settings: Settings, patience_seconds: float = 60.0, batch: bool = False) -> Self:
         """Asks the box's own gateway, with the line's key."""
         key = (home.secrets / "line.key").read_text(encoding="ascii").strip()
-        return cls(f"http://{settings.gateway.host}:{settings.gateway.port}", key, patience_seconds)
+        return cls(f"http://{settings.gateway.host}:{settings.gateway.port}", key, patience_seconds, batch=batch)
 
     def close(self) -> None:
         """Close all connections."""
@@ -89,7 +94,7 @@ class GatewayModel:
         """See ports.Model."""
         body: dict[str, Any] = {
             "model": model, "messages": list(messages), "max_tokens": max_tokens, "temperature": temperature,
-            "metadata": {"task": task},
+            "metadata": {"task": task, **self._about},
         }  # fmt: skip
         body |= ({"stop": list(stop)} if stop else {}) | ({"seed": seed} if seed is not None else {})
         started = time.monotonic()
@@ -123,6 +128,11 @@ class GatewayModel:
         }  # fmt: skip
         answer = self._post("/v1/route", asked)
         return Route(candidates=answer["candidates"], rule=answer["rule"], reasons=answer["reasons"])
+
+    def models(self, task: str) -> dict[str, str]:
+        """The models that serve a task: id → the beginning of the SHA-256 of its weights."""
+        listed = self._send("GET", "/v1/models", None)["data"]
+        return {one["id"]: str(one.get("sha256") or "")[:12] for one in listed if task in one.get("tasks", ())}
 
     def _digest(self, model: str) -> str:
         """The beginning of the model's SHA-256. Not kept: a model may be replaced under its name."""

@@ -251,6 +251,10 @@ class LearningSettings(Section):
     friction_count: int = Field(5, ge=0, description="items with the same friction after which it is filed; 0: never")
     friction_days: float = Field(7.0, gt=0, description="within how many days these items are counted")
     repair_half_life_days: float = Field(180.0, gt=0, description="days after which a past repair counts half")
+    replay_days: float = Field(
+        7.0, ge=0, description="days between replays in quiet hours after models, rules or policy changed; 0: none"
+    )
+    replay_tasks: int = Field(10, ge=1, description="tasks of each repository that these replays try")
     lessons: int = Field(3, ge=0, le=10, description="lessons one prompt gets at most; 0: none")
     lesson_tokens: int = Field(400, ge=50, le=4000, description="room for them in a prompt, in tokens (estimated)")
     lesson_days: float = Field(180.0, gt=0, description="days without use after which a lesson is let go")

@@ -61,6 +61,11 @@ class Claims:
                 return self._claim(connection, row, worker, lease_seconds, strikes)
         return None
 
+    def any_due(self, states: Sequence[State]) -> bool:
+        """Is an item in one of `states` worked on, or could be now?"""
+        with self._ledger.database.reading() as connection:
+            return bool(self._candidates(connection, states, most=1))
+
     def renew(self, claim: Claim, lease_seconds: float) -> None:
         """Prolong the lease. Raises Conflict when somebody else has taken the item."""
         with self._ledger.database.writing() as connection:
@@ -143,11 +148,11 @@ class Claims:
         with self._ledger.database.writing() as connection:
             self.close_command(connection, number, item_id, f"refused: {why}", state, state, "rule")
 
-    def _candidates(self, connection: Connection, states: Sequence[State]) -> list[Any]:
+    def _candidates(self, connection: Connection, states: Sequence[State], most: int = 200) -> list[Any]:
         items, now = schema.items.c, self._ledger.clock.now().timestamp()
         due = or_(items.not_before_wall <= now, items.not_before_wall > now + LONGEST_PAUSE)
         query = select(schema.items).where(and_(items.state.in_([str(state) for state in states]), due))
-        return list(connection.execute(query.order_by(items.severity, items.number).limit(200)))
+        return list(connection.execute(query.order_by(items.severity, items.number).limit(most)))
 
     def _is_free(self, row: Any, me: Worker) -> bool:
         lease = Lease(row.lease_boot, row.lease_until_monotonic, row.lease_from_wall, row.lease_until_wall)

@@ -29,6 +29,7 @@ from appliance.line.outgoing import Outgoing
 from appliance.line.parts import Parts
 from appliance.line.polling import Poller
 from appliance.line.recalling import Recalling
+from appliance.line.replaying import Replaying, replay_in
 from appliance.line.runner import Board, Runner
 from appliance.line.set_back import SetBack, plan_anew
 from appliance.line.strategies import Droid, Searching, suite_in
@@ -59,6 +60,7 @@ class Line:
         self.outgoing = Outgoing(self.ledger, self.forge_of, self.mirror_of, address)
         self.drops = drops.watched(home, self.ledger, settings.intake)
         self.clock = SystemClock()
+        self.replaying = Replaying(self.ledger, replay_in(home), settings.learning.replay_days, self.clock)
         self.model = GatewayModel.of_the_line(home, settings)
         self.recalling = Recalling(self.ledger, self.model, settings.learning)
         self.forgetting = Forgetting(self.ledger, self.mirror_of, settings.learning.lesson_days)
@@ -140,6 +142,13 @@ class Line:
         except FactoryError as error:
             log.error("lessons stay as they are: %s (%s)", error.message, error.hint)
 
+    def replay(self) -> None:
+        """Let a replay begin when it is quiet, and end when it no longer is."""
+        try:
+            self.replaying.look()
+        except (FactoryError, OSError) as error:
+            log.error("no replay in quiet hours: %s", error)
+
     def let_go(self) -> None:
         """Let go of old messages from outside."""
         try:
@@ -209,10 +218,12 @@ def serve(home: Home, settings: Settings) -> int:
     set_back = SetBack(line.clock)
     while not stop.is_set():
         line.publish()
+        line.replay()
         if set_back.noticed():
             log.warning("the clock was set back to %s", line.clock.now().isoformat(timespec="seconds"))
             plan_anew(scheduler, line.clock)
         stop.wait(PUBLISH_SECONDS)
+    line.replaying.end()
     scheduler.shutdown(wait=False)
     for worker in workers:
         worker.join(timeout=10)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from appliance.events import Event, Fact
 from appliance.ledger import Ledger
 from appliance.ledger.chain import Recorded
-from appliance.line.replay.tasks import Task, TaskSet, Tried
+from appliance.line.replay.tasks import NO_SETUP, Setup, Task, TaskSet, Tried
 
 
 @dataclass
@@ -23,6 +24,12 @@ class Run:
     tasks: tuple[str, ...]
     rows: list[Tried] = field(default_factory=list)
     ended: bool = False
+    setup: Setup = NO_SETUP
+    at: datetime | None = None
+    why: str = ""
+    """Why it was due; empty when somebody asked for it."""
+    words: str = ""
+    """How the two contenders compare, once it has ended."""
 
 
 @dataclass
@@ -32,13 +39,13 @@ class Story:
     fixed: TaskSet | None = None
     runs: list[Run] = field(default_factory=list)
 
-    def open_run(self, contenders: Sequence[str], tasks: Iterable[Task]) -> Run | None:
+    def open_run(self, contenders: Sequence[str], tasks: Iterable[Task], setup: Setup) -> Run | None:
         """The newest run, when it is just this one and was cut off."""
         last = self.runs[-1] if self.runs else None
-        same = (
-            last is not None and last.contenders == tuple(contenders) and last.tasks == tuple(one.id for one in tasks)
-        )
-        return last if last is not None and same and not last.ended else None
+        if last is None or last.ended:
+            return None
+        mine = (tuple(contenders), tuple(one.id for one in tasks), setup)
+        return last if (last.contenders, last.tasks, last.setup) == mine else None
 
     def earlier(self, contender: str, tasks: Iterable[Task]) -> list[Tried]:
         """The newest earlier result of a contender at each task, from runs that came to their end."""
@@ -68,11 +75,17 @@ def story(events: Iterable[Recorded]) -> Story:
             told.fixed = TaskSet.model_validate(event.payload)
         elif event.kind == Fact.REPLAY_STARTED:
             said = event.payload
-            told.runs.append(Run(int(said["run"]), tuple(said["contenders"]), tuple(said["tasks"])))
+            setup = Setup.model_validate(said.get("setup", {}))
+            told.runs.append(
+                Run(
+                    int(said["run"]), tuple(said["contenders"]), tuple(said["tasks"]), setup=setup,
+                    at=datetime.fromisoformat(event.at), why=said.get("why", ""),
+                )
+            )  # fmt: skip
         elif event.kind == Fact.REPLAY_RAN and told.runs:
             told.runs[-1].rows.append(Tried.model_validate(event.payload))
         elif event.kind == Fact.REPLAY_ENDED and told.runs:
-            told.runs[-1].ended = True
+            told.runs[-1].ended, told.runs[-1].words = True, event.payload["words"]
     return told
 
 
@@ -85,7 +98,8 @@ def fix(ledger: Ledger, tasks: TaskSet) -> None:
 
 def start(ledger: Ledger, repo: str, run: Run) -> None:
     """Note that a run begins."""
-    payload = {"run": run.number, "contenders": run.contenders, "tasks": run.tasks}
+    payload = {"run": run.number, "contenders": run.contenders, "tasks": run.tasks, "why": run.why,
+               "setup": run.setup.model_dump(mode="json")}  # fmt: skip
     ledger.append(Event(kind=Fact.REPLAY_STARTED, subject=subject(repo), payload=payload))
 
 

@@ -21,14 +21,12 @@ from appliance.line.replay import book
 from appliance.line.replay.ground import Ground
 from appliance.line.replay.making import HELD, make
 from appliance.line.replay.scores import comparison, summary
-from appliance.line.replay.tasks import Task, TaskSet, Tried
+from appliance.line.replay.tasks import AUTO, EARLIER, NO_SETUP, Setup, Task, TaskSet, Tried
 from appliance.line.replay.trial import standing, trial
 from appliance.mirror.mirror import Mirror
 from appliance.ports import Model, Progress
 from appliance.settings import Settings
 
-EARLIER = "earlier"
-"""The contender that is the other one as it did before: its newest results of earlier runs."""
 PATIENCE = 60.0
 """Seconds a gateway that is away is asked again."""
 
@@ -43,7 +41,9 @@ def grounds(home: Home, settings: Settings, progress: Progress) -> Iterator[Grou
             raise Conflict("another replay runs in this home", "wait until it ends") from error
         folder = home.root / "replay"
         shutil.rmtree(folder, ignore_errors=True)  # what a killed one left
-        model, embedder = (GatewayModel.of_the_line(home, settings, patience) for patience in (PATIENCE, 0.0))
+        model, embedder = (
+            GatewayModel.of_the_line(home, settings, patience, batch=True) for patience in (PATIENCE, 0.0)
+        )
         try:
             yield Grounds(home, settings, model, embedder, progress)
         finally:
@@ -55,10 +55,33 @@ def grounds(home: Home, settings: Settings, progress: Progress) -> Iterator[Grou
 class Grounds:
     """Gives each repository its ground."""
 
-    def __init__(self, home: Home, settings: Settings, model: Model, embedder: Model, progress: Progress) -> None:
+    def __init__(
+        self, home: Home, settings: Settings, model: GatewayModel, embedder: Model, progress: Progress
+    ) -> None:
         self.home, self.settings, self.progress = home, settings, progress
         self.model, self.embedder = model, embedder
         self.sandbox = open_sandbox(settings.computers, home)
+
+    def require(self, contenders: Sequence[str]) -> None:
+        """Are there all of these? Raises NotFound, Unavailable."""
+        wanted = [name for name in contenders if name not in (SEARCH, AUTO, EARLIER)]
+        known = self.model.models("repair") if wanted else {}
+        for name in wanted:
+            if name not in known:
+                there = ", ".join([*sorted(known), SEARCH, AUTO])
+                raise NotFound(f"no model {name!r} serves repairs", f"there are: {there}")
+
+    def setup(self, repo: str, contenders: Sequence[str]) -> Setup:
+        """What decides now who repairs this repository's faults; search alone needs no gateway. Raises Unavailable."""
+        if set(contenders) <= {SEARCH, EARLIER}:
+            return NO_SETUP
+        known = self.model.models("repair")
+        try:
+            order = self.model.route(task="repair", stage="build", language="python", repo=repo).candidates
+        except NotFound:  # a box whose rules name nobody
+            order = ()
+        named = {name: f"{name}:{digest}".rstrip(":") for name, digest in known.items()}
+        return Setup(order=tuple(named.get(name, name) for name in order), models=tuple(sorted(named.values())))
 
     def of(self, ledger: Ledger, repo: str) -> Ground:
         """A repository's ground. Raises NotFound."""
@@ -82,9 +105,15 @@ def tasks_of(ledger: Ledger, ground: Ground, count: int, seed: int, renew: bool 
 
 
 def replay(
-    ledger: Ledger, ground: Ground, tasks: Sequence[Task], contenders: Sequence[str], say: Progress
+    ledger: Ledger,
+    ground: Ground,
+    tasks: Sequence[Task],
+    contenders: Sequence[str],
+    say: Progress,
+    setup: Setup = NO_SETUP,
+    why: str = "",
 ) -> dict[str, Any]:
-    """Let the contenders try the tasks; their figures, and how the two compare.
+    """Let the contenders try the tasks; their figures, and how the two compare. `setup` and `why` are kept.
 
     Raises:
         UsageError: there is nothing to try.
@@ -97,9 +126,9 @@ def replay(
     before = told.earlier(live[0], tasks) if EARLIER in contenders else []
     if EARLIER in contenders and not before:
         raise NotFound(f"{live[0]} has tried none of these tasks before", "replay it once without --vs")
-    run = told.open_run(live, tasks)
+    run = told.open_run(live, tasks, setup)
     if run is None:
-        run = book.Run(len(told.runs) + 1, tuple(live), tuple(task.id for task in tasks))
+        run = book.Run(len(told.runs) + 1, tuple(live), tuple(task.id for task in tasks), setup=setup, why=why)
         book.start(ledger, repo, run)
     elif run.rows:
         say(f"run {run.number} goes on: {len(run.rows)} of {len(live) * len(tasks)} results are there already")

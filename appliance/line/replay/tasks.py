@@ -9,6 +9,11 @@ from pydantic import Field
 
 from appliance.work import NewTest, Noun
 
+AUTO = "auto"
+"""The contender that is whatever the router chooses, in its order, as on the line."""
+EARLIER = "earlier"
+"""The contender that is the other one as it did before: its newest results of earlier runs."""
+
 
 class Task(Noun):
     """One fault of a repository with known tests that show it, and others that are held back to judge by."""
@@ -45,6 +50,17 @@ class TaskSet(Noun):
     seed: int
     tasks: tuple[Task, ...]
     left: tuple[Left, ...] = ()
+
+
+class Setup(Noun):
+    """What decides who repairs a repository's faults, when a run began. Models are named as id:digest."""
+
+    order: tuple[str, ...] = Field((), description="whom the router would ask, in order")
+    models: tuple[str, ...] = Field((), description="every model that serves repairs")
+
+
+NO_SETUP = Setup()
+"""Of runs from before it was kept."""
 
 
 class Tried(Noun):

@@ -14,14 +14,11 @@ from typing import Any
 from appliance.errors import FactoryError, NotFound, PolicyRefused, Unavailable, VerificationFailed
 from appliance.line.build import SEARCH, write_tests
 from appliance.line.replay.ground import Ground
-from appliance.line.replay.tasks import Task, Tried
+from appliance.line.replay.tasks import AUTO, Task, Tried
 from appliance.line.similarity import is_test, rate
 from appliance.line.strategies import Droid, Searching
 from appliance.ports import Completion, Model, Route
 from appliance.work import Attempt, Plan, State, TestReport, WorkItem
-
-AUTO = "auto"
-"""The contender that is whatever the router chooses, in its order, as on the line."""
 
 
 @dataclass
