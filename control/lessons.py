@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from typing import Any
 
 from appliance.errors import UsageError
+from appliance.events import Fact
+from appliance.ledger import Ledger
 from appliance.lesson import MOVES as LIFE
 from appliance.lesson import PERSON as BY_PERSON
 from appliance.lesson import Lesson, LessonState
@@ -40,6 +43,32 @@ MOVES: Mapping[str, LessonVerb] = {
 def offered(lesson: Lesson) -> list[LessonVerb]:
     """The moves a person may make from the lesson's state."""
     return [verb for verb in MOVES.values() if BY_PERSON in LIFE.get((lesson.state, verb.to), ())]
+
+
+LIVED = {
+    Fact.LESSON_PROPOSED: "proposed", Fact.LESSON_CONFIRMED: "confirmed", Fact.LESSON_DECAYED: "decayed",
+    Fact.LESSON_RETIRED: "retired", Fact.LESSON_EDITED: "edited",
+}  # fmt: skip
+"""Facts of a lesson's life; its uses are told apart."""
+
+
+def history(ledger: Ledger, id: str) -> list[dict[str, Any]]:
+    """The steps of a lesson's life, the newest first: what, when, by whom, why, from which state, its words then, and
+    the evidence that came with the step."""
+    steps: list[dict[str, Any]] = []
+    known: list[Any] = []
+    for event in ledger.history(id):
+        if event.kind not in LIVED:
+            continue
+        said = event.payload
+        fresh = [one for one in said.get("evidence") or () if one not in known]
+        known += fresh
+        steps.append({
+            "event": event.seq, "at": event.at, "what": LIVED[Fact(event.kind)], "before": str(said.get("from", "")),
+            "by": str(said.get("by", "")), "why": str(said.get("why", "")), "text": said["lesson"]["text"],
+            "evidence": fresh,
+        })  # fmt: skip
+    return steps[::-1]
 
 
 def state_of(name: str) -> LessonState | None:

@@ -14,12 +14,15 @@ _VIEWER = (
     "account.end_session", "account.add_token", "account.revoke_token", "api_me.add_token", "api_me.revoke_token",
 )  # fmt: skip
 """Changes nothing but what is one's own."""
-_DEVELOPER = ("items.ask", "items.give", "api_items.give", "signals.form", "signals.file", "api_signals.file")
+_DEVELOPER = ("items.ask", "items.give", "api_items.give", "signals.form", "signals.file", "api_signals.file",
+              "questions.ask", "questions.answer", "questions.download", "api_learning.ask")  # fmt: skip
 _OPERATOR = (
     "api_signals.take_table", "deliveries.replay", "api_deliveries.replay", "lessons.move", "lessons.edit",
     "audit.index", "audit.verify", "audit.export", "api_audit.index", "api_audit.verify", "api_audit.export",
-    "system.doctor", "system.log", "api_system.doctor", "api_system.log", "api_lessons.add", "api_lessons.move",
-    "api_lessons.edit",
+    "system.doctor", "system.log", "api_system.doctor", "api_system.log", "models.load", "models.unload",
+    "api_models.load", "api_models.unload", "api_lessons.add", "api_lessons.move",
+    "api_lessons.edit", "lessons.add", "policies.ask", "policies.promote", "policies.ask_back", "policies.take_back",
+    "api_learning.promote", "api_learning.take_back",
 )  # fmt: skip
 _ADMINISTRATOR = (
     "access.index", "access.show", "api_users.index", "api_users.show",

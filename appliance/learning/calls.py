@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
-
-import duckdb
+from typing import TYPE_CHECKING, Any
 
 from appliance.learning.spool import Chunk
 from appliance.learning.sums import add_up, longest, step_of
+
+if TYPE_CHECKING:  # the console asks for the statements in here, and needs no database for it
+    import duckdb
 
 BY_CALLER = "the caller"
 """Stands in for a rule's name when the caller named the model: the router chose nothing."""

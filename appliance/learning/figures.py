@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-GROUP = """CASE $by WHEN 'model' THEN coalesce(maker, 'unknown')
+GROUP = """CASE $by WHEN 'all' THEN 'all' WHEN 'model' THEN coalesce(maker, 'unknown')
  WHEN 'week' THEN date_trunc('week', {at})::VARCHAR WHEN 'gate' THEN {gate} ELSE coalesce(repo, 'unknown') END"""
 """A week by its Monday at first: to write its number for every row takes longer than all the rest."""
 
@@ -42,10 +42,34 @@ REPLAYS = """WITH told AS (SELECT happened, seq, json_transform(payload, '{"repo
  FROM told WHERE ($repo = '' OR said.repo = $repo)
  AND ($days = 0 OR happened > (now() AT TIME ZONE 'UTC') - to_days($days)) ORDER BY seq"""
 
+REPLAY_RUNS = """WITH told AS (SELECT happened, kind, json_transform(payload, '{"repo": "VARCHAR", "run": "BIGINT",
+  "contender": "VARCHAR", "model": "VARCHAR", "outcome": "VARCHAR", "first": "BOOLEAN", "selected": "BOOLEAN",
+  "wrong": "BOOLEAN", "tried": "BIGINT", "prompt_tokens": "BIGINT", "completion_tokens": "BIGINT",
+  "model_seconds": "DOUBLE", "seconds": "DOUBLE", "words": "VARCHAR"}') AS said, subject FROM events
+  WHERE kind IN ('ReplayRan', 'ReplayEnded')),
+ ended AS (SELECT subject, said.run AS run, any_value(said.words) AS words FROM told WHERE kind = 'ReplayEnded'
+  GROUP BY ALL)
+ SELECT said.repo, said.run, said.contender, min(happened) AS begun, max(happened) AS latest,
+ any_value(ended.run) IS NOT NULL AS ended, coalesce(any_value(ended.words), '') AS words,
+ list_sort(list(DISTINCT said.model) FILTER (said.model <> '')) AS models, count(*) AS tasks,
+ count(*) FILTER (said.first) AS "first", count(*) FILTER (said.selected) AS selected,
+ count(*) FILTER (said.wrong) AS wrong, count(*) FILTER (said.selected OR said.wrong) AS accepted,
+ count(*) FILTER (said.outcome = 'ambiguous') AS asked, count(*) FILTER (said.outcome = 'error') AS errors,
+ coalesce(sum(said.tried), 0)::BIGINT AS candidates,
+ coalesce(sum(said.prompt_tokens + said.completion_tokens), 0)::BIGINT AS tokens,
+ round(coalesce(sum(said.model_seconds), 0), 2) AS model_seconds, round(coalesce(sum(said.seconds), 0), 2) AS seconds
+ FROM told LEFT JOIN ended ON told.subject = ended.subject AND told.said.run = ended.run
+ WHERE kind = 'ReplayRan' AND ($repo = '' OR said.repo = $repo)
+ AND ($days = 0 OR happened > (now() AT TIME ZONE 'UTC') - to_days($days))
+ GROUP BY said.repo, said.run, said.contender ORDER BY begun DESC, said.repo, said.contender"""
+"""One row for each contender of a run. `accepted` is what it would have shipped, `wrong` the part of it that is."""
+
 FRICTIONS = """WITH told AS (SELECT happened, seq, subject, json_transform(payload, '{"repo": "VARCHAR",
-  "kind": "VARCHAR", "place": "VARCHAR", "words": "VARCHAR"}') AS said FROM events WHERE kind = 'FrictionFound')
+  "kind": "VARCHAR", "place": "VARCHAR", "words": "VARCHAR", "evidence": ["VARCHAR"]}') AS said
+  FROM events WHERE kind = 'FrictionFound')
  SELECT said.repo, said.kind, said.place, count(*) AS found, min(happened) AS first, max(happened) AS last,
  list(subject ORDER BY seq)[-5:] AS items, arg_max(said.words, seq) AS latest,
+ arg_max(said.evidence, seq) AS evidence,
  (SELECT list(signal ORDER BY seq) FROM signals WHERE source = 'learning' AND signals.repo = said.repo
   AND starts_with(key, 'friction:' || said.kind || ':' || said.place || ':')) AS filed
  FROM told WHERE ($repo = '' OR said.repo = $repo)

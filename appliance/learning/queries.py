@@ -86,6 +86,9 @@ QUERIES: Mapping[str, Query] = {
         what="objections of the gates, and what people made of them", sql=figures.PRECISION, parameters=figures.GROUPED
     ),
     "replays": Query(what="results of replayed tasks", sql=figures.REPLAYS, parameters=figures.BY_REPO),
+    "replay_runs": Query(
+        what="runs of replays, a row for each contender", sql=figures.REPLAY_RUNS, parameters=figures.BY_REPO
+    ),
     "frictions": Query(what="frictions by kind and place", sql=figures.FRICTIONS, parameters=figures.BY_REPO),
 }
 

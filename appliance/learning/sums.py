@@ -4,9 +4,12 @@ thousands of rows and not millions. They are whole numbers, so the order in whic
 
 from __future__ import annotations
 
-import duckdb
+from typing import TYPE_CHECKING
 
 from appliance.learning.tables import TABLES
+
+if TYPE_CHECKING:
+    import duckdb
 
 STEPS = 8
 """Steps of duration from one number of milliseconds to its double: each is 9 % longer than the one before."""

@@ -1,6 +1,19 @@
 """The JSON API under `/api/v1`, one file a noun. Everything the pages do, and errors in one shape."""
 
-from control.api import audit, deliveries, items, lessons, openapi, repositories, signals, status, system, users
+from control.api import (
+    audit,
+    deliveries,
+    items,
+    learning,
+    lessons,
+    models,
+    openapi,
+    repositories,
+    signals,
+    status,
+    system,
+    users,
+)
 
 BLUEPRINTS = (
     items.blueprint,
@@ -9,9 +22,11 @@ BLUEPRINTS = (
     status.blueprint,
     deliveries.blueprint,
     lessons.blueprint,
+    learning.blueprint,
     users.own,
     users.blueprint,
     audit.blueprint,
     system.blueprint,
+    models.blueprint,
     openapi.blueprint,
 )

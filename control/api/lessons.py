@@ -13,7 +13,7 @@ from appliance.lesson import Lesson, Scope
 from control.api.request import body, limit
 from control.desk import desk
 from control.gate import person
-from control.lessons import MOVES, state_of
+from control.lessons import MOVES, history, state_of
 
 blueprint = Blueprint("api_lessons", __name__, url_prefix="/api/v1/lessons")
 
@@ -54,8 +54,9 @@ def index() -> ResponseReturnValue:
 
 @blueprint.get("/<id>")
 def show(id: str) -> ResponseReturnValue:
-    """One lesson, with its uses and its effect."""
-    return jsonify(desk().ledger.lessons.whole(id))
+    """One lesson, with its uses, its effect and the steps of its life."""
+    ledger = desk().ledger
+    return jsonify({**ledger.lessons.whole(id), "history": history(ledger, id)})
 
 
 @blueprint.post("")

@@ -26,10 +26,14 @@ from appliance.user import AccessToken, Session, User
 from appliance.work import MirrorHealth, Signal, State, TrackedRepository, WorkItem
 from control.accounts import NewToken, NewUser, UserChange
 from control.api.items import SHORT, NewCommand
+from control.api.learning import FreeQuestion, RollBack
 from control.api.lessons import LessonChange, LessonMove, NewLesson
+from control.api.models import LoadOrder
 from control.api.request import MOST_ROWS
 from control.health import Part
 from control.intake import NewSignal
+from control.learned_policy import Version
+from control.questions import GROUPS
 from control.system import Finding, Log, Machine, Setting
 
 Schema = dict[str, Any]
@@ -46,10 +50,11 @@ ANY: Schema = {"type": "object"}
 LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": 100}
 NOUNS: tuple[type[BaseModel], ...] = (
     WorkItem, Signal, TrackedRepository, MirrorHealth, Delivery, Part, Lesson, Use, Effect, User, Session, AccessToken,
-    Recorded, Verification, Machine, Setting, Finding, Log,
+    Recorded, Verification, Machine, Setting, Finding, Log, Version,
 )  # fmt: skip
 ASKED: tuple[type[BaseModel], ...] = (
-    NewSignal, NewCommand, NewLesson, LessonChange, LessonMove, NewUser, UserChange, NewToken,
+    NewSignal, NewCommand, NewLesson, LessonChange, LessonMove, NewUser, UserChange, NewToken, LoadOrder,
+    FreeQuestion, RollBack,
 )  # fmt: skip
 
 
@@ -93,7 +98,12 @@ REPOSITORY = both(
     "TrackedRepository",
     mirror=both("MirrorHealth", lag_seconds={"type": ["number", "null"], "description": "seconds"}),
 )
-LESSON = both("Lesson", uses=listed(ref("Use")), effect=both("Effect", in_words=TEXT))
+LESSON = both(
+    "Lesson", uses=listed(ref("Use")), effect=both("Effect", in_words=TEXT),
+    history=listed(
+        made_of(event=NUMBER, at=WHEN, what=TEXT, before=TEXT, by=TEXT, why=TEXT, text=TEXT, evidence=listed(ANY))
+    ),
+)  # fmt: skip
 PERSON = both("User", sessions=listed(ref("Session")), tokens=listed(ref("AccessToken")))
 MESSAGE = both("Delivery", told=listed(ANY), problem=TEXT, raw=TEXT, raw_kept=FLAG, raw_cut=FLAG)
 STATUS = made_of(
@@ -112,6 +122,12 @@ ONE_OF_REPOSITORIES: Mapping[str, Schema] = {"repo": TEXT, "limit": LIMIT}
 TRAIL: Mapping[str, Schema] = {
     "kind": TEXT, "subject": TEXT, "person": TEXT, "words": TEXT, "since": WHEN, "until": WHEN,
 }  # fmt: skip
+NARROWED: Mapping[str, Schema] = {"repo": TEXT, "days": {"type": "integer", "minimum": 0, "default": 0}, "limit": LIMIT}
+BY: Mapping[str, Schema] = {"by": {"type": "string", "enum": list(GROUPS)}}
+FIGURES = made_of(
+    by=TEXT, repo=TEXT, days=NUMBER, autonomy=listed(ANY), review_precision=listed(ANY), questions={"type": "object"}
+)
+RUN = made_of(repo=TEXT, run=NUMBER, begun=TEXT, ended=FLAG, words=TEXT, contenders=listed(ANY))
 JSON = "application/json"
 
 CALLS: Mapping[str, Call] = {
@@ -148,6 +164,21 @@ CALLS: Mapping[str, Call] = {
     "api_lessons.add": Call({201: ref("Lesson")}, body=(JSON, ref("NewLesson"))),
     "api_lessons.edit": Call({200: ref("Lesson")}, body=(JSON, ref("LessonChange"))),
     "api_lessons.move": Call({200: ref("Lesson")}, body=(JSON, ref("LessonMove"))),
+    "api_learning.show": Call({200: ANY}),
+    "api_learning.figures": Call({200: FIGURES}, {**BY, **NARROWED}),
+    "api_learning.frictions": Call({200: made_of(frictions=listed(ANY))}, NARROWED),
+    "api_learning.replays": Call({200: made_of(runs=listed(RUN))}, NARROWED),
+    "api_learning.policies": Call({200: made_of(current=NUMBER, versions=listed(ref("Version")))}, {"limit": LIMIT}),
+    "api_learning.policy": Call({200: ref("Version")}),
+    "api_learning.promote": Call({200: made_of(current=NUMBER)}),
+    "api_learning.take_back": Call({200: made_of(current=NUMBER)}, body=(JSON, ref("RollBack"))),
+    "api_learning.questions": Call({200: made_of(questions=listed(ANY))}),
+    "api_learning.answer": Call({200: made_of(sql=TEXT, rows=listed(ANY), more=FLAG)}, {"limit": LIMIT}),
+    "api_learning.tables": Call({200: made_of(tables=ANY)}),
+    "api_learning.ask": Call(
+        {200: made_of(columns=listed(TEXT), rows=listed({"type": "array"}), more=FLAG)},
+        body=(JSON, ref("FreeQuestion")),
+    ),
     "api_me.show_own": Call({200: made_of(name=TEXT, role=TEXT, scopes=listed(TEXT))}),
     "api_me.tokens": Call({200: made_of(tokens=listed(ref("AccessToken")))}),
     "api_me.add_token": Call({201: both("AccessToken", token=TEXT)}, body=(JSON, ref("NewToken"))),
@@ -168,6 +199,10 @@ CALLS: Mapping[str, Call] = {
     "api_system.doctor": Call({200: made_of(findings=listed(ref("Finding")))}),
     "api_system.index": Call({200: made_of(logs=listed(ref("Log")))}),
     "api_system.log": Call({200: made_of(lines=listed(TEXT))}, {"words": TEXT, "limit": LIMIT}),
+    "api_models.index": Call({200: made_of(models=listed(ANY), problems=listed(TEXT), unfinished=listed(NUMBER))}),
+    "api_models.show": Call({200: ANY}),
+    "api_models.load": Call({202: ANY}, body=(JSON, ref("LoadOrder"))),
+    "api_models.unload": Call({202: ANY}),
     "hooks.take": Call({200: TAKEN, 202: TAKEN}, body=(JSON, {}), signed=True),
     "hooks.take_shared": Call({200: TAKEN_FOR_ALL, 202: TAKEN_FOR_ALL}, body=(JSON, {}), signed=True),
 }  # fmt: skip

@@ -6,11 +6,12 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
 
-from appliance.errors import NotFound
-from appliance.lesson import LONGEST, LessonState, Scope
+from appliance.errors import Conflict, NotFound
+from appliance.lesson import LONGEST, Lesson, LessonState, Scope
 from control.desk import desk
 from control.gate import person
-from control.lessons import MOVES, offered, state_of
+from control.lessons import MOVES, history, offered, state_of
+from control.shares import share
 
 blueprint = Blueprint("lessons", __name__, url_prefix="/lessons")
 
@@ -21,13 +22,21 @@ PAGE = 200
 @blueprint.get("")
 def index() -> ResponseReturnValue:
     """All lessons, newest first; `?state=` and `?repo=` narrow the list."""
-    ledger = desk().ledger
-    state, repo = request.args.get("state", ""), request.args.get("repo", "")
-    found = ledger.lessons.all(state_of(state), repo, PAGE)
-    return render_template(
-        "lessons.html", lessons=found, state=state, repo=repo, states=list(LessonState), page=PAGE,
-        repositories=ledger.repositories(),
-    )  # fmt: skip
+    return _list()
+
+
+@blueprint.post("")
+def add() -> ResponseReturnValue:
+    """Write down a lesson; it counts at once, wherever its scope reaches."""
+    try:
+        fresh = Lesson(text=request.form.get("text", ""), scope=_scope())
+        kept = desk().ledger.lessons.add(fresh, person())
+    except ValidationError as error:
+        return _list(_wrong(error)), 400
+    except (NotFound, Conflict) as error:
+        return _list(f"{error.message}; {error.hint}"), 409 if isinstance(error, Conflict) else 400
+    flash(f"{kept.id} is kept, and counts at once.")
+    return redirect(url_for("lessons.show", id=kept.id), 303)
 
 
 @blueprint.get("/<id>")
@@ -41,11 +50,9 @@ def edit(id: str) -> ResponseReturnValue:
     """Change a lesson's words or where it holds."""
     form = request.form
     try:
-        scope = Scope.model_validate({name: form.get(name, "").strip() for name in Scope.model_fields})
-        desk().ledger.lessons.edit(id, person(), form.get("text", ""), scope)
+        desk().ledger.lessons.edit(id, person(), form.get("text", ""), _scope())
     except ValidationError as error:
-        first = error.errors()[0]
-        return _page(id, f"{'.'.join(map(str, first['loc']))}: {first['msg']}"), 400
+        return _page(id, _wrong(error)), 400
     except NotFound as error:
         desk().ledger.lessons.get(id)
         return _page(id, f"{error.message}; {error.hint}"), 400
@@ -64,12 +71,34 @@ def move(id: str, verb: str) -> ResponseReturnValue:
     return redirect(url_for("lessons.show", id=id), 303)
 
 
+def _scope() -> Scope:
+    """What the form says of where a lesson holds. Raises ValidationError."""
+    return Scope.model_validate({name: request.form.get(name, "").strip() for name in Scope.model_fields})
+
+
+def _wrong(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
+def _list(problem: str = "") -> str:
+    ledger = desk().ledger
+    state, repo = request.args.get("state", ""), request.args.get("repo", "")
+    found = ledger.lessons.all(state_of(state), repo, PAGE)
+    return render_template(
+        "lessons.html", lessons=found, state=state, repo=repo, states=list(LessonState), page=PAGE,
+        repositories=ledger.repositories(), typed=request.form, problem=problem, longest=LONGEST,
+    )  # fmt: skip
+
+
 def _page(id: str, problem: str = "") -> str:
     ledger = desk().ledger
     lesson = ledger.lessons.get(id)
+    effect = ledger.lessons.effect(lesson)
     typed = request.form if problem else {"text": lesson.text, **lesson.scope.model_dump()}
     return render_template(
         "lesson.html", lesson=lesson, uses=ledger.lessons.uses(lesson=id, limit=PAGE), page=PAGE,
-        effect=ledger.lessons.effect(lesson), verbs=offered(lesson), typed=typed, problem=problem, longest=LONGEST,
-        repositories=ledger.repositories(),
+        effect=effect, with_it=share(effect.held_with, effect.ended_with), history=history(ledger, id),
+        without_it=share(effect.held_without, effect.ended_without), verbs=offered(lesson), typed=typed,
+        problem=problem, longest=LONGEST, repositories=ledger.repositories(),
     )  # fmt: skip

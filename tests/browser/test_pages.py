@@ -19,7 +19,8 @@ def paths(box: Box) -> list[str]:
     return [
         "/", "/items", "/items?state=needs_human", item, f"/items/{box.site.ambiguous}", f"/items/{box.site.live}",
         f"{item}/approve", f"{item}/reject", "/signals", "/signals/new", "/signals/S-1", "/deliveries", "/lessons",
-        "/repositories", "/account", "/access", "/access/users/a-viewer", "/audit", "/system",
+        "/learning", "/learning/policy", "/learning/frictions", "/learning/replays", "/learning/query",
+        "/repositories", "/account", "/access", "/access/users/a-viewer", "/audit", "/models", "/system",
         "/system/logs/console.log", "/help/", "/help/access",
         "/help/routes", "/help/settings", "/nothing/here",
     ]  # fmt: skip

@@ -1,0 +1,165 @@
+"""What the versions of the routing policy say, in words. Files are read leniently: a format may have learned more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from appliance.errors import FactoryError, NotFound
+from appliance.events import Fact
+from appliance.learning.policies import SUBJECT, Policies
+from appliance.ledger import Ledger
+from appliance.work import Noun
+
+STEPS = {
+    Fact.POLICY_PUBLISHED: "published", Fact.POLICY_PROMOTED: "promoted", Fact.POLICY_ROLLED_BACK: "rolled back",
+}  # fmt: skip
+TOLD = frozenset({"rule", "repo", "before", "order", "gain", "needed", "changes", "why", "candidates"})
+"""What a judged rule's words say already."""
+
+
+class Step(Noun):
+    """One step of a version: who, when, why."""
+
+    version: int
+    what: str
+    by: str
+    at: str
+    why: str = ""
+    to: int | None = None
+    """After a roll-back: the version in use again; 0 is none."""
+
+
+class Known(Noun):
+    """One candidate as the version's outcomes show it. None: the file does not say."""
+
+    candidate: str
+    quality: float | None = None
+    unsure: float | None = None
+    seconds: float | None = None
+    tokens: float | None = None
+    tries: int | None = None
+
+
+class Judged(Noun):
+    """One rule, or one repository in it."""
+
+    rule: str
+    repo: str = ""
+    before: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+    changes: bool = False
+    why: str = ""
+    candidates: tuple[Known, ...] = ()
+    more: Mapping[str, Any] = {}
+    """What else the file says of it."""
+
+    def saves(self) -> str:
+        """What the new first candidate takes and holds, against the one before; "" where the file does not say."""
+        known = {one.candidate: one for one in self.candidates}
+        new, old = (known.get(order[0]) if order else None for order in (self.order, self.before))
+        if not self.changes or not new or not old or new == old:
+            return ""
+        said = []
+        if new.quality is not None and old.quality is not None:
+            said.append(f"holds {new.quality:.0%} instead of {old.quality:.0%}".replace("%", " %"))
+        if new.seconds is not None and old.seconds is not None:
+            said.append(f"takes {new.seconds:.3g} s instead of {old.seconds:.3g} s")
+        return "; ".join(said)
+
+
+class Version(Noun):
+    """One policy file and its story."""
+
+    number: int
+    made: str = ""
+    format: int | None = None
+    in_use: bool = False
+    judged: tuple[Judged, ...] = ()
+    predictors: tuple[Mapping[str, Any], ...] = ()
+    more: Mapping[str, Any] = {}
+    steps: tuple[Step, ...] = ()
+    broken: str = ""
+
+    @property
+    def state(self) -> str:
+        """In a word or two."""
+        if self.broken:
+            return "cannot be read"
+        return "in use" if self.in_use else (self.steps[-1].what if self.steps else "published")
+
+
+def versions(policies: Policies, ledger: Ledger) -> list[Version]:
+    """Every version, the newest first."""
+    told = steps(ledger)
+    current = policies.current()
+    return [_version(policies, number, current, told) for number in reversed(policies.versions())]
+
+
+def version(policies: Policies, ledger: Ledger, number: int) -> Version:
+    """One of them. Raises NotFound."""
+    if number not in policies.versions():
+        policies.read(number)
+    return _version(policies, number, policies.current(), steps(ledger))
+
+
+def steps(ledger: Ledger) -> list[Step]:
+    """Every step of every version, the oldest first."""
+    return [
+        Step(version=_whole(said.get("version")) or 0, what=STEPS[Fact(event.kind)], by=str(said.get("by", "")),
+             at=event.at, why=str(said.get("why", "")), to=_whole(said.get("to")))
+        for event in ledger.history(SUBJECT) if event.kind in STEPS and (said := event.payload) is not None
+    ]  # fmt: skip
+
+
+def _version(policies: Policies, number: int, current: int, told: Sequence[Step]) -> Version:
+    own = Version(number=number, in_use=number == current, steps=tuple(step for step in told if step.version == number))
+    try:
+        file = policies.read(number)
+        policy = _mapping(file.get("policy"))
+    except (NotFound, FactoryError, ValueError, AttributeError) as error:
+        return own.with_(broken=f"its file cannot be read: {error}")
+    evaluation = file.get("evaluation")
+    cells = evaluation if isinstance(evaluation, list) else _mapping(evaluation).get("rules")
+    rest = {name: value for name, value in file.items() if name not in ("policy", "evaluation")}
+    if isinstance(evaluation, Mapping):
+        rest |= {name: value for name, value in evaluation.items() if name != "rules"}
+    return own.with_(
+        made=str(policy.get("made", "")), format=_whole(policy.get("format")), more=rest,
+        judged=tuple(judged(cell) for cell in _mappings(cells)), predictors=tuple(_mappings(policy.get("predictors"))),
+    )  # fmt: skip
+
+
+def judged(cell: Mapping[str, Any]) -> Judged:
+    """One rule's part of an evaluation."""
+    return Judged(
+        rule=str(cell.get("rule", "")), repo=str(cell.get("repo", "")), before=_names(cell.get("before")),
+        order=_names(cell.get("order")), changes=cell.get("changes") is True, why=str(cell.get("why", "")),
+        candidates=tuple(_known(one) for one in _mappings(cell.get("candidates"))),
+        more={name: value for name, value in cell.items() if name not in TOLD},
+    )  # fmt: skip
+
+
+def _known(one: Mapping[str, Any]) -> Known:
+    figures = {name: _figure(one.get(name)) for name in ("quality", "unsure", "seconds", "tokens")}
+    return Known(candidate=str(one.get("candidate", "")), tries=_whole(one.get("tries")), **figures)
+
+
+def _figure(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return tuple(str(one) for one in value) if isinstance(value, list) else ()

@@ -1,0 +1,87 @@
+"""Learning: how far the box works alone, where work rubs, and what replays showed. Each figure names its question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Blueprint, render_template, request
+from flask.typing import ResponseReturnValue
+
+from appliance.errors import LimitExceeded, Unavailable
+from appliance.learning.client import LearningClient
+from appliance.learning.frictions import MEANING
+from control.desk import desk
+from control.questions import GROUPS, Asked, asked_for, question
+from control.shares import HEIGHT, columns, objected, runs, shipped
+
+blueprint = Blueprint("learning", __name__, url_prefix="/learning")
+
+PAGE = 100
+"""Frictions, and runs of replays, on a page."""
+
+
+@blueprint.get("")
+def index() -> ResponseReturnValue:
+    """How far the box works alone: shipped, reverted, time, objections; `?by=`, `?repo=`, `?days=` narrow it."""
+    asked = asked_for(request.args)
+    own = {"repo": asked.repo, "days": asked.days}
+    questions = [question(name, by=asked.by, **own) for name in ("autonomy", "review_precision")]
+
+    def read(client: LearningClient) -> dict[str, Any]:
+        weeks = client.query("autonomy", by="week", **own)
+        rows = weeks if asked.by == "week" else client.query("autonomy", by=asked.by, **own)
+        objections = client.query("review_precision", by=asked.by, **own)
+        return {
+            "status": client.status(), "rows": [shipped(row) for row in rows],
+            "total": [shipped(row) for row in client.query("autonomy", by="all", **own)],
+            "objections": [objected(row) for row in objections],
+            "judged": [objected(row) for row in client.query("review_precision", by="all", **own)],
+            "weeks": columns(weeks), "height": HEIGHT,
+        }  # fmt: skip
+
+    return _page(
+        "learning.html", read, asked, groups=GROUPS, questions=questions, week=question("autonomy", by="week", **own)
+    )
+
+
+@blueprint.get("/frictions")
+def frictions() -> ResponseReturnValue:
+    """Where work rubs: kinds and places, how often, the evidence, what was filed; `?repo=` and `?days=` narrow it."""
+    asked = asked_for(request.args)
+    own = {"repo": asked.repo, "days": asked.days}
+    return _page(
+        "frictions.html", lambda client: {"rows": client.query("frictions", **own)}, asked, meaning=MEANING, page=PAGE,
+        questions=[question("frictions", **own)], settings=desk().settings.learning,
+    )  # fmt: skip
+
+
+@blueprint.get("/replays")
+def replays() -> ResponseReturnValue:
+    """What replays showed: runs with their contenders; `?repo=` and `?days=` narrow it, `?run=` shows its tasks."""
+    asked = asked_for(request.args)
+    own = {"repo": asked.repo, "days": asked.days}
+    run = request.args.get("run", "")
+    asks = ["replay_runs", *(["replays"] if run else [])]
+
+    def read(client: LearningClient) -> dict[str, Any]:
+        tasks = client.query("replays", repo=asked.repo) if run else []
+        return {
+            "runs": runs(client.query("replay_runs", **own)),
+            "tasks": [row for row in tasks if str(row["run"]) == run],
+        }
+
+    return _page("replays.html", read, asked, run=run, page=PAGE, questions=[question(name, **own) for name in asks])
+
+
+def _page(template: str, read: Callable[[LearningClient], dict[str, Any]], asked: Asked, **more: Any) -> str:
+    """A page of what the learning process says; while it is away or busy the page is there, and says so."""
+    told: dict[str, Any] = {}
+    away = None
+    try:
+        told = read(LearningClient(desk().home))
+    except (Unavailable, LimitExceeded) as error:
+        away = error
+    return render_template(
+        template, away=away, asked=asked, repositories=desk().ledger.repositories(), **{**more, **told}
+    )
