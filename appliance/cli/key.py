@@ -11,6 +11,7 @@ import click
 from pydantic import ValidationError
 
 from appliance.cli.context import Box, pass_box, table
+from appliance.cli.strangers import strangers
 from appliance.errors import UsageError
 from appliance.keys import READ, SCOPES
 from appliance.work import utcnow
@@ -18,6 +19,7 @@ from inference.counts import Counts
 from inference.journal import read_counts
 from inference.keys import ALL_SCOPES, Key, KeyStore, Terms
 from inference.limits import UNITS, Limits, Priority, paused, usage
+from models.card import TASKS
 
 NONE = "none"
 """Takes a limit or a restriction away."""
@@ -40,7 +42,7 @@ def with_terms(decorated: Command) -> Command:
     """The options that say what a key is for. What is not restricted is open; `none` takes a restriction away."""
     options = [
         click.option("--model", multiple=True, metavar="PATTERN", help="Models it may call, like coder-*."),
-        click.option("--task", multiple=True, help="Tasks its calls may have."),
+        click.option("--task", multiple=True, type=click.Choice((*TASKS, NONE)), help="Tasks its calls may have."),
         click.option("--route", multiple=True, metavar="PATTERN", help="Rules its calls may go by."),
         click.option("--team", help="Whom it belongs to."),
         click.option("--priority", type=click.Choice(PRIORITIES), help="Who waits when the gateway is full."),
@@ -82,6 +84,8 @@ def create(
     days = (end - utcnow()) / timedelta(days=1) if end else None
     scopes, terms = scopes or SCOPES, _terms(Terms(), said)
     key, token = _store(box).create(name or named or "", days, scopes, terms, _readable(repositories, scopes))
+    for line in strangers(box, key):
+        box.say(f"note: {line}")
     if not box.as_json:
         box.say(f"key {key.name} ({key.id}); keep the token, nobody can show it again:")
     box.emit({**as_json(key), "token": token}, token)
@@ -161,6 +165,8 @@ def change(
         return changed.with_(expires=_end(expires)) if expires else changed
 
     key = _store(box).change(name, new)
+    for line in strangers(box, key):
+        box.say(f"note: {line}")
     box.emit(as_json(key), f"key {key.name} ({key.id}) is changed; `appliance key show {key.name}` shows it")
 
 

@@ -265,7 +265,7 @@ def _places(mapping: generic.Places, columns: Sequence[str]) -> dict[str, tuple[
     places = {field: tuple(found) for field, found in {**usual, **asked}.items()}
     if not places["title"]:
         raise UsageError(
-            f"no column is the title; there are {', '.join(columns[:SHOWN])}", "map one, like title=COLUMN"
+            f"no column is the title; there are {', '.join(columns[:SHOWN])}", "map one: --mapping title=COLUMN"
         )
     return places
 

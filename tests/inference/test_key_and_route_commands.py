@@ -61,6 +61,21 @@ def test_a_doubled_name_and_a_past_expiry_are_refused(home: Home, capsys: pytest
     assert run(home, capsys, "key", "create", "other", "--expires", "-1")[0] == 2
 
 
+def test_names_in_a_keys_terms_that_nothing_has_are_told(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(
+        home, capsys, "key", "create", "ci", "--model", "nosuch-*", "--model", CODER, "--route", "nosuch",
+        "--scope", "git", "--scope", "infer", "--repo", "nosuch",
+    )  # fmt: skip
+    assert status == 0
+    assert err.splitlines() == [
+        "note: no model is called 'nosuch-*' (yet)", "note: no routing rule is called 'nosuch' (yet)",
+        "note: no repository is called 'nosuch' (yet)",
+    ]  # fmt: skip
+    assert "note" not in run(home, capsys, "key", "set", "ci", "--model", "none", "--route", "*", "--repo", "none")[2]
+    assert run(home, capsys, "key", "set", "ci", "--task", "none")[0] == 0
+    assert run(home, capsys, "key", "set", "ci", "--task", "cat")[0] == 2
+
+
 def test_a_key_is_made_with_terms_and_changed_one_by_one(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     status, made, err = run(
         home, capsys, "key", "create", "--name", "ci", "--model", "coder-*", "--model", "all-*", "--task", "chat",
