@@ -62,7 +62,7 @@ class Judged(Noun):
             return ""
         said = []
         if new.quality is not None and old.quality is not None:
-            said.append(f"holds {new.quality:.0%} instead of {old.quality:.0%}".replace("%", " %"))
+            said.append(f"holds {new.quality:.0%} instead of {old.quality:.0%}".replace("%", "\u00a0%"))
         if new.seconds is not None and old.seconds is not None:
             said.append(f"takes {new.seconds:.3g} s instead of {old.seconds:.3g} s")
         return "; ".join(said)

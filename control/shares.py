@@ -37,21 +37,21 @@ class Share(Noun):
         """For people.
 
         >>> share(18, 20).in_words(), share(3, 4).in_words(), share(0, 0).in_words()
-        ('90 %', '3 of 4', '–')
+        ('90\\xa0%', '3 of 4', '–')
         """
         if not self.of:
             return "–"
-        return f"{self.part:.0%}".replace("%", " %") if self.says else f"{self.count} of {self.of}"
+        return f"{self.part:.0%}".replace("%", "\u00a0%") if self.says else f"{self.count} of {self.of}"
 
     def beside(self) -> str:
         """What is to be known beside it.
 
         >>> share(18, 20).beside(), share(3, 4).beside()
-        ('18 of 20; 70 to 97 %', 'too few to say a share')
+        ('18 of 20; 70 to 97\\xa0%', 'too few to say a share')
         """
         if not self.of:
             return "none yet"
-        sure = f"{self.count} of {self.of}; {100 * self.low:.0f} to {100 * self.high:.0f} %"
+        sure = f"{self.count} of {self.of}; {100 * self.low:.0f} to {100 * self.high:.0f}\u00a0%"
         return sure if self.says else "too few to say a share"
 
 
@@ -107,7 +107,7 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows of the question `replay_runs` as runs, the newest first, each with its contenders."""
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for row in rows:
-        about = {name: row[name] for name in ("repo", "run", "begun", "ended", "words")}
+        about = {name: row[name] for name in ("repo", "run", "begun", "ended", "words", "why", "planned")}
         one = found.setdefault((row["repo"], row["run"]), {**about, "contenders": []})
         one["contenders"].append(contended(row))
     return list(found.values())

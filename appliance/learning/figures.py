@@ -42,26 +42,31 @@ REPLAYS = """WITH told AS (SELECT happened, seq, json_transform(payload, '{"repo
  FROM told WHERE ($repo = '' OR said.repo = $repo)
  AND ($days = 0 OR happened > (now() AT TIME ZONE 'UTC') - to_days($days)) ORDER BY seq"""
 
-REPLAY_RUNS = """WITH told AS (SELECT happened, kind, json_transform(payload, '{"repo": "VARCHAR", "run": "BIGINT",
-  "contender": "VARCHAR", "model": "VARCHAR", "outcome": "VARCHAR", "first": "BOOLEAN", "selected": "BOOLEAN",
-  "wrong": "BOOLEAN", "tried": "BIGINT", "prompt_tokens": "BIGINT", "completion_tokens": "BIGINT",
-  "model_seconds": "DOUBLE", "seconds": "DOUBLE", "words": "VARCHAR"}') AS said, subject FROM events
-  WHERE kind IN ('ReplayRan', 'ReplayEnded')),
+REPLAY_RUNS = """WITH told AS (SELECT happened, kind, subject, json_transform(payload, '{"run": "BIGINT",
+  "contenders": ["VARCHAR"], "tasks": ["VARCHAR"], "why": "VARCHAR", "contender": "VARCHAR", "model": "VARCHAR",
+  "outcome": "VARCHAR", "first": "BOOLEAN", "selected": "BOOLEAN", "wrong": "BOOLEAN", "tried": "BIGINT",
+  "prompt_tokens": "BIGINT", "completion_tokens": "BIGINT", "model_seconds": "DOUBLE", "seconds": "DOUBLE",
+  "words": "VARCHAR"}') AS said FROM events WHERE kind IN ('ReplayStarted', 'ReplayRan', 'ReplayEnded')),
+ begun AS (SELECT substr(subject, 8) AS repo, subject, said.run AS run, happened AS begun, len(said.tasks) AS planned,
+  coalesce(said.why, '') AS why, unnest(said.contenders) AS contender FROM told WHERE kind = 'ReplayStarted'),
  ended AS (SELECT subject, said.run AS run, any_value(said.words) AS words FROM told WHERE kind = 'ReplayEnded'
-  GROUP BY ALL)
- SELECT said.repo, said.run, said.contender, min(happened) AS begun, max(happened) AS latest,
- any_value(ended.run) IS NOT NULL AS ended, coalesce(any_value(ended.words), '') AS words,
- list_sort(list(DISTINCT said.model) FILTER (said.model <> '')) AS models, count(*) AS tasks,
- count(*) FILTER (said.first) AS "first", count(*) FILTER (said.selected) AS selected,
- count(*) FILTER (said.wrong) AS wrong, count(*) FILTER (said.selected OR said.wrong) AS accepted,
- count(*) FILTER (said.outcome = 'ambiguous') AS asked, count(*) FILTER (said.outcome = 'error') AS errors,
- coalesce(sum(said.tried), 0)::BIGINT AS candidates,
- coalesce(sum(said.prompt_tokens + said.completion_tokens), 0)::BIGINT AS tokens,
- round(coalesce(sum(said.model_seconds), 0), 2) AS model_seconds, round(coalesce(sum(said.seconds), 0), 2) AS seconds
- FROM told LEFT JOIN ended ON told.subject = ended.subject AND told.said.run = ended.run
- WHERE kind = 'ReplayRan' AND ($repo = '' OR said.repo = $repo)
- AND ($days = 0 OR happened > (now() AT TIME ZONE 'UTC') - to_days($days))
- GROUP BY said.repo, said.run, said.contender ORDER BY begun DESC, said.repo, said.contender"""
+  GROUP BY ALL),
+ tried AS (SELECT subject, said.run AS run, said.contender AS contender, max(happened) AS latest, count(*) AS tasks,
+  list_sort(list(DISTINCT said.model) FILTER (said.model <> '')) AS models, count(*) FILTER (said.first) AS "first",
+  count(*) FILTER (said.selected) AS selected, count(*) FILTER (said.wrong) AS wrong,
+  count(*) FILTER (said.selected OR said.wrong) AS accepted, count(*) FILTER (said.outcome = 'ambiguous') AS asked,
+  count(*) FILTER (said.outcome = 'error') AS errors, sum(said.tried)::BIGINT AS candidates,
+  sum(said.prompt_tokens + said.completion_tokens)::BIGINT AS tokens,
+  round(sum(said.model_seconds), 2) AS model_seconds, round(sum(said.seconds), 2) AS seconds
+  FROM told WHERE kind = 'ReplayRan' GROUP BY ALL)
+ SELECT repo, run, begun, ended.run IS NOT NULL AS ended, coalesce(words, '') AS words, why, planned, contender,
+ latest, coalesce(models, []) AS models, coalesce(tasks, 0) AS tasks, coalesce("first", 0) AS "first",
+ coalesce(selected, 0) AS selected, coalesce(wrong, 0) AS wrong, coalesce(accepted, 0) AS accepted,
+ coalesce(asked, 0) AS asked, coalesce(errors, 0) AS errors, coalesce(candidates, 0) AS candidates,
+ coalesce(tokens, 0) AS tokens, coalesce(model_seconds, 0) AS model_seconds, coalesce(seconds, 0) AS seconds
+ FROM begun LEFT JOIN tried USING (subject, run, contender) LEFT JOIN ended USING (subject, run)
+ WHERE ($repo = '' OR repo = $repo) AND ($days = 0 OR begun > (now() AT TIME ZONE 'UTC') - to_days($days))
+ ORDER BY begun DESC, repo, contender"""
 """One row for each contender of a run. `accepted` is what it would have shipped, `wrong` the part of it that is."""
 
 FRICTIONS = """WITH told AS (SELECT happened, seq, subject, json_transform(payload, '{"repo": "VARCHAR",

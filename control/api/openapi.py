@@ -127,7 +127,9 @@ BY: Mapping[str, Schema] = {"by": {"type": "string", "enum": list(GROUPS)}}
 FIGURES = made_of(
     by=TEXT, repo=TEXT, days=NUMBER, autonomy=listed(ANY), review_precision=listed(ANY), questions={"type": "object"}
 )
-RUN = made_of(repo=TEXT, run=NUMBER, begun=TEXT, ended=FLAG, words=TEXT, contenders=listed(ANY))
+RUN = made_of(
+    repo=TEXT, run=NUMBER, begun=TEXT, ended=FLAG, words=TEXT, why=TEXT, planned=NUMBER, contenders=listed(ANY)
+)
 JSON = "application/json"
 
 CALLS: Mapping[str, Call] = {

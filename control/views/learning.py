@@ -71,7 +71,15 @@ def replays() -> ResponseReturnValue:
             "tasks": [row for row in tasks if str(row["run"]) == run],
         }
 
-    return _page("replays.html", read, asked, run=run, page=PAGE, questions=[question(name, **own) for name in asks])
+    return _page(
+        "replays.html",
+        read,
+        asked,
+        run=run,
+        page=PAGE,
+        settings=desk().settings.learning,
+        questions=[question(name, **own) for name in asks],
+    )
 
 
 def _page(template: str, read: Callable[[LearningClient], dict[str, Any]], asked: Asked, **more: Any) -> str:

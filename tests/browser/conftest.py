@@ -14,6 +14,7 @@ from appliance.ledger import open_ledger
 from appliance.user import Role
 from control import passwords
 from control.access import ensure_token
+from tests.control.learned import learning, live, publish
 from tests.control.real_console import served
 from tests.control.world import Site, fill
 
@@ -88,11 +89,14 @@ def box(chromium: Browser, tmp_path_factory: pytest.TempPathFactory, request: py
     for folder in (home.root, *home.folders):
         folder.mkdir()
     ledger = open_ledger(home)
-    site = fill(ledger, getattr(request.module, "WORDS", ""))
+    words = getattr(request.module, "WORDS", "")
+    site = fill(ledger, words)
+    live(ledger, words)
+    publish(home, ledger, words)
     kept = passwords.hash_password(PASSWORD)
     for role in Role:
         ledger.users.add(f"a-{role}", role, "test")
         ledger.users.set_password(f"a-{role}", f"a-{role}", kept)
     ledger.close()
-    with served(home) as (_, port):
+    with learning(home), served(home) as (_, port):
         yield Box(chromium, f"http://127.0.0.1:{port}", ensure_token(home), site)

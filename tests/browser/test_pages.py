@@ -19,7 +19,8 @@ def paths(box: Box) -> list[str]:
     return [
         "/", "/items", "/items?state=needs_human", item, f"/items/{box.site.ambiguous}", f"/items/{box.site.live}",
         f"{item}/approve", f"{item}/reject", "/signals", "/signals/new", "/signals/S-1", "/deliveries", "/lessons",
-        "/learning", "/learning/policy", "/learning/frictions", "/learning/replays", "/learning/query",
+        "/learning", "/learning/policy", "/learning/policy/2/promote", "/learning/policy/roll-back",
+        "/learning/frictions", "/learning/replays", "/learning/query", "/learning/query?question=autonomy",
         "/repositories", "/account", "/access", "/access/users/a-viewer", "/audit", "/models", "/system",
         "/system/logs/console.log", "/help/", "/help/access",
         "/help/routes", "/help/settings", "/nothing/here",
@@ -54,6 +55,19 @@ def test_signing_in_approving_and_signing_out_work_without_scripts(box: Box) -> 
     assert "is noted" in page.inner_text("main")
     page.click("button:has-text('Sign out')")
     assert page.url.endswith("/sign-in")
+    page.context.close()
+
+
+def test_a_question_in_sql_is_answered_in_words_or_as_a_table_without_scripts(box: Box) -> None:
+    page = box.enter("a-developer", width=390, scripts=False)
+    page.goto("/learning")
+    page.locator("details.source summary").first.click()
+    page.click("text=Open it on the page SQL")
+    page.click("button:has-text('Ask')")
+    assert page.locator(".answer-rows tbody tr").count() > 0, page.inner_text("main")
+    page.fill("#sql", "DROP TABLE items")
+    page.click("button:has-text('Ask')")
+    assert "no SELECT" in page.inner_text("#problem")
     page.context.close()
 
 

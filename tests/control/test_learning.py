@@ -39,7 +39,9 @@ def test_frictions_name_their_items_and_evidence_and_replays_their_intervals(ful
     page = full.browser().get("/learning/frictions").text
     assert 'href="/items/W-102"' in page and "event 12" in page and "not filed" in page
     page = full.browser().get("/learning/replays").text
-    assert "8 of 12; 39 to 86 %" in page and "no difference can be shown" in page and "appliance learn replay" in page
+    assert (
+        "8 of 12; 39 to 86\u00a0%" in page and "no difference can be shown" in page and "appliance learn replay" in page
+    )
     assert "M-3" in full.browser().get("/learning/replays?repo=shop&run=1").text
 
 
@@ -121,7 +123,10 @@ def test_a_policy_is_told_in_words_promoted_and_taken_back_by_name(console: Cons
     policies = publish(console.home, console.ledger)
     browser = console.browser()
     page = browser.get("/learning/policy").text
-    assert "holds 93 % instead of 95 %; takes 2.5 s instead of 21 s" in page and "appliance learn promote 2" in page
+    assert (
+        "holds 93\u00a0% instead of 95\u00a0%; takes 2.5 s instead of 21 s" in page
+        and "appliance learn promote 2" in page
+    )
     assert browser.get("/learning/policy/2/promote").status_code == 200 and policies.current() == 1, (
         "asking does nothing"
     )
