@@ -80,6 +80,24 @@ class ConsoleSettings(Section):
     session_hours: float = Field(12.0, gt=0, le=720, description="how long a browser stays signed in, in hours")
     idle_minutes: float = Field(60.0, gt=0, description="how long it stays signed in without being used, in minutes")
 
+    oidc_issuer: str = Field("", description="address of the site's identity provider; empty: only passwords")
+    oidc_client_id: str = Field("appliance", description="by which name the identity provider knows this console")
+    oidc_secret_file: str = Field("", description="file with the secret it gave to this console; empty for none")
+    oidc_ca_file: str = Field("", description="PEM file of the CA that vouches for it; empty for the machine's")
+    oidc_groups_claim: str = Field("groups", description="where its tokens name a person's groups")
+    oidc_roles: list[str] = Field(
+        default_factory=list, description='role for each group, like "factory-admins=administrator"; the highest counts'
+    )
+
+    @field_validator("oidc_roles")
+    @classmethod
+    def _are_roles(cls, lines: list[str]) -> list[str]:
+        for line in lines:
+            group, _, role = line.rpartition("=")
+            if not group or role not in ("viewer", "developer", "operator", "administrator"):
+                raise ValueError(f"{line!r} is not GROUP=viewer, developer, operator or administrator")
+        return lines
+
     @field_validator("url")
     @classmethod
     def _is_an_address(cls, url: str) -> str:

@@ -67,6 +67,7 @@ class User(Noun):
     role: Role
     source: Source = Source.LOCAL
     full_name: str = Field("", max_length=200)
+    subject: str = Field("", description="by which an identity provider knows the person, whatever the name")
     disabled: bool = False
     must_change: bool = Field(False, description="the password was given by somebody else and is good for one sign-in")
     two_factors: bool = Field(False, description="a one-time code is asked for beside the password")

@@ -25,6 +25,7 @@ from appliance.settings import ConsoleSettings
 from appliance.user import CONSOLE, Owed, Role, Session, Who
 from control import roles
 from control.hosts import is_ours, local_path, own_names
+from control.identity_provider import IdentityProvider, Person
 from control.one_time import Codes
 from control.refusals import NotSignedIn
 from control.roles import SAFE_METHODS
@@ -33,7 +34,7 @@ from control.signing_in import SigningIn
 OPEN_ENDPOINTS = frozenset(
     {
         "static", "door.sign_in", "health.healthz", "hooks.take", "hooks.take_shared", "git.refs", "git.pack",
-        "git.write",
+        "git.write", "door.ask_provider", "door.back_from_provider",
     }
 )  # fmt: skip
 """All that a stranger may ask for; a hook is let in by its signature, git by a key."""
@@ -52,6 +53,7 @@ class Gate:
         self._names = own_names(settings.host, [*settings.host_names, *of_url])
         self._cookie = f"appliance_console_{settings.port}"  # cookies know no ports: two boxes may share a host
         self.codes = codes
+        self.provider = IdentityProvider(settings) if settings.oidc_issuer else None
         self.signing_in = SigningIn(ledger, codes, token, settings)
         # a session opened with the box's token is bound to it: a new token ends it
         self._mark = hmac.new(session_key.encode(), token.encode(), hashlib.sha256).hexdigest()
@@ -85,6 +87,11 @@ class Gate:
         secret, opened = self.signing_in.open_with_password(name, password, address, agent)
         self._begin(secret)
         return opened
+
+    def sign_in_for(self, person: Person) -> None:
+        """Open a session for whom the identity provider vouches. Raises NotSignedIn, Conflict."""
+        address, agent = request.remote_addr or "?", request.user_agent.string
+        self._begin(self.signing_in.open_for(person, address, agent))
 
     def go_on(self, step: tuple[str, Session]) -> Session:
         """Take the session that the next step of a sign-in opened."""

@@ -16,6 +16,7 @@ from appliance.ledger import Ledger
 from appliance.settings import ConsoleSettings
 from appliance.user import CONSOLE, STEP, Owed, Role, Session, Source, User, Who
 from control import passwords
+from control.identity_provider import Person
 from control.one_time import Codes, hashed
 from control.refusals import NotSignedIn, TooManyTries
 from control.throttle import Throttle
@@ -96,6 +97,14 @@ class SigningIn:
             self._ledger.users.rehashed(name, passwords.hash_password(password))
         owes = Owed.CODE if kept.user.two_factors else Owed.PASSWORD if kept.user.must_change else Owed.NOTHING
         return self._open(kept.user, owes, address, agent)
+
+    def open_for(self, person: Person, address: str, agent: str) -> str:
+        """A session for whom the identity provider vouches. Raises NotSignedIn when the account is shut out here, and
+        Conflict as `Users.vouched`."""
+        user = self._ledger.users.vouched(person.name, person.role, person.full_name, person.subject)
+        if user.disabled:
+            raise NotSignedIn(f"the account {user.name} is disabled", "an administrator can enable it")
+        return self._open(user, Owed.NOTHING, address, agent)[0]
 
     def give_code(self, session: Session, code: str) -> tuple[str, Session]:
         """The second step: a code of the phone, or a recovery code. A session is opened anew, so that the one from

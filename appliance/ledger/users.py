@@ -71,6 +71,34 @@ class Users:
             self._tell(connection, Fact.USER_ADDED, name, by, role=str(role), source=str(source))
         return user
 
+    def vouched(self, name: str, role: Role, full_name: str, subject: str) -> User:
+        """An identity provider vouches for somebody: the account as it says, made at the first time.
+
+        Raises:
+            Conflict: there is an account of that name which is somebody else's.
+        """
+        by = "identity provider"
+        with self._ledger.database.writing() as connection:
+            body = connection.scalar(select(schema.users.c.body).where(schema.users.c.name == name))
+            if body is None:
+                user = User(
+                    name=name, role=role, source=Source.OIDC, full_name=full_name, subject=subject,
+                    created=self._ledger.clock.now(),
+                )  # fmt: skip
+                connection.execute(insert(schema.users).values(name=name, body=user.model_dump_json()))
+                self._tell(connection, Fact.USER_ADDED, name, by, role=str(role), source=str(Source.OIDC))
+                return user
+            before = User.model_validate_json(body)
+            if (before.source, before.subject) != (Source.OIDC, subject):
+                raise Conflict(f"{name} is an account of somebody else", "an administrator can tell whose")
+            after = before.with_(role=role, full_name=full_name)
+            if after != before:
+                self._write(connection, after)
+            if after.role != before.role:
+                self._tell(connection, Fact.USER_CHANGED, name, by, role=str(role))
+                self._ledger.sessions.end_in(connection, name, by, "role changed")
+            return after
+
     def change(self, name: str, by: str, *, role: Role | None = None, disabled: bool | None = None) -> User:
         """Another role, or shut out or let in again. Whoever is shut out or gets another role is signed out.
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from flask import Blueprint, current_app, g, make_response, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
+from itsdangerous import BadData, URLSafeTimedSerializer
+from pydantic import ValidationError
 
-from appliance.errors import FactoryError
+from appliance.errors import FactoryError, NotFound
 from appliance.user import Owed, Session
 from control.desk import desk
 from control.gate import STEPS, Gate, http_status
 from control.hosts import local_path
-from control.refusals import ComeLater
+from control.identity_provider import IdentityProvider, Pending
+from control.refusals import ComeLater, NotSignedIn
 
 blueprint = Blueprint("door", __name__)
+
+PENDING = "appliance_sign_in"
+PENDING_SECONDS = 600
+"""How long somebody may take at the identity provider."""
 
 
 def gate() -> Gate:
@@ -36,6 +43,59 @@ def sign_in() -> ResponseReturnValue:
     except FactoryError as error:
         return _form(wanted, error)
     return _on_to(opened, wanted)
+
+
+@blueprint.get("/sign-in/provider")
+def ask_provider() -> ResponseReturnValue:
+    """Lead the browser to the site's identity provider."""
+    wanted = local_path(request.args.get("next", "/"))
+    try:
+        url, pending = _provider().begin(_back(), wanted)
+    except FactoryError as error:
+        return _form(wanted, error)
+    answer = redirect(url, 303)
+    # not the session's cookie: that one stays away when another site leads the browser back
+    answer.set_cookie(
+        PENDING, _sealer().dumps(pending.model_dump(mode="json")), max_age=PENDING_SECONDS, httponly=True,
+        samesite="Lax", secure=desk().settings.console.url.startswith("https://"), path="/sign-in/",
+    )  # fmt: skip
+    return answer
+
+
+@blueprint.get("/sign-in/provider/back")
+def back_from_provider() -> ResponseReturnValue:
+    """What the identity provider led back with: a code that proves who signed in there."""
+    try:
+        pending = Pending.model_validate(_sealer().loads(request.cookies.get(PENDING, ""), max_age=PENDING_SECONDS))
+    except (BadData, ValidationError):
+        return _form("/", NotSignedIn("the sign-in took too long, or began in another browser", "sign in again"))
+    try:
+        answered = _back() + "?" + request.query_string.decode("ascii", "replace")
+        gate().sign_in_for(_provider().finish(_back(), pending, answered))
+    except FactoryError as error:
+        answer = make_response(_form(pending.next, error))
+    else:
+        # a page of ours leads on: a browser that another site led here keeps the new cookie to itself until then
+        answer = make_response(render_template("signed_in.html", next=local_path(pending.next)))
+    answer.delete_cookie(PENDING, path="/sign-in/")
+    return answer
+
+
+def _provider() -> IdentityProvider:
+    found = gate().provider
+    if found is None:
+        raise NotFound("this box knows no identity provider", "console.oidc_issuer names one")
+    return found
+
+
+def _back() -> str:
+    """The address that the provider leads back to; it must be known there."""
+    own = desk().settings.console.url or request.url_root.rstrip("/")
+    return own + url_for("door.back_from_provider")
+
+
+def _sealer() -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(str(current_app.secret_key), salt="identity provider")
 
 
 @blueprint.route("/sign-in/code", methods=["GET", "POST"])
@@ -84,7 +144,12 @@ def _on_to(opened: Session, wanted: str) -> ResponseReturnValue:
 def _form(wanted: str, error: FactoryError | None = None) -> ResponseReturnValue:
     people = bool(desk().ledger.users.all())
     page = render_template(
-        "sign_in.html", problem=error, next=wanted, people=people, name=request.form.get("name", "")[:64]
+        "sign_in.html",
+        problem=error,
+        next=wanted,
+        people=people,
+        name=request.form.get("name", "")[:64],
+        provider=gate().provider is not None,
     )
     return _refused(page, error) if error else page
 

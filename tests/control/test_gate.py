@@ -16,7 +16,8 @@ from control.verbs import VERBS
 from tests.control.world import Console, Site
 
 OPEN_PATHS = {
-    "/sign-in", "/healthz", "/static/{filename}", "/hooks/{source}", "/hooks/{source}/{repo}",
+    "/sign-in", "/sign-in/provider", "/sign-in/provider/back", "/healthz", "/static/{filename}",
+    "/hooks/{source}", "/hooks/{source}/{repo}",
     "/git/{name}.git/info/refs", "/git/{name}.git/git-upload-pack", "/git/{name}.git/git-receive-pack",
 }  # fmt: skip
 
@@ -41,7 +42,7 @@ def test_only_these_routes_are_open_to_strangers(console: Console) -> None:
 def test_no_other_route_lets_a_stranger_in_by_any_method(console: Console) -> None:
     tried = 0
     for method, path in routes(console.app):
-        if path in ("/sign-in", "/healthz", "/static/x", "/hooks/x", "/hooks/x/x"):
+        if path in ("/sign-in", "/sign-in/provider", "/sign-in/provider/back", "/healthz", "/static/x", "/hooks/x", "/hooks/x/x"):
             continue
         for headers in ({}, {"Cookie": "appliance_console_8081=forged.cookie.value"}):
             answer = console.stranger().open(path, method=method, headers=headers)
