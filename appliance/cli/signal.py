@@ -110,8 +110,5 @@ def merge(box: Box, id: str, into: str) -> None:
     _, item = ledger.signal(id)
     if not item:
         raise Conflict(f"{id} has no item yet", "wait until the line has opened it")
-    if item == into:
-        raise UsageError(f"{id} belongs to {into} already", "name another item")
-    ledger.item(into)
     number = ledger.command(item, "merge", getpass.getuser(), into)
     box.emit({"command": number, "item": item, "into": into}, f"{item} will end as a duplicate of {into}")

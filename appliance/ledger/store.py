@@ -252,6 +252,8 @@ class Ledger:
 
     def command(self, item_id: str, verb: str, by: str, text: str = "") -> int:
         """Append what a person asks of an item. Raises NotFound, or Conflict when the item's state forbids it."""
+        if verb == "merge":
+            self.check_merge(item_id, text)
         with self.database.writing() as connection:
             row = connection.execute(select(schema.items.c.state).filter_by(id=item_id)).first()
             if row is None:
@@ -265,6 +267,15 @@ class Ledger:
             payload = {"number": number, "verb": verb, "by": by, "text": text}
             self.append_in(connection, Event(kind=Fact.COMMAND_GIVEN, subject=item_id, payload=payload))
             return number
+
+    def check_merge(self, item_id: str, other: str) -> None:
+        """Raises NotFound, or Conflict when there is nothing in the other item that could carry on for both."""
+        into = self.item(other)
+        if other == item_id:
+            raise Conflict(f"{item_id} cannot be a duplicate of itself", "name another item")
+        if into.state in ENDED and into.state is not State.CLOSED:
+            last = f"name {into.duplicate_of}" if into.state is State.DUPLICATE else f"retry {other} first"
+            raise Conflict(f"{other} is {into.state}: it does not carry on for {item_id}", f"{last}, or another item")
 
     def open_commands(self) -> list[Command]:
         """Commands not yet applied, oldest first."""

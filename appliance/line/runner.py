@@ -126,6 +126,8 @@ class Runner:
             item = self.ledger.item(command.item)
             try:
                 check_legal(command.verb, item.id, item.state)
+                if command.verb == "merge":  # the other one may have ended since this was said
+                    self.ledger.check_merge(item.id, command.text)
                 self.ledger.claims.apply(
                     command.number,
                     command.item,

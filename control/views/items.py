@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from appliance.errors import NotFound, UsageError
+from appliance.errors import FactoryError, NotFound, UsageError
 from appliance.ledger.store import check_legal
 from appliance.work import State
 from control.desk import desk
@@ -90,17 +90,12 @@ def problem_with(verb: Verb, id: str, text: str) -> str:
         return f"{verb.asks}: please write it down, it becomes part of the item's story."
     if len(text) > LONGEST_TEXT:
         return f"At most {LONGEST_TEXT} characters, please."
-    if verb.name == "merge" and (text == id or not _is_item(text)):
-        return f"{text} is not another item of this box."
+    if verb.name == "merge":
+        try:
+            desk().ledger.check_merge(id, text)
+        except FactoryError as error:
+            return f"{error.message}: {error.hint}"
     return ""
-
-
-def _is_item(id: str) -> bool:
-    try:
-        desk().ledger.item(id)
-    except NotFound:
-        return False
-    return True
 
 
 def _verb(name: str) -> Verb:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from appliance.errors import NoSandbox, Unavailable
+from appliance.errors import Conflict, FactoryError, NoSandbox, NotFound, Unavailable
 from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.lease import Worker
 from appliance.line import runner as runner_module
@@ -137,6 +137,40 @@ def test_a_disk_that_is_full_ends_no_worker(ledger: Ledger, stage: Any, caplog: 
         worker.join(60)
     assert [item.state for item in ledger.items()] == [State.CLOSED, State.CLOSED]
     assert "the line cannot write: [Errno 28] No space left on device" in caplog.text
+
+
+def test_of_two_items_that_are_said_to_be_duplicates_of_one_another_one_carries_on(ledger: Ledger) -> None:
+    ledger.receive(Signal(id="", repo="shop", title="it breaks, too"))
+    line = runner(ledger)
+    line.take_in()
+    ledger.command("W-1", "merge", "ann", "W-2")
+    ledger.command("W-2", "merge", "bob", "W-1")
+    line.take_in()
+    assert [ledger.item(id).state for id in ("W-1", "W-2")] == [State.DUPLICATE, State.RECEIVED]
+    assert ledger.history("W-2")[-1].payload["reason"] == ("refused: W-1 is duplicate: it does not carry on for W-2")
+
+
+@pytest.mark.parametrize(
+    ("into", "error", "hint"),
+    [
+        ("W-9", NotFound, "item list"), ("W-2", Conflict, "name another"), ("W-1", Conflict, "name W-2"),
+        ("W-3", Conflict, "retry W-3 first"),
+    ],
+)  # fmt: skip
+def test_nothing_becomes_a_duplicate_of_what_does_not_carry_on(
+    ledger: Ledger, into: str, error: type[FactoryError], hint: str
+) -> None:
+    line = runner(ledger)
+    for title in ("it breaks, too", "and this", "the fourth"):
+        ledger.receive(Signal(id="", repo="shop", title=title))
+    line.take_in()
+    ledger.command("W-1", "merge", "ann", "W-2")
+    ledger.command("W-3", "reject", "ann", "no")
+    line.take_in()
+    with pytest.raises(error) as caught:
+        ledger.command("W-2", "merge", "bob", into)
+    assert hint in caught.value.hint
+    assert ledger.open_commands() == []
 
 
 def test_a_refusal_stops_at_once_with_the_remedy(ledger: Ledger, stage: Any) -> None:
