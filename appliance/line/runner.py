@@ -81,6 +81,8 @@ class Runner:
                 self.take_in()
             except FactoryError as error:  # the ledger itself: it is all still there at the next look
                 log.error("the line cannot take anything in: %s (%s)", error.message, error.hint)
+            except Exception:  # the boundary of a thread: nobody else takes things in while all work
+                log.exception("the line stumbled as it took something in")
             stop.wait(self.settings.poll_seconds)
 
     def work(self, slot: int, stop: threading.Event) -> None:
@@ -92,8 +94,8 @@ class Runner:
             except FactoryError as error:  # the ledger itself: nothing can be recorded, so wait and look again
                 log.error("the line cannot work: %s (%s)", error.message, error.hint)
                 busy = False
-            except OSError as error:  # a full disk, say, as the anchor is written: the outcome itself is recorded
-                log.error("the line cannot write: %s", error)
+            except Exception:  # the boundary of a thread: a full disk, say, as the anchor is written; it works on
+                log.exception("the line stumbled")
                 busy = False
             if not busy:
                 stop.wait(self.settings.poll_seconds)
