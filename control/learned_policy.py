@@ -89,11 +89,11 @@ class Version(Noun):
         return "in use" if self.in_use else (self.steps[-1].what if self.steps else "published")
 
 
-def versions(policies: Policies, ledger: Ledger) -> list[Version]:
-    """Every version, the newest first."""
+def versions(policies: Policies, ledger: Ledger, most: int) -> list[Version]:
+    """The newest versions, the newest first."""
     told = steps(ledger)
     current = policies.current()
-    return [_version(policies, number, current, told) for number in reversed(policies.versions())]
+    return [_version(policies, number, current, told) for number in policies.versions()[: -most - 1 : -1]]
 
 
 def version(policies: Policies, ledger: Ledger, number: int) -> Version:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -86,6 +87,15 @@ def words(name: str) -> str:
     return str(name).replace("_", " ")
 
 
+def shell(word: str) -> str:
+    """A word as a shell takes it, for commands that people copy.
+
+    >>> shell("shop"), shell("a; b")
+    ('shop', "'a; b'")
+    """
+    return shlex.quote(str(word))
+
+
 def pretty(value: Any) -> str:
     """Any evidence as indented JSON."""
     return json.dumps(value, indent=2, ensure_ascii=False, default=str, sort_keys=True)
@@ -137,5 +147,5 @@ def browser(agent: str) -> str:
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "tone": tone, "seconds": seconds, "moment": moment, "clock": clock, "ago": ago, "words": words, "pretty": pretty,
-    "without_password": without_password, "browser": browser,
+    "without_password": without_password, "browser": browser, "shell": shell,
 }  # fmt: skip

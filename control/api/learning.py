@@ -80,7 +80,7 @@ def replays() -> ResponseReturnValue:
 @blueprint.get("/policy")
 def policies() -> ResponseReturnValue:
     """Versions of the routing policy, newest first, with what speaks for each and its steps, and which is in use."""
-    found = versions(kept(), desk().ledger)[: limit()]
+    found = versions(kept(), desk().ledger, limit())
     return jsonify({"current": kept().current(), "versions": [plain(one.model_dump(mode="json")) for one in found]})
 
 

@@ -39,9 +39,10 @@ def roll_back(seen: int, why: str) -> tuple[int, int]:
 @blueprint.get("")
 def index() -> ResponseReturnValue:
     """All versions, newest first: what each learned, what speaks for it, who took it into use or back."""
-    found = versions(kept(), desk().ledger)
+    policies = kept()
     return render_template(
-        "policies.html", versions=found[:PAGE], more=max(0, len(found) - PAGE), current=kept().current(),
+        "policies.html", versions=versions(policies, desk().ledger, PAGE), current=policies.current(),
+        more=max(0, len(policies.versions()) - PAGE),
         steps=steps(desk().ledger)[::-1][:PAGE],
     )  # fmt: skip
 

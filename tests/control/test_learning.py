@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -140,6 +142,8 @@ def test_a_policy_is_told_in_words_promoted_and_taken_back_by_name(console: Cons
     assert (told["versions"][0]["steps"][-1]["by"], told["versions"][0]["steps"][-1]["to"]) == ("console", 1)
     sent = {"version": 1, "why": "enough"}
     assert console.program("POST", "/api/v1/learning/policy/roll-back", json=sent).get_json() == {"current": 0}
+    newest = console.program("GET", "/api/v1/learning/policy?limit=1").get_json()["versions"]
+    assert [one["number"] for one in newest] == [2]
     assert "rules decide alone" in browser.get("/learning/policy").text
     assert browser.get("/learning/policy/roll-back").status_code == 409
 
@@ -215,3 +219,13 @@ def test_shares_and_columns_say_no_more_than_there_is() -> None:
     drawn = columns([{"group": f"w{n}", "shipped": n, "alone": n // 2} for n in range(60)])
     assert len(drawn) == 53 and drawn[-1].alone + drawn[-1].others == pytest.approx(100)
     assert columns([]) == []
+
+
+def test_the_console_loads_no_duckdb() -> None:
+    said = "import sys, control.server, control.app; sys.exit('duckdb' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", said], check=False).returncode == 0
+
+
+def test_a_command_to_copy_quotes_what_the_address_says(full: Console) -> None:
+    page = full.browser().get("/learning/replays", query_string={"repo": "x; rm -rf ~"}).text
+    assert "--repo &#39;x; rm -rf ~&#39;" in page
