@@ -16,13 +16,13 @@ from appliance.intake.hook_secrets import HookSecrets
 from appliance.ledger import open_ledger
 
 LINES = {
-    "gitea": "in app.ini, section [webhook]: ALLOWED_HOST_LIST = {host}; POST, application/json, secret as above",
-    "forgejo": "in app.ini, section [webhook]: ALLOWED_HOST_LIST = {host}; POST, application/json, secret as above",
-    "gitlab": "secret token as above, or the signing token that GitLab makes, given to the box with --secret-file; "
-    "triggers push, comments, issues, merge request and pipeline events; in Admin, Settings, Network, Outbound "
-    "requests: allow {host}:{port}",
-    "github": "content type application/json, secret as above",
-    "alertmanager": "webhook_configs: url as above, http_config: authorization: credentials: the secret",
+    "gitea": "in app.ini, section [webhook]: ALLOWED_HOST_LIST = {host}; POST, application/json, the hook's secret",
+    "forgejo": "in app.ini, section [webhook]: ALLOWED_HOST_LIST = {host}; POST, application/json, the hook's secret",
+    "gitlab": "secret token: the hook's secret, or the signing token that GitLab makes, given to the box with "
+    "--secret-file; triggers push, comments, issues, merge request and pipeline events; in Admin, Settings, Network, "
+    "Outbound requests: allow {host}:{port}",
+    "github": "content type application/json, the hook's secret",
+    "alertmanager": "webhook_configs: url: this address, http_config: authorization: credentials: the hook's secret",
     "generic": "X-Signature-256: sha256= and the body's HMAC-SHA256 in hex, or Authorization: Bearer with the secret",
 }
 

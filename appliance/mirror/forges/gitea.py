@@ -35,7 +35,7 @@ class GiteaForge(Alike):
         "Settings → Collaborators: add {account} with the right Write; token scopes: write:repository, write:issue, "
         "read:user"
     )
-    to_hook = "Settings → Webhooks → Add: {url}, JSON, all events; app.ini: [webhook] ALLOWED_HOST_LIST = private"
+    to_hook = "Settings → Webhooks → Add: {url}, JSON, all events; app.ini: [webhook] ALLOWED_HOST_LIST = its host"
 
     @staticmethod
     def base_of(api: str) -> str:
