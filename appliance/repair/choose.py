@@ -26,6 +26,7 @@ from appliance.repair.priors import places
 from appliance.repair.problem import literals
 from appliance.repair.runners import Job
 from appliance.repair.source import Source
+from appliance.repair.spectrum import Line
 from appliance.repair.validate import Bench
 from appliance.repair.words import why
 
@@ -39,6 +40,9 @@ AHEAD = 1.5
 meant, however sure it is that it must be one of them."""
 ELSEWHERE = 0.25
 """Odds, before anything is tried, that no edit of the library is the right one. Measured on the same bugs."""
+USUAL = 0.0005
+"""Share of all wrong edits that pass. Where thousands were tried and one passes, tests are not easily pleased; where
+one in ten passes, they are."""
 CRASHES = re.compile(
     r"^(does not end|raises (Attribute|Type|Name|UnboundLocal|Index|Recursion|Memory|ZeroDivision)Error)"
 )
@@ -79,9 +83,15 @@ class Cluster:
 
 
 def decide(
-    fault: Fault, bench: Bench, passing: Sequence[Edit], progress: ports.Progress, total: float = -math.inf
+    fault: Fault,
+    bench: Bench,
+    passing: Sequence[Edit],
+    progress: ports.Progress,
+    total: float = -math.inf,
+    forced: Collection[Line] = (),
 ) -> Decided:
-    """Ship, ask, or neither. `total` is the logarithm of the odds of all edits of the library together."""
+    """Ship, ask, or neither. `total` is the logarithm of the odds of all edits of the library together; `forced` are
+    statements whose condition no known test needs."""
     if not passing:
         return Decided("none")
     best = max(edit.score for edit in passing)
@@ -89,9 +99,10 @@ def decide(
     progress(f"comparing {len(near)} patches that pass by what they answer on other inputs")
     answers = probed(fault, bench, [*near, _nothing(fault, near[0])])
     clusters = clustered(near, answers)
-    weigh(clusters, best, lambda edit: accident(fault, edit), kept(answers.values()))
+    weigh(clusters, best, lambda edit: accident(fault, edit, forced), kept(answers.values()))
     first, rest = clusters[0], clusters[1:]
-    share = certainty([cluster.odds for cluster in clusters], math.exp(total - best))
+    elsewhere = ELSEWHERE * math.exp(total - best) * laxness(len(rest), bench.tried)
+    share = certainty([cluster.odds for cluster in clusters], elsewhere)
     candidates = tuple(_candidate(fault, cluster, number, clusters) for number, cluster in enumerate(clusters))
     tried = f"{len(passing)} of {bench.tried} candidates pass all {len(bench.tests)} known tests"
     alike = " and all answer alike on other inputs" if len(near) > 1 else ""
@@ -201,10 +212,15 @@ def weigh(
     clusters.sort(key=lambda cluster: -cluster.odds)
 
 
-def certainty(odds: Sequence[float], everything: float) -> float:
+def laxness(others: int, tried: int) -> float:
+    """How much more often edits pass by accident here than usual: so many other ways passed, of so many edits tried."""
+    return (1.0 + others) / (1.0 + USUAL * tried)
+
+
+def certainty(odds: Sequence[float], elsewhere: float) -> float:
     """How sure the first cluster is, 0 to 1. `odds` are those of the clusters, each against its own accident;
-    `everything` is what all edits that were known weighed before they were tried, on the same scale."""
-    return odds[0] / (sum(odds) + ELSEWHERE * everything)
+    `elsewhere` is what the right edit's not being in the library weighs, on the same scale."""
+    return odds[0] / (sum(odds) + elsewhere)
 
 
 def _candidate(fault: Fault, cluster: Cluster, number: int, clusters: Sequence[Cluster]) -> work.Candidate:

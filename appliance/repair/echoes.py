@@ -8,6 +8,7 @@ arguments (`a and a`, `x - x`, `x = x`) one was most likely meant otherwise.
 from __future__ import annotations
 
 import ast
+import bisect
 from collections import Counter
 
 from appliance.repair.edits import Edit
@@ -19,6 +20,8 @@ SHORTEST = 8
 FORMS = ("{}", "{} pass", "if 1: pass\n{} pass", "try: pass\n{} pass")
 """How a line that is not a whole statement becomes one: with a body, after an `if`, after a `try`."""
 MOST = 2
+NEAR = 4
+"""Lines that are looked at for the one beside."""
 
 
 class Echoes:
@@ -26,26 +29,48 @@ class Echoes:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._lines = Counter(plain(line) for line in source.text.split("\n"))
-        self._pairs: dict[str, int] = {}
+        self._plain = [plain(line) for line in source.text.split("\n")]
+        self._lines = Counter(self._plain)
+        self._counts: dict[str, tuple[int, int]] = {}
 
     def twin(self, edit: Edit) -> float:
-        """1 when the new line stands elsewhere in the file and the old one does not; -1 the other way round."""
+        """1 when the new line stands elsewhere in the file and the old one does not; -1 the other way round, and where
+        the new line says what the one beside it says: two branches that do the same need no condition."""
         old, new = (plain(text) for text in changed_line(self._source, edit))
         if min(len(old), len(new)) < SHORTEST:
             return 0.0
+        if new in self._beside(edit):
+            return -1.0
         return float((self._lines[new] > 0) - (self._lines[old] > 1))
+
+    def _beside(self, edit: Edit) -> set[str]:
+        """The lines before and after the changed ones; of a line that only parts two branches, the one beyond it."""
+        first = bisect.bisect_right(self._source.starts, min(start for start, _, _ in edit.spans)) - 1
+        last = bisect.bisect_right(self._source.starts, max(end for _, end, _ in edit.spans))
+        sides = (reversed(self._plain[max(0, first - NEAR) : first]), self._plain[last : last + NEAR])
+        return {next(filter(_says, lines), "") for lines in sides}
 
     def doubled(self, edit: Edit) -> float:
         """How many more pairs of equal operands or arguments there are with the edit."""
-        old, new = changed_line(self._source, edit)
-        return float(max(-MOST, min(MOST, self._count(new) - self._count(old))))
+        return self._more(edit, 0)
 
-    def _count(self, line: str) -> int:
+    def hollow(self, edit: Edit) -> float:
+        """How many more comparisons and sums of mere constants there are with the edit."""
+        return self._more(edit, 1)
+
+    def _more(self, edit: Edit, which: int) -> float:
+        old, new = changed_line(self._source, edit)
+        return float(max(-MOST, min(MOST, self._count(new)[which] - self._count(old)[which])))
+
+    def _count(self, line: str) -> tuple[int, int]:
         line = line.strip()
-        if line not in self._pairs:
-            self._pairs[line] = equal_pairs(line)
-        return self._pairs[line]
+        if line not in self._counts:
+            self._counts[line] = said_in_vain(line)
+        return self._counts[line]
+
+
+def _says(line: str) -> bool:
+    return bool(line) and line not in ("else:", "finally:", "try:")
 
 
 def plain(line: str) -> str:
@@ -55,10 +80,25 @@ def plain(line: str) -> str:
     return "".join(line.split())
 
 
-def equal_pairs(line: str) -> int:
-    """Equal operands of a condition, a comparison or a difference, equal arguments, and names set to themselves."""
+def said_in_vain(line: str) -> tuple[int, int]:
+    """How many operands of a condition, a comparison or a difference, arguments, and names set to themselves are equal;
+    and how many comparisons and sums are of constants alone, so that they always come out the same."""
     tree = next((tree for form in FORMS if (tree := _parsed(form.format(line)))), None)
-    return sum(map(_equal, ast.walk(tree))) if tree else 0
+    nodes = list(ast.walk(tree)) if tree else []
+    return sum(map(_equal, nodes)), sum(map(_constant, nodes))
+
+
+def _constant(node: ast.AST) -> bool:
+    match node:
+        case ast.Compare(left=left, comparators=others):
+            return all(isinstance(one, ast.Constant) for one in (left, *others))
+        case ast.BinOp(left=ast.Constant(), right=ast.Constant()):
+            return True
+        case ast.BoolOp(values=parts):
+            return any(isinstance(one, ast.Constant) for one in parts[:-1])
+        case ast.If(test=ast.Constant(value=value)) | ast.While(test=ast.Constant(value=value)):
+            return not isinstance(value, bool) and value != 1
+    return False
 
 
 def _equal(node: ast.AST) -> int:

@@ -33,7 +33,9 @@ from appliance.repair.templates import edits_of
 
 SLIPS: Mapping[str, float] = {
     "comparison": 3.0,
-    "constant": 3.0,
+    "constant": 2.0,
+    "usual constant": 0.5,
+    "known constant": 0.5,
     "variable": 3.0,
     "global variable": 0.3,
     "off by one": 1.5,
@@ -78,7 +80,20 @@ SLIPS: Mapping[str, float] = {
 }
 """How often each class of slip is made: an assumption, not a measurement."""
 
-FITTED = ("strangeness", "own", "unread", "foreign", "role", "kind", "twin", "doubled", "size", "idle")
+FITTED = (
+    "strangeness",
+    "own",
+    "unread",
+    "unset",
+    "foreign",
+    "role",
+    "kind",
+    "twin",
+    "doubled",
+    "hollow",
+    "size",
+    "idle",
+)
 LINES = (4, 40)
 PULL = 0.02
 STEPS, RATE = 400, 0.3

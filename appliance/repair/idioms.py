@@ -1,7 +1,8 @@
 """What an edit does to the names of its function: sound code reads what it sets, and speaks of what it knows.
 
 A parameter or variable that nothing reads once the edit is made was read before somebody slipped, or the edit goes
-round the fault instead of mending it. A name of the module that the function never speaks of is a rare answer.
+round the fault instead of mending it. One that is still read but set nowhere any more was taken away by mistake. A name
+of the module that the function never speaks of is a rare answer.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import builtins
 import keyword
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from appliance.repair.edits import Edit
@@ -30,22 +31,31 @@ class Names:
     read: Counter[str]
     own: frozenset[str]
     known: frozenset[str]
+    stored: Mapping[str, tuple[int, ...]]
+    """Where each name is set, as characters of the file; names that are handed over have a value without that."""
 
     @classmethod
-    def of(cls, function: Function) -> Names:
+    def of(cls, function: Function, source: Source) -> Names:
         read: Counter[str] = Counter()
         own: set[str] = set()
+        stored: dict[str, list[int]] = {}
+        handed: set[str] = set()
         for node in ast.walk(function.node):
             if isinstance(node, ast.Name):
                 read[node.id] += isinstance(node.ctx, ast.Load)
                 if not isinstance(node.ctx, ast.Load):
                     own.add(node.id)
+                    stored.setdefault(node.id, []).append(source.span(node)[0])
             elif isinstance(node, ast.arg):
                 own.add(node.arg)
+                handed.add(node.arg)
+            elif isinstance(node, ast.Global | ast.Nonlocal):
+                handed.update(node.names)
             elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
                 read[node.target.id] += 1
         attributes = {node.attr for node in ast.walk(function.node) if isinstance(node, ast.Attribute)}
-        return cls(read, frozenset(own - {"self", "cls", "_"}), frozenset({*read, *own, *attributes}))
+        places = {name: tuple(found) for name, found in stored.items() if name not in handed}
+        return cls(read, frozenset(own - {"self", "cls", "_"}), frozenset({*read, *own, *attributes}), places)
 
 
 class Idioms:
@@ -69,6 +79,18 @@ class Idioms:
         )
         return max(-MOST, min(MOST, float(more)))
 
+    def unset(self, edit: Edit) -> float:
+        """How many names that its function still reads have no place left where they are set."""
+        names = self._of(edit)
+        kept = {name for _, _, new in edit.spans for name in re.findall(r"\w+", new)}
+        gone = [
+            name
+            for name, places in names.stored.items()
+            if name not in kept and all(any(start <= at < end for start, end, _ in edit.spans) for at in places)
+        ]
+        left = Counter(name for old, _ in self._texts(edit) for name in names_in(old)) if gone else Counter[str]()
+        return min(MOST, float(sum(names.read[name] > left[name] for name in gone)))
+
     def foreign(self, edit: Edit) -> float:
         """How many names it brings in that its function does not speak of."""
         known = self._of(edit).known
@@ -77,7 +99,7 @@ class Idioms:
     def _of(self, edit: Edit) -> Names:
         function = self._source.function_at(edit.line)
         if id(function.node) not in self._names:
-            self._names[id(function.node)] = Names.of(function)
+            self._names[id(function.node)] = Names.of(function, self._source)
         return self._names[id(function.node)]
 
     def _texts(self, edit: Edit) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from appliance import ports
 from appliance.repair.problem import Problem, sources
@@ -184,26 +185,48 @@ def _read_at_import(parsed: Mapping[str, Source], lines: Mapping[Line, Suspicion
     for _ in range(2):  # a constant may be built from another
         for path, source in parsed.items():
             for names, statement in definitions(source):
-                best = max((readers[name] for name in names if name in readers), key=lambda s: s.ochiai, default=None)
+                read = [readers[path, name] for name in names if (path, name) in readers]
+                best = max(read, key=lambda s: s.ochiai, default=None)
                 if best and (path, statement.lineno) not in found and (path, statement.lineno) not in lines:
                     found[path, statement.lineno] = _less(best)
                     for inner in ast.walk(statement):
-                        if isinstance(inner, ast.Name) and inner.id not in readers:
-                            readers[inner.id] = _less(best)
+                        if isinstance(inner, ast.Name):
+                            readers.setdefault((path, inner.id), _less(best))
     return found
 
 
-def _readers(parsed: Mapping[str, Source], lines: Mapping[Line, Suspicion]) -> dict[str, Suspicion]:
-    """For each name, the worst suspicion of a statement that reads it."""
-    readers: dict[str, Suspicion] = {}
+def _readers(parsed: Mapping[str, Source], lines: Mapping[Line, Suspicion]) -> dict[tuple[str, str], Suspicion]:
+    """For each name of each file, the worst suspicion of a statement that reads it: in that file, or in one that
+    imports something of its name."""
+    readers: dict[tuple[str, str], Suspicion] = {}
+    imported = {path: _imported(source) for path, source in parsed.items()}
     for path, source in parsed.items():
+        known = [path, *(other for other in parsed if other != path and _module(other) in imported[path])]
         for node in ast.walk(source.tree):
             name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
             statement = source.statement(node) if name else None
             suspicion = lines.get((path, statement.lineno)) if statement else None
-            if suspicion and suspicion.ochiai > readers.get(name, Suspicion(0.0)).ochiai:
-                readers[name] = suspicion
+            for home in known if suspicion else ():
+                if suspicion and suspicion.ochiai > readers.get((home, name), Suspicion(0.0)).ochiai:
+                    readers[home, name] = suspicion
     return readers
+
+
+def _module(path: str) -> str:
+    """The last part of the name that a file is imported by."""
+    pure = PurePosixPath(path)
+    return pure.parent.name if pure.name == "__init__.py" else pure.stem
+
+
+def _imported(source: Source) -> frozenset[str]:
+    """Every part of what a file imports: `a.b` and `c` of `from a.b import c`."""
+    found: set[str] = set()
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.ImportFrom):
+            found.update((node.module or "").split("."))
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found.update(part for alias in node.names for part in alias.name.split("."))
+    return frozenset(found)
 
 
 def _less(suspicion: Suspicion) -> Suspicion:

@@ -3,8 +3,8 @@
 ``score = weight[template] + Σ weight[f] · f`` with f = log Ochiai, traceback, words and likeness of the report, the
 line's strangeness against what it was, to the language model and to the rest of its own file, what becomes of the
 function's names, whether a name is used so elsewhere, whether the line stands so elsewhere, whether it says a thing
-twice, and the edit's size. What past repairs of the repository and the site say is added as it is (`priors.py`).
-Without the language model its feature is 0 for every edit.
+twice or asks what is known, and the edit's size. What past repairs of the repository and the site say is added as it is
+(`priors.py`). Without the language model its feature is 0 for every edit.
 """
 
 from __future__ import annotations
@@ -89,11 +89,13 @@ def described_all(edits: Sequence[Edit], fault: Fault) -> list[Edit]:
                 **_of_place(fault.lines[edit.path, edit.line]),
                 "own": alien,
                 "unread": idioms[edit.path].unread(edit),
+                "unset": idioms[edit.path].unset(edit),
                 "foreign": idioms[edit.path].foreign(edit),
                 **dict(zip(("role", "kind"), roles[edit.path].compared(edit), strict=True)),
                 "twin": echoes[edit.path].twin(edit),
                 "doubled": echoes[edit.path].doubled(edit),
-                "size": _size(edit),
+                "hollow": echoes[edit.path].hollow(edit),
+                "size": _size(edit, fault.sources[edit.path]),
                 "idle": float(
                     bool(IDLE.search(" ".join(new for _, _, new in _widened(edit, fault.sources[edit.path]))))
                 ),
@@ -140,9 +142,25 @@ def _widened(edit: Edit, source: Source) -> list[tuple[int, int, str]]:
     return [(a, b, source.text[max(0, a - 6) : a] + new + source.text[b : b + 6]) for a, b, new in edit.spans]
 
 
-def _size(edit: Edit) -> float:
-    """Characters replaced and put in, on a logarithmic scale."""
-    return math.log1p(sum(max(end - start, len(new)) for start, end, new in edit.spans))
+def _size(edit: Edit, source: Source) -> float:
+    """Characters that are really other ones, on a logarithmic scale; of two that change places, the shorter."""
+    olds, news = [source.text[start:end] for start, end, _ in edit.spans], [new for _, _, new in edit.spans]
+    if len(olds) == 2 and [one.strip() for one in olds] == [one.strip() for one in reversed(news)]:
+        return math.log1p(min(map(len, olds)))
+    return math.log1p(sum(different(old, new) for old, new in zip(olds, news, strict=True)))
+
+
+def different(old: str, new: str) -> int:
+    """How many characters two texts differ in, apart from what they begin or end with alike, or what one has whole."""
+    if old in new or new in old:
+        return abs(len(old) - len(new))
+    first = _alike(old, new)
+    return max(len(old), len(new)) - first - _alike(old[first:][::-1], new[first:][::-1])
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _own(edits: Sequence[Edit], sources: Mapping[str, Source]) -> list[float]:

@@ -13,12 +13,13 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from appliance import ports
 from appliance.errors import LimitExceeded, Unavailable
 from appliance.repair import choose, pairs
-from appliance.repair.accident import accident
+from appliance.repair.accident import CONSTANT, accident
 from appliance.repair.edits import Edit, new_contents, unified
 from appliance.repair.localise import Fault, locate, suspects
 from appliance.repair.ngram import load
@@ -26,17 +27,23 @@ from appliance.repair.priors import read_past
 from appliance.repair.problem import Found, Problem
 from appliance.repair.rank import fitted, ranked
 from appliance.repair.runners import Job, Runner, limits_for
-from appliance.repair.spectrum import gather
+from appliance.repair.spectrum import Line, gather
 from appliance.repair.templates import edits_of
 from appliance.repair.validate import Bench, bench
 from appliance.settings import RepairSettings
 
 MOST_AFTER, ENOUGH_AFTER = 500, 3.0
 """After the first passing patch, the search tries at most so many more edits, or this many times as many in all."""
-LEAST_AFTER = 60
-"""It tries so many more at least, then stops when all edits that are left weigh too little to matter."""
-LEFT = 0.02
+LEAST_AFTER = 400
+"""It tries so many more at least, then stops when all edits that are left weigh too little to matter. Of the wrong
+patches that seeded slips had shipped, most were shipped before the right one was tried."""
+LEAST_PLACES, MOST_ALIKE = 3, 3
+"""Enough patches pass when they are of so many statements, or so many times as many as are wanted: where tests hardly
+look, any edit of one statement passes, and the right one may be of another."""
+LEFT = 0.005
 """The odds that the right edit is still to come, against those of the best patch, that do not matter any more."""
+TAIL = 0.08
+"""Odds of the edit at place n of the order are at least `TAIL / n` of all."""
 COLD_SHARE = 0.35
 """Share of the budget for edits of what runs at import, while nothing passes yet."""
 COLD_LEAST, COLD_AFTER = 2.0, 0.5
@@ -45,6 +52,8 @@ PATIENCE, MOST_SLOW = 8.0, 120
 """How much longer, and how many, edits run again that the first limit on time stopped, when nothing else passes."""
 HELPERS = 300
 """Likeliest edits that are tried on several failing tests each before pairs are made."""
+MOST_FORCED = 40
+"""Conditions made constant, to see whether tests need them."""
 ENOUGH_PAIRS = 3
 SAY_SECONDS = 1.5
 WALL_LEAST, WALL_PER_CPU = 15.0, 4.0
@@ -104,6 +113,7 @@ class _Search:
         self.passing: list[Edit] = []
         self.partial: list[tuple[float, Edit]] = []
         self.slow: list[Edit] = []
+        self.forced: set[Line] = set()
         self.said, self.what = 0.0, ""
         self.begun = bench.cpu_seconds  # what tracing cost is no part of the budget
 
@@ -115,7 +125,9 @@ class _Search:
             if not self.passing and self.settings.pair_seconds > 0:
                 self.try_pairs(edits)
             total = all_odds(edits) if len(self.passing) and not self.passing[0].also else -math.inf
-            decided = choose.decide(self.fault, self.bench, self.passing, self.progress, total)
+            self.passing = far_down(self.passing, edits, total)
+            self.try_forced(edits)
+            decided = choose.decide(self.fault, self.bench, self.passing, self.progress, total, self.forced)
         except (Unavailable, LimitExceeded) as error:
             decided = choose.Decided("none", f"the search was broken off: {error.message}; {self.account(edits)}")
         return Found(
@@ -186,6 +198,14 @@ class _Search:
             if len(self.passing) >= self.settings.plausible:
                 break
 
+    def try_forced(self, edits: Sequence[Edit]) -> None:
+        """Find the conditions among what passes that may as well be always true or never."""
+        spots = {(part.path, part.line) for edit in self.passing for part in edit.all}
+        forcing = [edit for edit in edits if edit.template == CONSTANT and (edit.path, edit.line) in spots]
+        for edit, job in self.bench.validate(forcing[:MOST_FORCED]):
+            if self.bench.passes(job):
+                self.forced.add((edit.path, edit.line))
+
     def try_pairs(self, edits: Sequence[Edit]) -> None:
         """Two edits at once, from those that made some acceptance tests pass."""
         self.what = "pairs of edits, "
@@ -213,7 +233,10 @@ class _Search:
 
     def enough(self, first_at: int, last: Edit, ahead: Ahead) -> bool:
         """Stop when enough passing patches were found, or what is left can hardly weigh against the best of them."""
-        if len(self.passing) >= self.settings.plausible:
+        if len(self.passing) >= self.settings.plausible and (
+            len({(edit.path, edit.line) for edit in self.passing}) >= LEAST_PLACES
+            or len(self.passing) >= MOST_ALIKE * self.settings.plausible
+        ):
             return True
         if not first_at or self.bench.tried <= first_at + LEAST_AFTER:
             return False
@@ -263,6 +286,17 @@ class Ahead:
         """Logarithm of the odds of all edits that score less."""
         at = bisect.bisect_right(self._scores, -score, key=lambda one: -one)
         return self._top + math.log(max(self._after[at], 1e-300))
+
+
+def far_down(passing: Sequence[Edit], edits: Sequence[Edit], total: float) -> list[Edit]:
+    """Passing edits with the odds of their place in the order, where these are better than those of their score. The
+    ranking is too sure of itself: far down, the right one is found about as often between 100 and 1,000 as between
+    1,000 and 10,000."""
+    at = {id(edit): number for number, edit in enumerate(edits, start=1)}
+    return [
+        replace(edit, score=max(edit.score, total + math.log(TAIL / at[id(edit)]))) if id(edit) in at else edit
+        for edit in passing
+    ]
 
 
 def all_odds(edits: Sequence[Edit]) -> float:

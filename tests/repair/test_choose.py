@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from appliance.repair.accident import COMPUTING, STEERING, by_witnesses, steers
-from appliance.repair.choose import DOCUMENTED, SURE, WRITTEN, Cluster, certainty, clustered, differing, kept, weigh
+from appliance.repair.accident import COMPUTING, FORCED, STEERING, accident, by_witnesses, steers
+from appliance.repair.choose import (
+    DOCUMENTED,
+    SURE,
+    WRITTEN,
+    Cluster,
+    certainty,
+    clustered,
+    differing,
+    kept,
+    laxness,
+    weigh,
+)
 from appliance.repair.edits import Edit
+from appliance.repair.localise import Fault
 from appliance.repair.runner import documented
-from appliance.repair.search import Ahead
+from appliance.repair.search import TAIL, Ahead, all_odds, far_down
 from appliance.repair.source import Source
+from appliance.repair.spectrum import Spectrum
 
 
 def edit(name: str, score: float) -> Edit:
@@ -110,5 +124,27 @@ def test_of_two_patches_the_one_that_is_no_likely_accident_weighs_more() -> None
 
 
 def test_an_unlikely_patch_that_stands_alone_is_not_sure() -> None:
-    assert certainty([1.0 / 0.001], everything=50.0) > SURE
-    assert certainty([1.0 / 0.001], everything=50_000.0) < SURE
+    assert certainty([1.0 / 0.001], elsewhere=50.0) > SURE
+    assert certainty([1.0 / 0.001], elsewhere=50_000.0) < SURE
+
+
+def test_tests_that_please_many_edits_say_less_and_those_that_please_one_of_thousands_more() -> None:
+    assert laxness(others=3, tried=70) > 3.0 > 1.0 > laxness(others=0, tried=5_000)
+
+
+def test_the_odds_of_an_edit_far_down_are_those_of_its_place() -> None:
+    edits = [edit(str(number), -float(number)) for number in range(40)]
+    first, last = far_down([edits[0], edits[-1]], edits, all_odds(edits))
+    assert first.score == 0.0
+    assert last.score == pytest.approx(all_odds(edits) + math.log(TAIL / 40))
+
+
+def test_an_edit_of_a_condition_that_may_as_well_be_constant_passes_by_accident() -> None:
+    fault = Fault(Spectrum(), {"m.py": Source("m.py", TEXT)}, {})
+    condition, value = edit("a >= b", 0.0), edit("a + b", 0.0)
+    at = TEXT.index("a > b")
+    condition = replace(condition, spans=((at, at + 5, "a >= b"),), line=2)
+    at = TEXT.index("a - b")
+    value = replace(value, spans=((at, at + 5, "a + b"),), line=3)
+    assert accident(fault, condition, forced={("m.py", 2)}) == FORCED > accident(fault, condition)
+    assert accident(fault, value, forced={("m.py", 3)}) == accident(fault, value)

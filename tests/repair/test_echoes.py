@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.repair.echoes import Echoes, equal_pairs, plain
+from appliance.repair.echoes import Echoes, plain, said_in_vain
 from appliance.repair.edits import Edit
 from appliance.repair.source import Source
 
@@ -54,7 +54,7 @@ def test_a_line_that_stands_elsewhere_speaks_for_the_edit_that_makes_it(made: Ed
     ],
 )
 def test_a_line_that_says_a_thing_twice_is_seen(line: str, pairs: int) -> None:
-    assert equal_pairs(line) == pairs
+    assert said_in_vain(line)[0] == pairs
 
 
 def test_an_edit_that_ends_saying_a_thing_twice_takes_a_pair_away() -> None:
@@ -67,3 +67,40 @@ def test_an_edit_that_ends_saying_a_thing_twice_takes_a_pair_away() -> None:
 def test_the_sign_of_a_comment_inside_a_text_ends_no_line() -> None:
     assert plain('  x = "a # b"') == 'x="a#b"'
     assert plain("  x = 1  # b") == "x=1"
+
+
+BRANCHES = """def joined(head, tail, sep):
+    if not head:
+        return head + sep + tail
+    else:
+        return head + tail
+"""
+
+
+def test_an_edit_that_makes_a_line_say_what_the_one_beside_it_says_is_unlikely() -> None:
+    start = BRANCHES.index("head + sep")
+    void = Edit("m.py", ((start, start + len("head + sep"), "head"),), "dropped operand", 3)
+    assert Echoes(Source("m.py", BRANCHES)).twin(void) == -1.0
+
+
+@pytest.mark.parametrize(
+    ("line", "times"),
+    [
+        ("elif 2 == 0:", 1),
+        ("if x == 0:", 0),
+        ("while 2:", 1),
+        ("while 1:", 0),
+        ("if True:", 0),
+        ("return x or 0", 0),
+        ("return 0 or x", 1),
+        ("n = 2 + 1", 1),
+    ],
+)
+def test_a_line_that_asks_what_is_known_is_seen(line: str, times: int) -> None:
+    assert said_in_vain(line)[1] == times
+
+
+def test_an_edit_after_which_a_comparison_is_of_constants_alone_is_hollow() -> None:
+    text = "def f(n):\n    if n % 2 == 0:\n        return n\n"
+    start = text.index("n % 2")
+    assert Echoes(Source("m.py", text)).hollow(Edit("m.py", ((start, start + 5, "2"),), "dropped operand", 2)) == 1.0

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from appliance.repair.edits import Edit
 from appliance.repair.idioms import Idioms
+from appliance.repair.localise import locate
+from appliance.repair.problem import Problem
 from appliance.repair.roles import Roles
 from appliance.repair.source import Source
+from appliance.repair.spectrum import Spectrum
 
 TEXT = """def pick(items, at, name):
     first = items[at]
@@ -44,6 +49,26 @@ def test_a_name_that_nothing_reads_any_more_is_counted(made: Edit, more: float) 
     assert Idioms(Source("m.py", TEXT)).unread(made) == more
 
 
+@pytest.mark.parametrize(
+    ("made", "names"),
+    [
+        (edit("    first = items[at]\n", ""), 1.0),
+        (edit("first = items", "label = items"), 1.0),
+        (edit("    return label + first\n", ""), 0.0),
+        (edit("first = items[at]", "first = at"), 0.0),
+    ],
+)
+def test_a_name_that_is_still_read_but_set_nowhere_any_more_is_counted(made: Edit, names: float) -> None:
+    assert Idioms(Source("m.py", TEXT)).unset(made) == names
+
+
+def test_a_name_that_was_handed_over_has_a_value_without_being_set() -> None:
+    text = "def f(at):\n    at = at or 1\n    return at\n"
+    start = text.index("    at = ")
+    gone = Edit("m.py", ((start, text.index("    return"), ""),), "deleted statement", 2)
+    assert Idioms(Source("m.py", text)).unset(gone) == 0.0
+
+
 def test_a_name_that_the_function_does_not_speak_of_is_foreign() -> None:
     idioms = Idioms(Source("m.py", TEXT))
     assert idioms.foreign(edit("first", "label", 1)) == 0.0
@@ -62,3 +87,12 @@ def test_edits_of_anything_but_one_name_say_nothing_of_roles() -> None:
     roles = Roles(Source("m.py", TEXT))
     assert roles.compared(edit("label + first", "first")) == (0.0, 0.0)
     assert roles.compared(edit("at", "at + 1", 1)) == (0.0, 0.0)
+
+
+def test_a_constant_of_a_module_is_suspected_through_files_that_import_it_alone(tmp_path: Path) -> None:
+    (tmp_path / "sizes.py").write_text("WIDTH = 3\n")
+    (tmp_path / "other.py").write_text("WIDTH = 4\n")
+    (tmp_path / "box.py").write_text("import sizes\n\n\ndef wide():\n    return sizes.WIDTH\n")
+    spectrum = Spectrum(failing={"t.py::test": frozenset({("box.py", 5)})})
+    fault = locate(Problem(tree=tmp_path, acceptance=("t.py::test",), baseline={}), spectrum)
+    assert ("sizes.py", 1) in fault.lines and ("other.py", 1) not in fault.lines

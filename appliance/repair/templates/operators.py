@@ -109,11 +109,11 @@ def constants(place: Place) -> Iterator[Change]:
     """Another constant: near in value, usual, or one that the function uses elsewhere."""
     for node in place.nodes:
         if isinstance(node, ast.Constant) and not _docstring(place, node):
-            yield from (
-                place.swap("constant", node, new)
-                for new in dict.fromkeys(_instead(place, node))
-                if new != place.text(node)
-            )
+            seen = {place.text(node)}
+            for template, new in _instead(place, node):
+                if new not in seen:
+                    seen.add(new)
+                    yield place.swap(template, node, new)
 
 
 def _docstring(place: Place, node: ast.Constant) -> bool:
@@ -121,20 +121,26 @@ def _docstring(place: Place, node: ast.Constant) -> bool:
     return isinstance(parent, ast.Expr) or isinstance(node.value, bytes | complex) or node.value is Ellipsis
 
 
-def _instead(place: Place, node: ast.Constant) -> Iterator[str]:
+def _instead(place: Place, node: ast.Constant) -> Iterator[tuple[str, str]]:
+    """Template and text of other constants. A slip of one, or of a sign, a letter or a blank, is the commonest."""
     value = node.value
+    near: list[object] = []
+    usual: list[str] = []
     if isinstance(value, bool) or value is None:
-        yield from ("True", "False", "None", "0", "[]", '""')
+        near = [not value] if isinstance(value, bool) else []
+        usual = ["True", "False", "None", "0", "[]", '""']
     elif isinstance(value, int | float):
-        yield from (repr(number) for number in (value + 1, value - 1, 0, 1, 2, -1, -value, value * 2, value * 10))
+        near = [value + 1, value - 1, *([-value] if abs(value) == 1 else [])]
+        usual = [repr(number) for number in (0, 1, 2, -1, -value, value * 2, value * 10)]
         if isinstance(value, int):
-            yield from (repr(value // 2), repr(value // 10))
+            usual += [repr(value // 2), repr(value // 10)]
     elif isinstance(value, str):
-        yield from ('""', '" "', repr(value.lower()), repr(value.upper()), repr(value.strip()), repr(f"{value} "))
-        if len(value) > 1:
-            yield from (repr(value[1:]), repr(value[:-1]))
+        near = [value.strip(), f"{value} ", *([value[1:], value[:-1]] if len(value) > 1 else [])]
+        usual = ['""', '" "', repr(value.lower()), repr(value.upper())]
+    yield from (("constant", repr(one)) for one in near)
+    yield from (("usual constant", text) for text in usual)
     same = [other.value for other in place.constants if type(other.value) is type(value) and other.value != value]
-    yield from (repr(other) for other in same[:12])
+    yield from (("known constant", repr(other)) for other in same[:12])
 
 
 def off_by_one(place: Place) -> Iterator[Change]:
