@@ -15,7 +15,7 @@ import psutil
 from appliance.cli import standing
 from appliance.cli.context import Box, pass_box
 from appliance.cli.route import catalogue
-from appliance.cli.status import read
+from appliance.cli.status import read, running
 from appliance.computers.probe import probe
 from appliance.errors import FactoryError
 from appliance.ledger import open_ledger
@@ -152,11 +152,11 @@ def ledger(box: Box) -> Iterator[Check]:
 
 def processes(box: Box) -> Iterator[Check]:
     """What runs."""
-    up = read(box.home.run / "up.json")
-    if not up:
+    found = running(box.home)
+    if not found:
         yield Check("processes", "warn", "the box is not running", "`appliance up`")
         return
-    for process in up["processes"]:
+    for process in found:
         good = process["state"] == "ready"
         fix = "" if good else f"see {box.home.logs / process['name']}.log"
         yield Check(f"  {process['name']}", "pass" if good else "fail", f"{process['state']} {process['reason']}", fix)
@@ -164,7 +164,7 @@ def processes(box: Box) -> Iterator[Check]:
 
 def engines(box: Box) -> Iterator[Check]:
     """The loaded models whose engines do not run."""
-    for row in read(box.home.run / "engines.json") or ():
+    for row in (read(box.home.run / "engines.json") or ()) if running(box.home) else ():
         if row["state"] == "failed":
             fix = f"`appliance model show {row['model']}` has the end of its log, `appliance model load` tries it anew"
             yield Check(f"  {row['model']}", "warn", f"engine failed: {row['reason']}", fix)

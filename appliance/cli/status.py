@@ -10,7 +10,9 @@ import click
 
 from appliance.cli import standing
 from appliance.cli.context import Box, pass_box
+from appliance.config import Home
 from appliance.ledger import open_ledger
+from appliance.ledger.lease import started_at
 from appliance.work import State, utcnow
 
 LISTED = 10
@@ -23,14 +25,14 @@ def command(box: Box) -> int:
     """Show processes, engines, work in hand, and what waits for a person. Exit 0 when all runs."""
     box.require_home()
     ledger = open_ledger(box.home)
-    up = read(box.home.run / "up.json") or {"processes": []}
-    engines = read(box.home.run / "engines.json") or []
+    processes = running(box.home)
+    engines = (read(box.home.run / "engines.json") or []) if processes else []
     line = read(box.home.run / "line.json") or {"doing": []}
     mirrors, now = ledger.forges.all_health(), utcnow()
     waiting = ledger.items(states=[State.NEEDS_HUMAN], limit=50)
     data: dict[str, Any] = {
         "home": str(box.home.root),
-        "processes": up["processes"],
+        "processes": processes,
         "engines": engines,
         "doing": line["doing"],
         "items": ledger.counts(),
@@ -45,8 +47,14 @@ def command(box: Box) -> int:
         "events": ledger.tip()[0],
     }
     box.emit(data, lambda: "\n".join(in_words(data)))
-    running = data["processes"]
-    return 0 if running and all(process["state"] == "ready" for process in running) else 1
+    return 0 if processes and all(process["state"] == "ready" for process in processes) else 1
+
+
+def running(home: Home) -> list[dict[str, Any]]:
+    """How the processes are that an `appliance up` which is still there looks after; none without one."""
+    up = read(home.run / "up.json") or {}
+    alive = up.get("pid") and started_at(up["pid"]) == up.get("started")
+    return list(up["processes"]) if alive else []
 
 
 def in_words(data: dict[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import signal
 import threading
 import time
@@ -21,6 +22,7 @@ from appliance.config import Home
 from appliance.errors import Conflict, UsageError
 from appliance.events import Event, Fact
 from appliance.ledger import open_ledger
+from appliance.ledger.lease import started_at
 from control.access import ensure_token
 from inference.lifecycle import Phase
 from inference.supervisor import Status, Supervisor
@@ -134,8 +136,10 @@ def only_one(home: Home) -> Iterator[None]:
 
 
 def publish(home: Home, statuses: Sequence[Status]) -> None:
-    """Write `run/up.json` for `status` and the console."""
+    """Write `run/up.json` for `status` and the console, with who wrote it: one that was killed takes nothing back."""
     file = home.run / "up.json"
     temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"processes": [status.as_json() for status in statuses]}), encoding="utf-8")
+    told = {"pid": os.getpid(), "started": started_at(os.getpid()),
+            "processes": [status.as_json() for status in statuses]}  # fmt: skip
+    temporary.write_text(json.dumps(told), encoding="utf-8")
     temporary.replace(file)

@@ -4,12 +4,14 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from appliance.cli import doctor
 from appliance.cli.context import Box
 from appliance.cli.main import COMMANDS, hoist, main, root
+from appliance.cli.up import publish
 from appliance.config import Home, render
 from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.audit import write_anchor
@@ -125,6 +127,30 @@ def test_commands_are_noted_and_illegal_ones_refused(
     assert [command.verb for command in ledger.open_commands()] == ["answer", "reject"]
 
 
+def running_line(home: Home) -> dict[str, Any]:
+    """As an `appliance up` that is still there tells it."""
+    publish(home, ())
+    told = json.loads((home.run / "up.json").read_text())
+    told["processes"] = [{"name": "line", "state": "ready", "reason": ""}]
+    (home.run / "up.json").write_text(json.dumps(told))
+    return dict(told)
+
+
+def test_a_box_that_was_killed_is_not_said_to_run(
+    ledger: Ledger, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = running_line(home)
+    (home.run / "engines.json").write_text(json.dumps([{"model": "a", "state": "ready", "reason": ""}]))
+    status, out, _ = run(home, capsys, "status")
+    assert status == 0 and "line      ready" in out and "engine a: ready" in out
+    for other in ({"pid": 4_000_000}, {"started": told["started"] - 1}):  # gone; another process with its number
+        (home.run / "up.json").write_text(json.dumps({**told, **other}))
+        status, out, _ = run(home, capsys, "status")
+        assert status == 1 and "the box is not running" in out and "ready" not in out
+        (found,) = doctor.guarded(doctor.processes, Box(home, as_json=False, debug=False))
+        assert (found.verdict, found.found) == ("warn", "the box is not running")
+
+
 def test_what_the_line_would_refuse_is_refused_at_once(
     ledger: Ledger, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -198,6 +224,8 @@ def test_the_doctor_looks_at_the_routing_rules(ledger: Ledger, home: Home) -> No
 def test_the_doctor_names_models_whose_engines_failed(ledger: Ledger, home: Home) -> None:
     rows = [{"model": "a", "state": "ready", "reason": ""}, {"model": "b", "state": "failed", "reason": "no memory"}]
     (home.run / "engines.json").write_text(json.dumps(rows))
+    assert doctor.guarded(doctor.engines, Box(home, as_json=False, debug=False)) == [], "nothing runs"
+    running_line(home)
     (found,) = doctor.guarded(doctor.engines, Box(home, as_json=False, debug=False))
     assert (found.name, found.verdict, found.found) == ("  b", "warn", "engine failed: no memory")
     assert "`appliance model show b`" in found.fix
