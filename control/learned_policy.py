@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from appliance.errors import FactoryError, NotFound
+from appliance.errors import FactoryError
 from appliance.events import Fact
 from appliance.learning.policies import SUBJECT, Policies
 from appliance.ledger import Ledger
@@ -97,10 +97,11 @@ def versions(policies: Policies, ledger: Ledger, most: int) -> list[Version]:
 
 
 def version(policies: Policies, ledger: Ledger, number: int) -> Version:
-    """One of them. Raises NotFound."""
-    if number not in policies.versions():
+    """One of them. Raises NotFound, unless it is the one in use, whose file may have been removed."""
+    current = policies.current()
+    if number not in (*policies.versions(), current):
         policies.read(number)
-    return _version(policies, number, policies.current(), steps(ledger))
+    return _version(policies, number, current, steps(ledger))
 
 
 def steps(ledger: Ledger) -> list[Step]:
@@ -115,10 +116,12 @@ def steps(ledger: Ledger) -> list[Step]:
 def _version(policies: Policies, number: int, current: int, told: Sequence[Step]) -> Version:
     own = Version(number=number, in_use=number == current, steps=tuple(step for step in told if step.version == number))
     try:
-        file = policies.read(number)
-        policy = _mapping(file.get("policy"))
-    except (NotFound, FactoryError, ValueError, AttributeError) as error:
+        file: Any = policies.read(number)
+    except (FactoryError, ValueError) as error:
         return own.with_(broken=f"its file cannot be read: {error}")
+    if not isinstance(file, Mapping) or not isinstance(file.get("policy"), Mapping):
+        return own.with_(broken="its file cannot be read: it holds no policy")
+    policy = file["policy"]
     evaluation = file.get("evaluation")
     cells = evaluation if isinstance(evaluation, list) else _mapping(evaluation).get("rules")
     rest = {name: value for name, value in file.items() if name not in ("policy", "evaluation")}

@@ -14,11 +14,10 @@ from appliance.learning.queries import QUERIES
 from appliance.learning.tables import TABLES
 from control.api.request import MOST_ROWS, body, limit
 from control.desk import desk
-from control.gate import person
 from control.learned_policy import version, versions
 from control.questions import asked_for, parameters, plain, question
 from control.shares import objected, runs, shipped
-from control.views.policies import kept, roll_back
+from control.views.policies import kept, roll_back, take_in
 
 blueprint = Blueprint("api_learning", __name__, url_prefix="/api/v1/learning")
 
@@ -93,7 +92,7 @@ def policy(number: int) -> ResponseReturnValue:
 @blueprint.post("/policy/<int:number>/promote")
 def promote(number: int) -> ResponseReturnValue:
     """Take a version into use."""
-    kept().promote(number, person())
+    take_in(number)
     return jsonify({"current": number})
 
 

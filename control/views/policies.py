@@ -22,6 +22,14 @@ def kept() -> Policies:
     return Policies(desk().home, desk().ledger)
 
 
+def take_in(number: int) -> None:
+    """Take a version into use in the name of who asks. Raises NotFound, or Conflict when it is in use or broken."""
+    broken = version(kept(), desk().ledger, number).broken
+    if broken:
+        raise Conflict(f"policy {number} cannot be taken into use: {broken}", "`appliance learn train` makes another")
+    kept().promote(number, person())
+
+
 def roll_back(seen: int, why: str) -> tuple[int, int]:
     """Take the version that a person saw in use back, in their name; what was in use, and what is in use again.
 
@@ -58,7 +66,7 @@ def ask(number: int) -> ResponseReturnValue:
 @blueprint.post("/<int:number>/promote")
 def promote(number: int) -> ResponseReturnValue:
     """Take a version into use."""
-    kept().promote(number, person())
+    take_in(number)
     flash(f"Policy {number} is in use.")
     return redirect(url_for("policies.index"), 303)
 
