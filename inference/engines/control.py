@@ -85,9 +85,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         try:
-            self._send(200, self._order())
+            made = self._order()
         except FactoryError as error:
             self._send_error(error)
+        except OSError as error:  # a key or a log that cannot be written
+            why = f"the engines process cannot write: {error.strerror or error}"
+            self._send_error(Unavailable(why, "look at the home's disk and its rights"))
+        else:
+            self._send(200, made)
 
     def _order(self) -> dict[str, Any]:
         body = self._body()

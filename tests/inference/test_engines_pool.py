@@ -281,6 +281,18 @@ def test_errors_come_through_the_door_as_they_were_raised(pool: Pool, stocked: H
     assert type(error_from(["no", "shape"])) is FactoryError
 
 
+def test_a_disk_that_is_full_is_told_through_the_door(
+    pool: Pool, stocked: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pool, "load", full)
+    with pytest.raises(Unavailable, match="cannot write: No space left on device") as caught:
+        EnginesClient(stocked).load("a")
+    assert "disk" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
