@@ -209,6 +209,8 @@ def load(box: Box, name: str, context_tokens: int | None, slots: int | None, pin
     row = client.load(card.id, again=True, context_tokens=context_tokens or 0, slots=slots or 0, pin=pin)
     row = client.wait_ready(card.id, row["start_seconds"] + LEAVE_SECONDS, box.say)
     pinned = ", pinned" if row["pinned"] else ""
+    if row["context_tokens"] < (context_tokens or 0):
+        box.say(f"note: {card.id} was made for {row['context_tokens']} tokens at most")
     box.emit(row, f"{card.id} is ready ({row['slots']} requests at once, {row['context_tokens']} tokens each{pinned})")
 
 

@@ -312,3 +312,6 @@ def test_load_takes_context_slots_and_pin(cli: Cli, tmp_path: Path) -> None:
         assert status == 1 and "loaded with 2 requests of 512 tokens" in message and "unload tiny" in hint
         assert cli.json("model", "load", "tiny", "--no-pin")["pinned"] is False
         assert cli.json("model", "show", "tiny")["fit"]["fits"]
+        assert cli("model", "unload", "tiny") == 0
+        until(lambda: cli("model", "load", "tiny", "--context", "99999") == 0)  # once it has left
+        assert "note: tiny was made for 2048 tokens at most" in cli.err and "2048 tokens each" in cli.out
