@@ -19,6 +19,7 @@ from inference.conditions import conditions_in_words, mismatches
 from inference.parameters import Parameters
 from inference.policy import RULES_ALONE, Learned
 from inference.rules import BALANCED, OBJECTIVES, Mode, Objective, Retry, Rule, Rules
+from models.card import TASKS
 
 CALLER = "the caller"
 """Stands in for a rule's name when the caller named the model."""
@@ -160,6 +161,7 @@ def _by_rule(rule: Rule, request: RouteRequest, catalogue: Catalogue, aim: str, 
     if not candidates:
         refusal = "; ".join([f"rule {rule.name!r} leaves no model for task {request.task!r}", *reasons])
         hint = "shorten the prompt" if too_long else f"import one: `appliance model import PATH --task {request.task}`"
+        hint = hint if request.task in TASKS else f"there is no such task; there are {', '.join(TASKS)}"
     return Decision(
         task=request.task, model=request.model, candidates=candidates, rule=rule.name, reasons=reasons,
         objective=objective, learning=rule.learning, policy=said,

@@ -74,6 +74,13 @@ def test_no_rule_means_not_found_with_a_hint() -> None:
     assert "route explain" in caught.value.hint
 
 
+def test_a_task_that_no_model_can_do_is_told_from_one_that_none_does_yet() -> None:
+    everything = rules.parse('[[rule]]\nname = "all"\ncandidates = ["*"]\n', bare_box())
+    asked = {task: explain(RouteRequest(task=task), everything, bare_box()) for task in ("rerank", "rernk")}
+    assert asked["rerank"].hint == "import one: `appliance model import PATH --task rerank`"
+    assert asked["rernk"].hint.startswith("there is no such task; there are chat, ")
+
+
 def test_a_model_not_admitted_for_the_task_is_left_out_with_the_reason() -> None:
     decision = ask(task="review", text='[[rule]]\nname="r"\ncandidates=["coder-7b","coder-32b"]\n')
     assert decision.candidates == ("coder-32b",)
