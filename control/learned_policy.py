@@ -14,7 +14,7 @@ from appliance.work import Noun
 STEPS = {
     Fact.POLICY_PUBLISHED: "published", Fact.POLICY_PROMOTED: "promoted", Fact.POLICY_ROLLED_BACK: "rolled back",
 }  # fmt: skip
-TOLD = frozenset({"rule", "repo", "before", "order", "gain", "needed", "changes", "why", "candidates"})
+TOLD = frozenset({"rule", "repo", "before", "order", "gain", "needed", "changes", "why", "candidates", "offpolicy"})
 """What a judged rule's words say already."""
 
 
@@ -41,6 +41,17 @@ class Known(Noun):
     tries: int | None = None
 
 
+class Proof(Noun):
+    """What choices that were left to chance say of the new order against the old: off-policy evaluation."""
+
+    gain: float | None = None
+    """Worth for each choice, from 0 to 1."""
+    unsure: float | None = None
+    tries: int | None = None
+    conclusive: bool = False
+    why: str = ""
+
+
 class Judged(Noun):
     """One rule, or one repository in it."""
 
@@ -51,6 +62,7 @@ class Judged(Noun):
     changes: bool = False
     why: str = ""
     candidates: tuple[Known, ...] = ()
+    proof: Proof | None = None
     more: Mapping[str, Any] = {}
     """What else the file says of it."""
 
@@ -135,11 +147,16 @@ def _version(policies: Policies, number: int, current: int, told: Sequence[Step]
 
 def judged(cell: Mapping[str, Any]) -> Judged:
     """One rule's part of an evaluation."""
+    said = _mapping(cell.get("offpolicy"))
+    proof = Proof(
+        gain=_figure(said.get("gain")), unsure=_figure(said.get("unsure")), tries=_whole(said.get("tries")),
+        conclusive=said.get("conclusive") is True, why=str(said.get("why", "")),
+    )  # fmt: skip
     return Judged(
         rule=str(cell.get("rule", "")), repo=str(cell.get("repo", "")), before=_names(cell.get("before")),
         order=_names(cell.get("order")), changes=cell.get("changes") is True, why=str(cell.get("why", "")),
         candidates=tuple(_known(one) for one in _mappings(cell.get("candidates"))),
-        more={name: value for name, value in cell.items() if name not in TOLD},
+        proof=proof if said else None, more={name: value for name, value in cell.items() if name not in TOLD},
     )  # fmt: skip
 
 

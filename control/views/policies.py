@@ -51,7 +51,7 @@ def index() -> ResponseReturnValue:
     return render_template(
         "policies.html", versions=versions(policies, desk().ledger, PAGE), current=policies.current(),
         more=max(0, len(policies.versions()) - PAGE),
-        steps=steps(desk().ledger)[::-1][:PAGE],
+        steps=steps(desk().ledger)[::-1][:PAGE], settings=desk().settings.learning,
     )  # fmt: skip
 
 

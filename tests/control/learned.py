@@ -19,6 +19,8 @@ from tests.learning.world import tell, with_repositories
 EVALUATION: dict[str, Any] = {
     "rule": "code repair", "repo": "", "before": ["large", "small"], "order": ["small", "large"], "gain": 0.21,
     "needed": 0.08, "changes": True, "why": "better by 0.210, 0.080 were needed",
+    "offpolicy": {"tries": 40, "effective_new": 14.0, "effective_old": 22.0, "gain": 0.182, "unsure": 0.06,
+                  "conclusive": True, "why": "+0.182 ± 0.060 over 40 choices that were left to chance"},
     "candidates": [
         {"candidate": "small", "tries": 40, "quality": 0.93, "unsure": 0.04, "seconds": 2.5, "worth": 0.9},
         {"candidate": "large", "tries": 38, "quality": 0.95, "unsure": 0.03, "seconds": 21.0, "worth": 0.7},
