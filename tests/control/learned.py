@@ -43,7 +43,7 @@ def learning(home: Home) -> Iterator[Learning]:
 def live(ledger: Ledger, words: str = "") -> None:
     """Items, frictions, a replay with two contenders; `words` go wherever a name or text comes from outside."""
     with_repositories(ledger)
-    tell(ledger, range(100, 140))
+    tell(ledger, range(100, 130))
 
     def append(fact: Fact, subject: str, /, **payload: Any) -> None:
         ledger.append(Event(kind=fact, subject=subject, payload=payload))

@@ -100,9 +100,8 @@ def test_a_select_is_answered_as_table_and_file_and_anything_else_refused_with_a
     assert numbers.get_json()["rows"] == [["nan"]] and "NaN" not in numbers.text
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "sent", "status"),
-    [
+def test_what_a_program_cannot_have_is_refused(full: Console) -> None:
+    refused: tuple[tuple[str, str, dict[str, object] | None, int], ...] = (
         ("POST", "/query", {"sql": ""}, 400),
         ("POST", "/query", {"sql": "SELECT 1", "limit": 0}, 400),
         ("POST", "/query", {"sql": "DROP TABLE items"}, 400),
@@ -112,13 +111,10 @@ def test_a_select_is_answered_as_table_and_file_and_anything_else_refused_with_a
         ("GET", "/policy/7", None, 404),
         ("POST", "/policy/7/promote", None, 404),
         ("POST", "/policy/roll-back", {"version": 0}, 409),
-    ],
-)
-def test_what_a_program_cannot_have_is_refused(
-    full: Console, method: str, path: str, sent: dict[str, object] | None, status: int
-) -> None:
-    answer = full.program(method, f"/api/v1/learning{path}", json=sent)
-    assert answer.status_code == status and answer.get_json()["error"]["message"], answer.text
+    )
+    for method, path, sent, status in refused:
+        answer = full.program(method, f"/api/v1/learning{path}", json=sent)
+        assert answer.status_code == status and answer.get_json()["error"]["message"], (path, answer.text)
 
 
 def test_a_policy_is_told_in_words_promoted_and_taken_back_by_name(console: Console) -> None:
