@@ -35,8 +35,8 @@ from appliance.settings import RepairSettings
 MOST_AFTER, ENOUGH_AFTER = 500, 3.0
 """After the first passing patch, the search tries at most so many more edits, or this many times as many in all."""
 LEAST_AFTER = 400
-"""It tries so many more at least, then stops when all edits that are left weigh too little to matter. Of the wrong
-patches that seeded slips had shipped, most were shipped before the right one was tried."""
+"""It tries so many more at least, then stops when all edits that are left weigh too little to matter. With 60, wrong
+patches were shipped before the right one had been tried."""
 LEAST_PLACES, MOST_ALIKE = 3, 3
 """Enough patches pass when they are of so many statements, or so many times as many as are wanted: where tests hardly
 look, any edit of one statement passes, and the right one may be of another."""
@@ -289,9 +289,8 @@ class Ahead:
 
 
 def far_down(passing: Sequence[Edit], edits: Sequence[Edit], total: float) -> list[Edit]:
-    """Passing edits with the odds of their place in the order, where these are better than those of their score. The
-    ranking is too sure of itself: far down, the right one is found about as often between 100 and 1,000 as between
-    1,000 and 10,000."""
+    """Passing edits with the odds of their place in the order, where these are better than those of their score: far
+    down, the ranking is too sure of itself. That the odds fall as the place rises is an assumption, not a measurement."""
     at = {id(edit): number for number, edit in enumerate(edits, start=1)}
     return [
         replace(edit, score=max(edit.score, total + math.log(TAIL / at[id(edit)]))) if id(edit) in at else edit
