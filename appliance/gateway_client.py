@@ -127,7 +127,8 @@ class GatewayModel:
             "severity": severity, "attempt": attempt,
         }  # fmt: skip
         answer = self._post("/v1/route", asked)
-        return Route(candidates=answer["candidates"], rule=answer["rule"], reasons=answer["reasons"])
+        known = {name: answer[name] for name in Route.model_fields if name in answer}
+        return Route.model_validate(known)
 
     def models(self, task: str) -> dict[str, str]:
         """The models that serve a task: id → the beginning of the SHA-256 of its weights."""

@@ -74,6 +74,9 @@ class Route(Noun):
     candidates: tuple[str, ...] = Field(description="model ids in order; `search` means repair without a model")
     rule: str
     reasons: tuple[str, ...] = ()
+    propensity: float | None = Field(None, description="how likely the first one was to come first; None: not told")
+    explored: bool = Field(False, description="whether it comes first to learn how good it is")
+    policy_version: int | None = Field(None, description="the learned policy that was looked at; None for rules alone")
 
 
 @dataclass(frozen=True)

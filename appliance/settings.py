@@ -273,6 +273,10 @@ class LearningSettings(Section):
         7.0, ge=0, description="days between replays in quiet hours after models, rules or policy changed; 0: none"
     )
     replay_tasks: int = Field(10, ge=1, description="tasks of each repository that these replays try")
+    train_hours: float = Field(24.0, ge=0, description="pause between trainings of the routing policy; 0: never")
+    promote: Literal["person", "auto"] = Field(
+        "person", description="who takes a published policy into use; auto: the box, if choices left to chance prove it"
+    )
     lessons: int = Field(3, ge=0, le=10, description="lessons one prompt gets at most; 0: none")
     lesson_tokens: int = Field(400, ge=50, le=4000, description="room for them in a prompt, in tokens (estimated)")
     lesson_days: float = Field(180.0, gt=0, description="days without use after which a lesson is let go")

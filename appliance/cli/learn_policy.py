@@ -38,6 +38,7 @@ def train(box: Box) -> None:
     """Publish a policy, if outcomes speak for one by more than chance; `learn promote` takes it into use."""
     verdicts = _judged(box)
     wanted = preferences(verdicts)
+    promoted = False
     with _policies(box) as kept:
         number = kept.current()
         known = [kept.read(one)["policy"]["preferences"] for one in kept.versions()[-1:]]
@@ -45,10 +46,18 @@ def train(box: Box) -> None:
         if fresh:
             evaluation = [one.model_dump(mode="json") for one in verdicts]
             number = kept.publish(wanted, evaluation, datetime.now(UTC))
+            promoted = box.settings.learning.promote == "auto" and proved(verdicts)
+            if promoted:
+                kept.promote(number, "learning")
     why = f"policy {number} is published: `appliance learn promote {number}` takes it into use"
+    if fresh and promoted:
+        why = f"policy {number} is published and in use (learning.promote); it is rolled back if it is worse"
+    elif fresh and box.settings.learning.promote == "auto":
+        why += "; not by itself: choices left to chance do not prove each of its orders yet"
     if not fresh:
         why = "nothing new is published: " + ("the newest policy says the same" if wanted else "no rule would gain")
-    told = {"published": number if fresh else None, "rules": [one.model_dump(mode="json") for one in verdicts]}
+    rules = [one.model_dump(mode="json") for one in verdicts]
+    told = {"published": number if fresh else None, "promoted": promoted, "rules": rules}
     box.emit(told, lambda: "\n".join([why, *(line for one in verdicts for line in in_words(one))]))
 
 
@@ -79,10 +88,19 @@ def in_words(one: Verdict) -> list[str]:
     what = f"better: {', '.join(one.order)}" if one.changes else "stays"
     where = f" in {one.repo}" if one.repo else ""
     lines = [f"{one.rule}{where}: {', '.join(one.before) or 'nobody may answer'}", f"  {what} ({one.why})"]
+    if one.offpolicy and one.changes:
+        lines.append(f"  on the log: {one.offpolicy.why}")
     return lines + [
         f"  {each.candidate}: holds {each.quality:.0%} ± {each.unsure:.0%}, {each.seconds:.3g} s, {each.tries} tries"
         for each in one.candidates
     ]
+
+
+def proved(verdicts: list[Verdict]) -> bool:
+    """Is each changed order better on choices that were left to chance? Nobody looks at a policy that promotes itself,
+    so what is inconclusive is no proof."""
+    changed = [one for one in verdicts if one.changes]
+    return bool(changed) and all(one.offpolicy is not None and one.offpolicy.conclusive for one in changed)
 
 
 def _orders(wanted: list[dict[str, Any]]) -> dict[tuple[str, str], list[str]]:
@@ -92,7 +110,10 @@ def _orders(wanted: list[dict[str, Any]]) -> dict[tuple[str, str], list[str]]:
 def _judged(box: Box) -> list[Verdict]:
     box.require_home()
     rows = LearningClient(box.home).look(FIRST_TRIES, MOST_TRIES)["rows"]
-    tries = [Try(float(at), rule, repo, who, bool(held), float(seconds)) for at, rule, repo, who, held, seconds in rows]
+    tries = [
+        Try(float(at), rule, repo, who, bool(held), float(seconds), chance)
+        for at, rule, repo, who, held, seconds, chance in rows
+    ]
     models = catalogue(box)
     inside = [
         Inside(rule=rule.name, order=written_out(rule, TASK, models), **rule.objective.model_dump())

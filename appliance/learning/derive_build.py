@@ -78,5 +78,12 @@ def decision(facts: Mapping[str, Any]) -> list[Row]:
     first = next((n for n, _ in told_attempts(facts)), 0)
     return [
         {**NO_DECISION, "source": "line", "task": "repair", "asked_model": "auto", "attempt": first,
-         "rule": text(facts.get("rule")), "candidates": names, "chosen": names[0] if names else "", "explored": False}
+         "rule": text(facts.get("rule")), "candidates": names, "chosen": names[0] if names else "",
+         "explored": facts.get("explored") is True, "propensity": _chance(facts.get("propensity")),
+         "policy_version": facts["policy_version"] if type(facts.get("policy_version")) is int else None}
     ]  # fmt: skip
+
+
+def _chance(told: Any) -> float | None:
+    """None for what is no probability: events are kept as they came."""
+    return float(told) if isinstance(told, int | float) and not isinstance(told, bool) and 0 < told <= 1 else None

@@ -83,9 +83,7 @@ class _Handler(socketserver.StreamRequestHandler):
             told = error.as_dict()
         except TimeoutError:
             return
-        with contextlib.suppress(
-            ConnectionError
-        ):  # who asked has left, or only looked whether we are here
+        with contextlib.suppress(ConnectionError):  # who asked has left, or only looked whether we are here
             self.wfile.write(json.dumps(told, default=str, ensure_ascii=False).encode() + b"\n")
 
     def _question(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from appliance.learning.offpolicy import Judged, Logged, compared
 from appliance.work import Noun
 
 SEARCH = "search"
@@ -23,8 +24,10 @@ SELECT epoch(tries.happened) AS at, tries.rule, items.repo,
  CASE WHEN tries.strategy = 'search' THEN 'search' ELSE tries.model END AS candidate,
  items.state = 'closed' AND tries.outcome <> 'none' AND tries.latest = tries.n
  AND items.item NOT IN (SELECT item FROM releases WHERE reverted IS NOT NULL) AS held,
- tries.wall_seconds AS seconds
+ tries.wall_seconds AS seconds, chances.propensity
 FROM tries JOIN items USING (item)
+LEFT JOIN (SELECT item, seq, propensity FROM decisions WHERE source = 'line') AS chances
+ ON chances.item = tries.item AND chances.seq = tries.seq
 WHERE tries.n = 1 AND tries.rule <> '' AND items.state IN ('closed', 'failed', 'rejected', 'rolled_back')
 ORDER BY tries.seq DESC LIMIT {MOST_TRIES}
 """  # noqa: S608 - our own number
@@ -48,6 +51,8 @@ class Try(NamedTuple):
     candidate: str
     held: bool
     seconds: float
+    propensity: float | None = None
+    """How likely it was to come first, as the gateway told; None where that is not known."""
 
 
 class Inside(Noun):
@@ -84,6 +89,8 @@ class Verdict(Noun):
     changes: bool
     why: str
     candidates: tuple[Standing, ...]
+    offpolicy: Judged | None = None
+    """What the log says of the new order where another candidate could have come first; None where there is none."""
 
 
 def judge(tries: Iterable[Try], rules: Iterable[Inside]) -> list[Verdict]:
@@ -105,18 +112,43 @@ def _of_cell(inside: Inside, repo: str, tries: Sequence[Try], weights: Sequence[
     longest = max((one.seconds for one in found.values()), default=0.0) or 1.0
     total = inside.quality + inside.cost + inside.speed
     for name, one in found.items():
-        cost = 0.0 if name == SEARCH else one.seconds / longest  # search takes no model's time
-        worth = inside.quality * one.quality + inside.cost * (1 - cost) + inside.speed * (1 - one.seconds / longest)
-        found[name] = one.with_(worth=round(worth / total, 4))
+        found[name] = one.with_(worth=round(_worth(inside, name, one.quality, one.seconds / longest) / total, 4))
     ranked = iter(sorted(found, key=lambda name: (-found[name].worth, inside.order.index(name))))
     order = tuple(next(ranked) if name in found else name for name in inside.order)
     gain, needed, why = _compared(inside, order, found)
+    judged = None
+    if not why and order[0] != inside.order[0]:
+        judged = _on_the_log(inside, repo, order, tries)
+        if judged.conclusive and judged.gain <= SURE * judged.unsure:
+            why = f"outcomes speak for another order, but choices left to chance do not: {judged.why}"
     changes = not why
     return Verdict(
         rule=inside.rule, repo=repo, before=inside.order, order=order if changes else inside.order,
         gain=round(gain, 4), needed=round(needed, 4), changes=changes,
         why=why or f"better by {gain:.3f}, {needed:.3f} were needed", candidates=tuple(found.values()),
+        offpolicy=judged,
     )  # fmt: skip
+
+
+def _on_the_log(inside: Inside, repo: str, order: Sequence[str], tries: Sequence[Try]) -> Judged:
+    """The new order against the one before, on the first tries of this rule (and repository) alone."""
+    own = [one for one in tries if one.rule == inside.rule and (not repo or one.repo == repo)]
+    known = [one for one in own if one.propensity is not None and one.candidate in inside.order]
+    longest = max((one.seconds for one in known), default=0.0) or 1.0
+    total = inside.quality + inside.cost + inside.speed
+    log = [
+        Logged(one.repo, one.candidate, one.propensity or 1.0, _worth(inside, one.candidate, float(one.held),
+               one.seconds / longest) / total)
+        for one in known
+    ]  # fmt: skip
+    return compared(log, lambda _: inside.order[0], lambda _: order[0])
+
+
+def _worth(inside: Inside, candidate: str, quality: float, time: float) -> float:
+    """By the rule's weights, not yet divided by their sum; `time` is a share of the longest. Search takes no model's
+    time."""
+    cost = 0.0 if candidate == SEARCH else time
+    return inside.quality * quality + inside.cost * (1 - cost) + inside.speed * (1 - time)
 
 
 def _compared(inside: Inside, order: Sequence[str], found: Mapping[str, Standing]) -> tuple[float, float, str]:

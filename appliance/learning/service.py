@@ -31,6 +31,7 @@ from appliance.learning.priors import FILE, MOST_REPAIRS, WON, file_of, repair_o
 from appliance.learning.queries import prepared
 from appliance.learning.rubbing import Watch
 from appliance.learning.store import Store
+from appliance.learning.training import Training
 from appliance.learning.watching import watch
 from appliance.ledger import Ledger, open_ledger
 from appliance.private import replace_private
@@ -64,10 +65,12 @@ class Learning:
         self._kept: date | None = None
         """The day on which was last looked for what is older than is kept."""
         self._watch_next = 0.0
+        self._training = Training(home, settings.learning.train_hours)
         self._repaired = True
         """Whether repairs may have been learned of since their file was written."""
 
     def close(self) -> None:
+        self._training.end()
         self._store.close()
         self.ledger.close()
 
@@ -89,6 +92,7 @@ class Learning:
             if not busy:
                 self.publish_priors()
                 self.watch_policy()
+                self._training.look()
                 self.keep()
                 self._wanted.wait(self.settings.poll_seconds)
 

@@ -51,7 +51,10 @@ def routed(item: WorkItem, parts: Parts) -> Route:
 
 def _try_each(item: WorkItem, plan: Plan, parts: Parts, tree: Path, route: Route) -> Outcome:
     similarity = _similarity(tree, item, parts)
-    facts: dict[str, object] = {"rule": route.rule, "candidates": route.candidates, "route": route.reasons}
+    facts: dict[str, object] = {
+        "rule": route.rule, "candidates": route.candidates, "route": route.reasons, "propensity": route.propensity,
+        "explored": route.explored, "policy_version": route.policy_version,
+    }  # fmt: skip
     for name in route.candidates:
         strategy, model = (parts.search, "") if name == SEARCH else (parts.droid, name)
         parts.progress(f"building by {name}")

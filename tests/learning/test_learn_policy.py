@@ -14,6 +14,7 @@ from appliance.cli import learn_policy
 from appliance.config import Home
 from appliance.events import Event, Fact
 from appliance.learning.door import Door
+from appliance.learning.routing import Verdict
 from appliance.learning.service import Learning
 from appliance.ledger import open_ledger
 from appliance.settings import Settings
@@ -54,7 +55,8 @@ def end(ledger: Any, item: str, model: str, *, held: bool, state: str = "closed"
     """An item whose first try was this model's; where that failed, another try repaired it."""
     tries = [{"strategy": "droid", "model": model, "outcome": "plausible" if held else "none", "seconds": 30.0}]
     tries += [] if held else [{"strategy": "search", "model": "", "outcome": "plausible", "seconds": 5.0}]
-    facts = {"rule": "fixes", **{f"attempt {n}": one for n, one in enumerate(tries, start=1)}}
+    facts: dict[str, Any] = {"rule": "fixes", "candidates": [model, "search"], "propensity": 0.5, "explored": False}
+    facts |= {**{f"attempt {n}": one for n, one in enumerate(tries, start=1)}}
     say(ledger, Fact.ITEM_OPENED, item, "signal", "received", {"signal": f"S-{item}"})
     say(ledger, Fact.CHANGE_BUILT, item, "build", "built", facts)
     if state:
@@ -97,3 +99,23 @@ def test_the_report_says_it_in_words(home: Home, capsys: pytest.CaptureFixture[s
     assert main(["--home", str(home.root), "learn", "report"]) == 0
     said = capsys.readouterr().out
     assert "rules decide alone" in said and "better: coder-32b, coder-7b" in said and "40 tries" in said
+
+
+def test_a_policy_that_choices_left_to_chance_prove_promotes_itself_where_the_site_wants_it(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.settings_file.write_text('[learning]\npromote = "auto"\n')
+    told = run(home, capsys, "train")
+    assert (told["published"], told["promoted"]) == (1, True)
+    (rule,) = told["rules"]
+    assert rule["offpolicy"]["conclusive"] and rule["offpolicy"]["gain"] > rule["offpolicy"]["unsure"]
+    learned = read_policy(home.policy_file)
+    assert learned.policy is not None and learned.policy.version == 1
+    assert run(home, capsys, "train")["published"] is None, "the same evidence publishes nothing twice"
+
+
+def test_what_is_inconclusive_promotes_nothing_by_itself() -> None:
+    lucky = Verdict(
+        rule="r", before=("a", "b"), order=("b", "a"), gain=1, needed=0, changes=True, why="", candidates=()
+    )
+    assert not learn_policy.proved([lucky]) and not learn_policy.proved([])
