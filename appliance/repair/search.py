@@ -290,7 +290,7 @@ class Ahead:
 
 def far_down(passing: Sequence[Edit], edits: Sequence[Edit], total: float) -> list[Edit]:
     """Passing edits with the odds of their place in the order, where these are better than those of their score: far
-    down, the ranking is too sure of itself. That the odds fall as the place rises is an assumption, not a measurement."""
+    down, the ranking is too sure of itself. That odds fall as the place rises is an assumption, not a measurement."""
     at = {id(edit): number for number, edit in enumerate(edits, start=1)}
     return [
         replace(edit, score=max(edit.score, total + math.log(TAIL / at[id(edit)]))) if id(edit) in at else edit
