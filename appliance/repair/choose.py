@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from appliance import ports, work
-from appliance.repair.accident import accident
+from appliance.repair.accident import FORCED, accident
 from appliance.repair.edits import Edit, new_contents, unified
 from appliance.repair.localise import Fault
 from appliance.repair.priors import places
@@ -101,7 +101,8 @@ def decide(
     clusters = clustered(near, answers)
     weigh(clusters, best, lambda edit: accident(fault, edit, forced), kept(answers.values()))
     first, rest = clusters[0], clusters[1:]
-    elsewhere = ELSEWHERE * math.exp(total - best) * laxness(len(rest), bench.tried)
+    lax = laxness(len(rest), bench.tried, accident(fault, first.best, forced))
+    elsewhere = ELSEWHERE * math.exp(total - best) * lax
     share = certainty([cluster.odds for cluster in clusters], elsewhere)
     candidates = tuple(_candidate(fault, cluster, number, clusters) for number, cluster in enumerate(clusters))
     tried = f"{len(passing)} of {bench.tried} candidates pass all {len(bench.tests)} known tests"
@@ -212,9 +213,10 @@ def weigh(
     clusters.sort(key=lambda cluster: -cluster.odds)
 
 
-def laxness(others: int, tried: int) -> float:
-    """How much more often edits pass by accident here than usual: so many other ways passed, of so many edits tried."""
-    return (1.0 + others) / (1.0 + USUAL * tried)
+def laxness(others: int, tried: int, usual: float) -> float:
+    """How much more often edits pass by accident here than usual: so many other ways passed, of so many edits tried.
+    `usual` is how often the best one does; at most, wrong ones pass as often as where tests see one way of two."""
+    return min((1.0 + others) / (1.0 + USUAL * tried), FORCED / usual)
 
 
 def certainty(odds: Sequence[float], elsewhere: float) -> float:

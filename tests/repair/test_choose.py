@@ -129,7 +129,11 @@ def test_an_unlikely_patch_that_stands_alone_is_not_sure() -> None:
 
 
 def test_tests_that_please_many_edits_say_less_and_those_that_please_one_of_thousands_more() -> None:
-    assert laxness(others=3, tried=70) > 3.0 > 1.0 > laxness(others=0, tried=5_000)
+    assert laxness(others=3, tried=70, usual=0.001) > 3.0 > 1.0 > laxness(others=0, tried=5_000, usual=0.001)
+
+
+def test_what_is_known_to_pass_by_accident_is_not_doubted_twice() -> None:
+    assert laxness(others=3, tried=70, usual=FORCED) == 1.0
 
 
 def test_the_odds_of_an_edit_far_down_are_those_of_its_place() -> None:
