@@ -8,7 +8,7 @@ WHEELS := offline-wheels
 # A file's tests stay together, in order: what they share is made once. More than four boxes at once want more memory than a box has.
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
-.PHONY: help run test test-clients test-vllm test-forge soak check bench bench-peers bench-router wheels lock clean setup setup-dev
+.PHONY: help run test test-clients test-vllm test-forge test-learning soak check bench bench-peers bench-router wheels lock clean setup setup-dev
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -46,6 +46,9 @@ check: setup-dev  ## lint, types, import rules, house rules and documents in ste
 
 bench: setup-dev  ## print the measurements of tests/benchmarks
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+test-learning: setup-dev  ## play the closed loop at full size: does the router get cheaper, does search try less? (LOOP="--seed 3 --only router")
+	@$(BIN)/python tests/benchmarks/closed_loop.py $(LOOP)
 
 bench-peers: setup-dev  ## measure the gateway beside LiteLLM's proxy (in an environment of its own) and nginx (where it is installed)
 	@$(BIN)/python -m installer environment peers

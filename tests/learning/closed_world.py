@@ -9,26 +9,32 @@ stages would tell.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from appliance.__main__ import main
 from appliance.config import Home
 from appliance.events import STAGE_FACTS, Event
 from appliance.gateway_client import GatewayModel
+from appliance.learning.door import Door
+from appliance.learning.policies import Policies
+from appliance.learning.service import Learning
+from appliance.learning.watching import watch
 from appliance.ledger import Ledger, open_ledger
 from appliance.line import signal as opening
 from appliance.work import Signal, TrackedRepository
 from models.registry import Registry
 from models.remote import add_remote
 from tests.http_serving import http_serving
-from tests.inference.engines_process import make_home, running_engines
+from tests.inference.engines_process import make_home, running_engines, until
 from tests.inference.gateway_process import free_port, running_gateway
 
 SECONDS: Mapping[str, float] = {"small": 0.002, "middle": 0.008, "large": 0.032}
@@ -126,6 +132,8 @@ class Figures:
 
     items: int
     solved: int
+    mendable: int
+    """Those that at least one model mends; of the others no order of models can make anything."""
     calls: Mapping[str, int]
 
     @property
@@ -133,13 +141,19 @@ class Figures:
         """Model-seconds an item, as the models are made."""
         return sum(SECONDS[name] * count for name, count in self.calls.items()) / self.items
 
+    @property
+    def share(self) -> float:
+        """Of the items that a model mends, those that were solved."""
+        return self.solved / self.mendable
+
     def row(self, name: str) -> str:
-        calls = " ".join(f"{self.calls.get(model, 0):>7}" for model in SECONDS)
-        share = 100 * self.solved / self.items
-        return f"{name:<26}{self.items:>6}{self.solved:>8}{share:>8.1f} %{calls}{1000 * self.cost:>12.2f}"
+        calls = "".join(f"{self.calls.get(model, 0):>8}" for model in SECONDS)
+        solved = f"{self.items:>6}{self.mendable:>10}{self.solved:>8}{100 * self.share:>8.1f} %"
+        return f"{name:<26}{solved}{calls}{1000 * self.cost:>12.2f}"
 
 
-HEADER = f"{'':<26}{'items':>6}{'solved':>8}{'':>10}{' '.join(f'{model:>7}' for model in SECONDS)}{'ms an item':>12}"
+HEADER = f"{'':<26}{'items':>6}{'mendable':>10}{'solved':>8}{'':>10}"
+HEADER += "".join(f"{model:>8}" for model in SECONDS) + f"{'ms an item':>12}"
 
 
 @dataclass
@@ -158,9 +172,9 @@ class World:
     def stretch(self, name: str, count: int) -> Figures:
         """Work off some new items; their figures."""
         before = {model: server.calls for model, server in self.models.items()}
-        solved = sum(self.work() for _ in range(count))
+        worked = [self.work() for _ in range(count)]
         calls = {model: server.calls - before[model] for model, server in self.models.items()}
-        figures = Figures(count, solved, calls)
+        figures = Figures(count, sum(right for right, _ in worked), sum(mendable for _, mendable in worked), calls)
         self.said.append((name, figures))
         return figures
 
@@ -194,8 +208,8 @@ class World:
         body = f"The {words[1]} of the {words[2]} is wrong since the last release."
         return self.ledger.receive(Signal(id="", repo=repo, title=f"{words[0]} {self.number} is wrong", body=body))
 
-    def work(self) -> bool:
-        """One item along the line; was it mended?"""
+    def work(self) -> tuple[bool, bool]:
+        """One item along the line; was it mended, and does any model mend it?"""
         signal = self.item()
         item = self.ledger.open_item(signal.id, opening.run(signal))
         route = self.gateway.route(
@@ -225,7 +239,8 @@ class World:
                 "candidates_tried": n, "build_seconds": 0.1, "without_a_person": True, "seconds_from_signal": 1.0,
             }  # fmt: skip
             self.told(item.id, "learn", "monitored", "closed", learned)
-        return bool(winner)
+        models = self.models.items()
+        return bool(winner), any(mends(self.seed, id, item.repo, item.title, one.strength) for id, one in models)
 
     def told(self, item: str, stage: str, before: str, after: str, facts: Mapping[str, Any]) -> None:
         """What the end of a stage tells the ledger."""
@@ -256,3 +271,55 @@ def running_world(folder: Path, seed: int, settings: str = "") -> Iterator[World
         model = GatewayModel(door_of.url, door_of.key)
         stack.callback(model.close)
         yield World(home, ledger, model, models, seed, random.Random(seed))
+
+
+class Loop(NamedTuple):
+    """What a whole loop came to: the rules alone, the policy that was learned, and models that got worse under it."""
+
+    before: Figures
+    after: Figures
+    worse: Figures
+    why: str
+    """What was said as the policy was rolled back; empty when it was not."""
+    policy: int
+    """The version in use at the end; 0 for none."""
+
+
+def played(world: World, learning: Learning, items: int) -> Loop:
+    """The whole loop, in stretches of so many items."""
+    before = world.stretch("by the rules alone", items)
+    with world.exploring(0.5):
+        world.stretch("half of it exploring", 6 * items)  # enough outcomes of each model in each repository
+    learning.catch_up()
+    with Door(world.home, learning.answer):
+        told(world, "promote", str(told(world, "train")["published"]))
+    until(lambda: any(first(world, repo) != "large" for repo in REPOSITORIES), 30)  # the gateway looks now and then
+    after = world.stretch("by what was learned", items)
+    learning.catch_up()
+    policies, ask = Policies(world.home, world.ledger), learning._store.ask
+    assert watch(policies, world.ledger, ask, 10.0) == "", "nothing has got worse yet"
+    for name in ("small", "middle"):
+        world.models[name].strength[name] = {**STRENGTH[name], "shop": 0.1, "wms": 0.1}
+    worse, why = world.stretch("the cheap ones got worse", items), ""
+    for _ in range(5):  # how soon it shows hangs on which orders were learned
+        learning.catch_up()
+        if why := watch(policies, world.ledger, ask, 10.0):
+            break
+        world.stretch("and it goes on", items)
+    if why:
+        until(lambda: all(first(world, repo) == "large" for repo in REPOSITORIES), 30)
+        world.stretch("rolled back", items)
+    return Loop(before, after, worse, why, policies.current())
+
+
+def told(world: World, *words: str) -> dict[str, Any]:
+    """What a command of a person answers."""
+    with redirect_stdout(io.StringIO()) as said:
+        assert main(["--home", str(world.home.root), "--json", "learn", *words]) == 0
+    answer: dict[str, Any] = json.loads(said.getvalue())
+    return answer
+
+
+def first(world: World, repo: str) -> str:
+    """Whom the router would ask first."""
+    return world.gateway.route(task="repair", stage="build", language="python", repo=repo, severity=3).candidates[0]

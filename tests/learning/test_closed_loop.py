@@ -1,26 +1,19 @@
 """Items, the router, the models and the learning store together: what was done is what the store tells, what it tells
 makes the router cheaper, and a model that gets worse is noticed.
 
-WORLD_ITEMS=200 makes the stretches longer than in the suite; `-s` prints the table.
+`make test-learning` plays the same world at full size.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from appliance.__main__ import main
-from appliance.learning.door import Door
-from appliance.learning.policies import Policies
 from appliance.learning.service import Learning
-from appliance.learning.watching import watch
 from appliance.settings import Settings
-from tests.inference.engines_process import until
-from tests.learning.closed_world import ANSWER_TOKENS, REPOSITORIES, STRENGTH, World, mends, running_world
+from tests.learning.closed_world import ANSWER_TOKENS, REPOSITORIES, World, mends, played, running_world
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 SEED = 7
@@ -66,45 +59,12 @@ def test_every_item_and_every_call_is_in_the_store_as_it_was(world: World, learn
     assert sum(by_model.values()) == len(right) and by_model["large"] == max(by_model.values())
 
 
-def learn(world: World, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
-    """What a command of a person answers."""
-    capsys.readouterr()
-    assert main(["--home", str(world.home.root), "--json", "learn", *words]) == 0
-    told: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return told
-
-
-def first(world: World, repo: str) -> str:
-    """Whom the router would ask first."""
-    return world.gateway.route(task="repair", stage="build", language="python", repo=repo, severity=3).candidates[0]
-
-
 def test_what_was_learned_makes_the_router_cheaper_and_a_model_that_gets_worse_is_noticed(
     world: World, learning: Learning, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = world.stretch("by the rules alone", ITEMS)
-    with world.exploring(0.5):
-        world.stretch("half of it exploring", 6 * ITEMS)  # enough outcomes of each model in each repository
-    learning.catch_up()
-    with Door(world.home, learning.answer):
-        learn(world, capsys, "promote", str(learn(world, capsys, "train")["published"]))
-    until(lambda: any(first(world, repo) != "large" for repo in REPOSITORIES), 30)  # the gateway looks now and then
-    after = world.stretch("by what was learned", ITEMS)
-    learning.catch_up()
-    policies = Policies(world.home, world.ledger)
-    assert watch(policies, world.ledger, learning._store.ask, 10.0) == ""
-    for name in ("small", "middle"):
-        world.models[name].strength[name] = {**STRENGTH[name], "shop": 0.1, "wms": 0.1}
-    worse, why = world.stretch("the cheap ones got worse", ITEMS), ""
-    for _ in range(5):  # how soon it shows hangs on which orders the gateway's dice let it learn
-        learning.catch_up()
-        if why := watch(policies, world.ledger, learning._store.ask, 10.0):
-            break
-        world.stretch("and it goes on", ITEMS)
-    until(lambda: all(first(world, repo) == "large" for repo in REPOSITORIES), 30)
-    world.stretch("rolled back", ITEMS)
+    loop = played(world, learning, ITEMS)
     with capsys.disabled():
-        print("\n" + world.table() + "\n" + why)
-    assert after.cost < 0.7 * before.cost
-    assert after.solved / after.items >= before.solved / before.items - 0.05
-    assert worse.cost > after.cost and why and policies.current() == 0
+        print("\n" + world.table() + "\n" + loop.why)
+    assert loop.after.cost < 0.7 * loop.before.cost
+    assert loop.after.share >= loop.before.share - 0.05
+    assert loop.worse.cost > loop.after.cost and loop.why and loop.policy == 0

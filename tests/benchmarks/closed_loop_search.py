@@ -1,0 +1,170 @@
+"""Three repositories whose faults repeat by class; what search tries before and after it has learned of them.
+
+Each repository holds a copy of real code, with tests made of recorded calls, and its people make one kind of slip.
+Search repairs the training faults of each; what won is told to the ledger as the line tells it, the learning process
+makes `policy/repair.json` of it, and the same unseen faults are searched before and after, by replays. Real git, the
+real sandbox and search, the real learning store. Which faults, is decided by the seed.
+"""
+
+from __future__ import annotations
+
+import ast
+import random
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from repair_recording import examples, install, is_subject, write_tests
+from repair_subjects import SUBJECTS
+
+from appliance.computers.probe import open_sandbox
+from appliance.config import Home
+from appliance.events import Event, Fact
+from appliance.learning.service import Learning
+from appliance.ledger import Ledger, open_ledger
+from appliance.line.diffs import diff_of
+from appliance.line.learn import won
+from appliance.line.replay.ground import Ground
+from appliance.line.replay.making import slip, unnoticed
+from appliance.line.replay.run import replay
+from appliance.line.replay.slips import mutants
+from appliance.line.replay.tasks import EARLIER, Task
+from appliance.line.replay.trial import standing
+from appliance.line.strategies import Searching
+from appliance.mirror.mirror import Mirror
+from appliance.ports import Progress
+from appliance.repair.ngram import ensure_ngram
+from appliance.settings import RepairSettings, Settings
+from appliance.work import Change, TrackedRepository
+from tests.contracts.model import ScriptedModel
+from tests.e2e.world import remote
+
+
+class Habit(NamedTuple):
+    """A repository's code, and what its people get wrong: a kind of slip (`appliance/line/replay/slips.py`)."""
+
+    module: str
+    slip: str
+    functions: tuple[str, ...] = ()
+    """Those whose faults the recorded calls can show; none named means all."""
+
+
+HABITS: Mapping[str, Habit] = {
+    "shop": Habit("textwrap", "negation"),
+    "wms": Habit("posixpath", "literal", ("normpath", "join", "split", "relpath", "commonpath")),
+    "core": Habit("colorsys", "operator"),
+}
+EXAMPLES = 12
+"""Recorded calls of each function that are tests."""
+
+
+@dataclass(frozen=True)
+class Spared:
+    """What one repository's unseen faults took, before and after."""
+
+    name: str
+    learned_from: int
+    faults: int
+    right: tuple[int, int]
+    candidates: tuple[int, int]
+
+
+class Site:
+    """One repository with a habit, mirrored."""
+
+    def __init__(self, home: Home, ledger: Ledger, name: str, folder: Path, seed: int, cpu_seconds: float) -> None:
+        self.name, self.home, self.seed, self.habit = name, home, seed, HABITS[name]
+        with tempfile.TemporaryDirectory(dir=folder) as made:
+            file = install(self.habit.module, Path(made))
+            self.path, self.code = file.relative_to(made).as_posix(), file.read_text(encoding="utf-8")
+            for number, one in enumerate(one for one in SUBJECTS if one.module == self.habit.module):
+                recorded = examples(one, Path(made), random.Random(repr(one)))
+                write_tests(Path(made), one, recorded[:EXAMPLES], number)
+            files = {one.relative_to(made).as_posix(): one.read_text("utf-8") for one in Path(made).rglob("*.py")}
+        tracked = TrackedRepository(name=name, url=f"file://{remote(folder, name, files)}", branch="main")
+        ledger.add_repository(tracked)
+        settings = Settings().model_copy(update={"repair": RepairSettings(cpu_seconds=cpu_seconds, pair_seconds=0.0)})
+        mirror, model = Mirror.of(home, tracked, settings.mirror), ScriptedModel()
+        sandbox = open_sandbox(settings.computers, home)
+        self.ground = Ground(
+            home, settings, tracked, mirror, sandbox, model, model, home.root / "replay", lambda _: None
+        )
+        self.base = mirror.sync()
+
+    def tasks(self) -> Iterator[Task]:
+        """Faults of this repository's habit that its tests notice, mixed by seed."""
+        path, dice, lines = self.path, random.Random(f"{self.seed}-{self.name}"), self.lines()
+        with self.ground.place("make") as into:
+            tree = self.ground.repository.checkout(self.base, into)
+            sound = self.ground.suite_of(self.base, tree)
+            pool = [one for one in mutants(self.code, lines.__contains__, dice, 5000) if one.kind == self.habit.slip]
+            for mutant in dice.sample(pool, len(pool)):
+                diff = diff_of(tree, {path: mutant.text})
+                (tree / path).write_text(mutant.text, encoding="utf-8")
+                broken = self.ground.suite(tree)
+                (tree / path).write_text(self.code, encoding="utf-8")
+                if not unnoticed(sound, broken):
+                    yield slip(self.name, self.base, path, mutant, diff, sound, broken)
+
+    def lines(self) -> set[int]:
+        """The lines in which slips are made."""
+        wanted = self.habit.functions
+        found = [node for node in ast.walk(ast.parse(self.code)) if isinstance(node, ast.FunctionDef)]
+        spans = [range(node.lineno, (node.end_lineno or 0) + 1) for node in found if not wanted or node.name in wanted]
+        return {line for span in spans for line in span}
+
+    def teach(self, ledger: Ledger, task: Task) -> bool:
+        """Search for a training fault; what won is told as the line's last stage tells it."""
+        ground = self.ground
+        with standing(ground, task, 0, for_droids=False) as stand:
+            searching = Searching(ground.sandbox, ground.settings, ground.home, ground.sandbox.python, ground.progress)
+            attempt = searching(stand.tree, stand.item, "", {})
+        if not attempt.candidates:
+            return False
+        best = attempt.candidates[0]
+        change = Change(branch="", base=task.base, diff=best.diff, author_model=f"search:{best.origin}")
+        facts = {"repo": self.name, "strategy": "search", "model": "", "without_a_person": True,
+                 "seconds_from_signal": 1.0, **won(stand.item.with_(attempts=(attempt,), change=change))}  # fmt: skip
+        payload = {"stage": "learn", "from": "monitored", "to": "closed", "reason": "taught", "by": "rule",
+                   "wall_seconds": 1.0, "facts": facts}  # fmt: skip
+        ledger.append(Event(kind=Fact.OUTCOME_LEARNED, subject=f"T-{task.id}", payload=payload))
+        return True
+
+
+def spared(folder: Path, seed: int, train: int, test: int, cpu_seconds: float, say: Progress) -> list[Spared]:
+    """Search unseen faults, learn from others, search them again."""
+    home = Home(folder / "home")
+    for inner in (home.root, *home.folders):
+        inner.mkdir()
+    ensure_ngram(home.policy, lambda _: None, leave_out=is_subject)  # it must not know the right answers
+    ledger = open_ledger(home)
+    sites = [Site(home, ledger, name, folder, seed, cpu_seconds) for name in HABITS]
+    unseen: dict[str, list[Task]] = {}
+    taught: dict[str, int] = {}
+    for site in sites:
+        found = list(islice(site.tasks(), test + train))
+        unseen[site.name] = found[:test]
+        say(f"{site.name}: {len(found)} faults, of which {len(unseen[site.name])} are unseen")
+        replay(ledger, site.ground, unseen[site.name], ["search"], say)
+        taught[site.name] = sum(site.teach(ledger, task) for task in found[test:])
+        say(f"{site.name}: {taught[site.name]} of {len(found[test:])} repairs learned from")
+    learning = Learning(home, Settings())
+    learning.catch_up()
+    learning.publish_priors()
+    learning.close()
+    rows = [after(ledger, site, unseen[site.name], taught[site.name], say) for site in sites]
+    ledger.close()
+    return rows
+
+
+def after(ledger: Ledger, site: Site, tasks: list[Task], taught: int, say: Progress) -> Spared:
+    """The same faults once more, beside what they took before."""
+    told = replay(ledger, site.ground, tasks, ["search", EARLIER], say)
+    now, before = told["contenders"]
+    return Spared(
+        site.name, taught, len(tasks), (before["selected"]["right"], now["selected"]["right"]),
+        (before["candidates"], now["candidates"]),
+    )  # fmt: skip
