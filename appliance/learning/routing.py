@@ -118,7 +118,7 @@ def _of_cell(inside: Inside, repo: str, tries: Sequence[Try], weights: Sequence[
     gain, needed, why = _compared(inside, order, found)
     judged = None
     if not why and order[0] != inside.order[0]:
-        judged = _on_the_log(inside, repo, order, tries)
+        judged = _on_the_log(inside, repo, order, tries, longest)
         if judged.conclusive and judged.gain <= SURE * judged.unsure:
             why = f"outcomes speak for another order, but choices left to chance do not: {judged.why}"
     changes = not why
@@ -130,11 +130,11 @@ def _of_cell(inside: Inside, repo: str, tries: Sequence[Try], weights: Sequence[
     )  # fmt: skip
 
 
-def _on_the_log(inside: Inside, repo: str, order: Sequence[str], tries: Sequence[Try]) -> Judged:
-    """The new order against the one before, on the first tries of this rule (and repository) alone."""
+def _on_the_log(inside: Inside, repo: str, order: Sequence[str], tries: Sequence[Try], longest: float) -> Judged:
+    """The new order against the one before, on the first tries of this rule (and repository) alone. Time is measured
+    by `longest`, as the outcomes' gain is: a single slow try must not shrink all others."""
     own = [one for one in tries if one.rule == inside.rule and (not repo or one.repo == repo)]
     known = [one for one in own if one.propensity is not None and one.candidate in inside.order]
-    longest = max((one.seconds for one in known), default=0.0) or 1.0
     total = inside.quality + inside.cost + inside.speed
     log = [
         Logged(one.repo, one.candidate, one.propensity or 1.0, _worth(inside, one.candidate, float(one.held),

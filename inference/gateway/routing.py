@@ -73,7 +73,8 @@ def route(parts: Parts, key: Key, wanted: RouteRequest, episode: Episode | None 
 
 
 def explained(parts: Parts, key: Key, wanted: RouteRequest, episode: Episode | None = None) -> Decision:
-    """The decision with all its reasons; nothing is counted or remembered. Raises PolicyRefused or ConfigError."""
+    """The decision with all its reasons. No call is counted; a draw of exploring is, since whoever asks goes by the
+    answer. Raises PolicyRefused or ConfigError."""
     around = parts.surroundings
     decision = permitted(key, explain(wanted, around.rules, around.catalogue, around.learned))
     if episode is not None:

@@ -86,3 +86,14 @@ def test_an_order_that_choices_left_to_chance_speak_against_is_not_published() -
 def test_outcomes_without_chances_still_teach_but_prove_nothing() -> None:
     (verdict,) = judge(tries(random.Random(6), {"big": 0.4, "small": 0.9}, None), [RULE])
     assert verdict.changes and verdict.offpolicy is not None and not verdict.offpolicy.conclusive
+
+
+def test_one_slow_try_does_not_shrink_what_the_others_save() -> None:
+    rule, dice, known = RULE.with_(quality=0.5, cost=0.5), random.Random(7), []
+    for n in range(400):
+        name, chance, seconds = ("small", 0.8, 10.0) if dice.random() < 0.5 else ("big", 0.9, 100.0)
+        known.append(Try(n * 60.0, "r", "", name, dice.random() < chance, seconds, 0.5))
+    known.append(Try(0.0, "r", "", "big", True, 1500.0, 0.5))
+    (verdict,) = judge(known, [rule])
+    assert verdict.changes and verdict.offpolicy is not None
+    assert abs(verdict.offpolicy.gain - verdict.gain) < 3 * verdict.offpolicy.unsure, "both measure time alike"
