@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from closed_loop_search import Spared, spared
+from closed_loop_search import HABITS, Spared, spared
 
 from appliance.learning.service import Learning
 from appliance.settings import Settings
@@ -35,6 +35,7 @@ def main() -> int:
     parser.add_argument("--cpu", type=float, default=8.0, help="CPU seconds of one search")
     parser.add_argument("--seed", type=int, default=7, help="decides items, answers, draws and faults")
     parser.add_argument("--only", choices=("router", "search"), default="", help="one part alone")
+    parser.add_argument("--sites", default=",".join(HABITS), help="whose faults are searched, separated by commas")
     options = parser.parse_args()
     missed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="closed-loop-") as folder:
@@ -42,8 +43,8 @@ def main() -> int:
             missed += router(Path(folder) / "router", options.seed, options.items)
         if options.only != "router":
             (Path(folder) / "search").mkdir()
-            rows = spared(Path(folder) / "search", options.seed, options.train, options.test, options.cpu, progress)
-            missed += searched(rows)
+            sizes = options.seed, options.train, options.test, options.cpu
+            missed += searched(spared(Path(folder) / "search", options.sites.split(","), *sizes, progress))
     print("\n".join(f"MISSED: {one}" for one in missed) or "all aims are held")
     return 1 if missed else 0
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import random
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -134,14 +134,16 @@ class Site:
         return True
 
 
-def spared(folder: Path, seed: int, train: int, test: int, cpu_seconds: float, say: Progress) -> list[Spared]:
-    """Search unseen faults, learn from others, search them again."""
+def spared(
+    folder: Path, names: Sequence[str], seed: int, train: int, test: int, cpu_seconds: float, say: Progress
+) -> list[Spared]:
+    """Search unseen faults of these repositories, learn from others, search them again."""
     home = Home(folder / "home")
     for inner in (home.root, *home.folders):
         inner.mkdir()
     ensure_ngram(home.policy, lambda _: None, leave_out=is_subject)  # it must not know the right answers
     ledger = open_ledger(home)
-    sites = [Site(home, ledger, name, folder, seed, cpu_seconds) for name in HABITS]
+    sites = [Site(home, ledger, name, folder, seed, cpu_seconds) for name in names]
     unseen: dict[str, list[Task]] = {}
     taught: dict[str, int] = {}
     for site in sites:

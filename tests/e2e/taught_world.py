@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 from tests.e2e.world import RunningBox, git, remote, until
-from tests.http_serving import http_serving
+from tests.http_serving import Said, model_serving
 
 NAME = "taught"
 FILES: Mapping[str, str] = {
@@ -97,34 +95,10 @@ def teachable(box: RunningBox) -> Iterator[Teachable]:
     """The model, which the box asks for repairs and reviews of the repository."""
     model = Teachable()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
+    def answer(body: Mapping[str, Any]) -> Said:
+        return model.answer("\n".join(str(message["content"]) for message in body["messages"])), 10, 10
 
-        def do_GET(self) -> None:
-            self.send({"object": "list", "data": [{"id": "teachable", "object": "model"}]})
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            said = model.answer("\n".join(str(message["content"]) for message in body["messages"]))
-            self.send({
-                "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "teachable",
-                "choices": [{"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}],
-                "usage": {"prompt_tokens": 10, "completion_tokens": 10, "total_tokens": 20},
-            })  # fmt: skip
-
-        def send(self, body: object) -> None:
-            raw = json.dumps(body).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with http_serving(Handler) as url:
+    with model_serving("teachable", answer) as url:
         done = box.cli("model", "remote", "teachable", "--url", url, "--task", "repair", "--task", "review")
         assert done.returncode == 0, done.stderr
         routes = box.home / "policy" / "routes.toml"

@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +32,7 @@ from appliance.line import signal as opening
 from appliance.work import Signal, TrackedRepository
 from models.registry import Registry
 from models.remote import add_remote
-from tests.http_serving import http_serving
+from tests.http_serving import Said, model_serving
 from tests.inference.engines_process import make_home, running_engines, until
 from tests.inference.gateway_process import free_port, running_gateway
 
@@ -79,7 +78,7 @@ class ModelServer:
     calls: int = 0
     prompt_tokens: int = 0
 
-    def answer(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def answer(self, body: Mapping[str, Any]) -> Said:
         text = "\n".join(message["content"] for message in body["messages"])
         prompt, said = len(text) // 4, "ready"
         if text.startswith("IN "):  # everything else only asks whether it is there
@@ -88,42 +87,7 @@ class ModelServer:
             self.prompt_tokens += prompt
             time.sleep(SECONDS[self.name])
             said = "MENDED" if mends(self.seed, self.name, repo, title, self.strength) else "not mended"
-        return {
-            "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": self.name,
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": prompt, "completion_tokens": ANSWER_TOKENS,
-                      "total_tokens": prompt + ANSWER_TOKENS},
-        }  # fmt: skip
-
-
-@contextmanager
-def serving(model: ModelServer) -> Iterator[ModelServer]:
-    """The model's server, while it runs."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def do_GET(self) -> None:
-            self.send({"object": "list", "data": [{"id": model.name, "object": "model"}]})
-
-        def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers["Content-Length"]))
-            self.send(model.answer(json.loads(raw)))
-
-        def send(self, body: object) -> None:
-            raw = json.dumps(body).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with http_serving(Handler) as model.url:
-        yield model
+        return said, prompt, ANSWER_TOKENS
 
 
 @dataclass(frozen=True)
@@ -258,7 +222,7 @@ def running_world(folder: Path, seed: int, settings: str = "") -> Iterator[World
     models = {name: ModelServer(name, seed, dict(STRENGTH)) for name in SECONDS}
     with ExitStack() as stack:
         for name, model in models.items():
-            stack.enter_context(serving(model))
+            model.url = stack.enter_context(model_serving(name, model.answer))
             add_remote(Registry(home.models), name, model.url, name, "", "", ("chat", "repair"), (), 4096)
         ledger = open_ledger(home)
         stack.callback(ledger.close)
