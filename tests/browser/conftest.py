@@ -26,9 +26,10 @@ QUIET = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium; none of its own that a tool would have to fetch."""
+    """Debian's Chromium; none of its own that a tool would have to fetch. It ends with the file: the tool keeps an
+    event loop running in this thread, in which no other test could run one of its own."""
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("chromium is not installed: `apt-get install chromium`")
