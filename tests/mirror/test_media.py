@@ -261,7 +261,7 @@ def test_a_medium_that_is_full_or_gone_is_told_and_keeps_no_half(low: Side, serv
     low.run("sync", "shop")
     gone = str(tmp_path / "gone" / "file")
     low.fails(FactoryError, "export", "shop", gone)
-    low.fails(Unavailable, "export", "shop", gone, "--range", f"{base}..main")
+    low.fails(NotFound, "export", "shop", gone, "--range", f"{base}..main")
     kept = tmp_path / "kept"
     kept.with_name("kept.receipt").symlink_to("/dev/full")
     low.fails(Unavailable, "export", "shop", str(kept))
