@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,15 @@ def test_bytes_that_are_no_text_do_no_harm(tmp_path: Path) -> None:
     run([sys.executable, "-c", r"import os; os.write(1, b'\xff\xfe\n')"], quiet(), "step", tmp_path / "log")
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """What runs in the background of a shell is started with interruptions ignored, and so would be all it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interruption_ends_the_command_and_all_it_started(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from installer.terminal import Terminal, run; "
@@ -86,6 +96,7 @@ def test_a_child_in_the_foreground_gives_its_status() -> None:
     assert subprocess.run([*command, "kill -TERM $$"], cwd=ROOT).returncode == 128 + signal.SIGTERM
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_signal_to_the_caller_reaches_the_child_which_ends_in_order(tmp_path: Path) -> None:
     script = (
         f"trap 'echo ended > {tmp_path}/ended; exit 0' INT; echo ready > {tmp_path}/ready; while :; do sleep 0.05; done"
