@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from appliance.config import Home
 from appliance.errors import FactoryError, LimitExceeded, Unavailable
 from appliance.ports import Clock, Progress, SystemClock
+from appliance.sockets import short_name
 
 POLL_SECONDS = 0.1
-SUN_PATH = 100
-"""Bytes a Unix socket's path may have (108 with its end, less some air)."""
 
 
 class EnginesClient:
@@ -131,7 +127,7 @@ class _UnixConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        with short(self._path) as name:
+        with short_name(self._path) as name:
             self.sock.connect(name)
 
 
@@ -146,17 +142,3 @@ def error_from(answer: Any) -> FactoryError:
 
 def _kinds(kind: type[FactoryError]) -> list[type[FactoryError]]:
     return [kind, *(deeper for child in kind.__subclasses__() for deeper in _kinds(child))]
-
-
-@contextmanager
-def short(path: Path) -> Iterator[str]:
-    """A name for a socket's path that fits into its 108 bytes, however deep the folder lies."""
-    name = str(path)
-    if len(os.fsencode(name)) <= SUN_PATH:
-        yield name
-        return
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)

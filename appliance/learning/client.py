@@ -14,15 +14,14 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from appliance.config import Home
 from appliance.errors import FactoryError, LimitExceeded, NotFound, Unavailable, UsageError
+from appliance.sockets import short_name
 
 LONGEST_ANSWER = 64 * 1024 * 1024
 """Bytes. An answer is read whole."""
@@ -35,16 +34,6 @@ RAISED = {kind.code: kind for kind in (UsageError, NotFound, LimitExceeded, Unav
 def socket_file(home: Home) -> Path:
     """Where the learning process listens."""
     return home.run / "learning.sock"
-
-
-@contextmanager
-def short_name(file: Path) -> Iterator[str]:
-    """A name of `file` that fits into a socket address (107 bytes), however deep the home lies."""
-    folder = os.open(file.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{folder}/{file.name}"
-    finally:
-        os.close(folder)
 
 
 class LearningClient:

@@ -14,7 +14,8 @@ from typing import Any, Self
 
 from appliance.config import Home
 from appliance.errors import FactoryError, LimitExceeded, UsageError
-from appliance.learning.client import short_name, socket_file
+from appliance.learning.client import socket_file
+from appliance.sockets import short_name
 
 log = logging.getLogger("appliance.learning")
 

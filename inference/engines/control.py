@@ -14,7 +14,6 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-from appliance.engines_client import short
 from appliance.errors import (
     Conflict,
     FactoryError,
@@ -25,6 +24,7 @@ from appliance.errors import (
     UsageError,
     VerificationFailed,
 )
+from appliance.sockets import short_name
 from inference.engines.pool import Pool
 from inference.engines.seating import Options
 from inference.engines.showing import Showing
@@ -48,14 +48,14 @@ class ControlServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     daemon_threads = True
 
-    def __init__(self, path: Path, pool: Pool, showing: Showing | None = None) -> None:
+    def __init__(self, path: Path, pool: Pool, showing: Showing) -> None:
         self.pool = pool
         self.showing = showing
         self.path = path
         path.unlink(missing_ok=True)
         before = os.umask(0o177)
         try:
-            with short(path) as name:
+            with short_name(path) as name:
                 super().__init__(name, _Handler)
         finally:
             os.umask(before)
@@ -78,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, {"ok": True, "pid": os.getpid()})
             case "/engines":
                 self._send(200, self.server.pool.rows())
-            case "/models" if self.server.showing:
+            case "/models":
                 self._send(200, self.server.showing.models(self.server.pool.rows()))
             case _:
                 self._send_error(NotFound(f"there is no {self.path}", PATHS))
@@ -108,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return self.server.pool.load(model, body.get("again") is True, options, _names(body, "keep"))
             case "/unload":
                 return self.server.pool.unload(model)
-            case "/show" if self.server.showing:
+            case "/show":
                 return self.server.showing.model(model, self.server.pool.rows())
             case "/look":
                 return self.server.pool.look(model)

@@ -41,10 +41,11 @@ def serve(home: Home, settings: Settings) -> int:
     home.run.mkdir(parents=True, exist_ok=True)
     stop = _Flag()
     with _only_one(home), _signals_set(stop):
-        pool = Pool(home, settings, kinds(settings))
+        engines = kinds(settings)
+        pool = Pool(home, settings, engines)
         pool.sweep()
         pool.preload()
-        door = ControlServer(home.run / "engines.sock", pool, Showing(home, settings, kinds(settings)))
+        door = ControlServer(home.run / "engines.sock", pool, Showing(home, settings, engines))
         thread = threading.Thread(target=door.serve_forever, kwargs={"poll_interval": 0.1}, name="control", daemon=True)
         thread.start()
         try:

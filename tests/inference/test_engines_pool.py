@@ -18,14 +18,16 @@ from typing import Any
 import pytest
 
 from appliance.config import Home
-from appliance.engines_client import EnginesClient, error_from, short
+from appliance.engines_client import EnginesClient, error_from
 from appliance.errors import FactoryError, LimitExceeded, NotFound, Unavailable
 from appliance.settings import EnginesSettings, Settings
+from appliance.sockets import short_name
 from inference.engines.control import MAX_BODY, STATUS, ControlServer
 from inference.engines.engine import Engine, Seat
 from inference.engines.needs import Need, Part, Wish
 from inference.engines.openings import free_port, port_is_free, write_private
 from inference.engines.pool import Pool
+from inference.engines.showing import Showing
 from inference.lifecycle import Patience
 from models.card import Card
 from models.importing import import_model
@@ -100,7 +102,7 @@ def at_work(home: Home, kind: Engine | None = None, **settings: Any) -> Iterator
 
 @contextmanager
 def running_pool(pool: Pool, home: Home) -> Iterator[Pool]:
-    door = ControlServer(home.run / "engines.sock", pool)
+    door = ControlServer(home.run / "engines.sock", pool, Showing(home, Settings(), ()))
     stop = threading.Event()
     threads = [
         threading.Thread(target=pool.run, args=(stop,)),
@@ -302,7 +304,7 @@ def test_a_disk_that_is_full_is_told_through_the_door(
 )  # fmt: skip
 def test_what_is_no_order_is_refused(pool: Pool, stocked: Home, path: str, body: bytes, status: int) -> None:
     connection = http.client.HTTPConnection("engines", timeout=10)
-    with socket.socket(socket.AF_UNIX) as connection.sock, short(stocked.run / "engines.sock") as name:
+    with socket.socket(socket.AF_UNIX) as connection.sock, short_name(stocked.run / "engines.sock") as name:
         connection.sock.connect(name)
         sent = body if len(body) <= MAX_BODY else None  # it hangs up on one too long without reading it
         connection.request("POST", path, sent, {"Content-Length": str(len(body))})

@@ -19,7 +19,9 @@ import pytest
 
 from appliance.errors import FactoryError, LimitExceeded, NotFound
 from appliance.gateway_client import GatewayModel
+from appliance.settings import Settings
 from inference.engines.control import ControlServer
+from inference.engines.showing import Showing
 from inference.gateway.faults import ApiError
 from inference.gateway.watch import OVERDUE, Trip
 from tests.inference.gateway_process import (
@@ -186,7 +188,7 @@ class Orders:
 @contextmanager
 def orders(gateway: Gateway, urls: dict[str, str], error: FactoryError | None = None) -> Iterator[Orders]:
     pool: Any = Orders(gateway, urls, error)
-    door = ControlServer(gateway.home.run / "engines.sock", pool)
+    door = ControlServer(gateway.home.run / "engines.sock", pool, Showing(gateway.home, Settings(), ()))
     thread = threading.Thread(target=door.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

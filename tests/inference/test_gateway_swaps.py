@@ -10,7 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
+from appliance.settings import Settings
 from inference.engines.control import ControlServer
+from inference.engines.showing import Showing
 from tests.inference.gateway_process import BIG, CODER, Gateway, eventually, make_home, publish, running_gateway
 from tests.inference.mock_engine import WORDS, MockEngine, mock_engine, say, talk, talk_for_ever
 
@@ -67,7 +69,7 @@ def engines() -> Iterator[dict[str, MockEngine]]:
 @pytest.fixture
 def box(gateway: Gateway, engines: dict[str, MockEngine]) -> Iterator[OnePlace]:
     place: Any = OnePlace(gateway, {model: engine.url for model, engine in engines.items()})
-    door = ControlServer(gateway.home.run / "engines.sock", place)
+    door = ControlServer(gateway.home.run / "engines.sock", place, Showing(gateway.home, Settings(), ()))
     thread = threading.Thread(target=door.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -24,12 +24,13 @@ from appliance.config import Home, render
 from appliance.errors import Conflict, LimitExceeded, NotFound, Unavailable, UsageError
 from appliance.events import Event, Fact
 from appliance.learning import LearningClient
-from appliance.learning.client import short_name, socket_file
+from appliance.learning.client import socket_file
 from appliance.learning.door import Door
 from appliance.learning.service import Learning, rebuild_stopped
 from appliance.learning.tables import DERIVED
 from appliance.ledger import open_ledger
 from appliance.settings import Settings
+from appliance.sockets import short_name
 from tests.learning.world import calls, spooled, tell, with_repositories
 
 KILLED = Path(__file__).with_name("killed.py")
