@@ -6,16 +6,17 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import ValidationError
 
-from appliance.errors import ConfigError, UsageError
-from appliance.ledger.audit import Search, Verification, verify, whole
+from appliance.errors import UsageError
+from appliance.ledger.audit import Search, whole
 from control.desk import Desk
 
-FIELDS = ("kind", "subject", "person", "words", "since", "until")
+FIELDS = tuple(name for name in Search.model_fields if name != "before")
+"""What narrows a search; `before` only leads on to older events."""
 
 
 def asked_for(given: Mapping[str, str]) -> Search:
     """A search from an address or a form. Raises UsageError for a time or number that cannot be."""
-    named = {name: given[name].strip() for name in (*FIELDS, "before") if given.get(name, "").strip()}
+    named = {name: given[name].strip() for name in Search.model_fields if given.get(name, "").strip()}
     try:
         return Search.model_validate(named)
     except ValidationError as error:
@@ -23,16 +24,6 @@ def asked_for(given: Mapping[str, str]) -> Search:
         raise UsageError(
             f"{first['loc'][0]}: {first['msg']}", "a time is like 2026-11-26 or 2026-11-26T14:30"
         ) from error
-
-
-def verified(desk: Desk) -> Verification:
-    """Walk the whole chain, about 100,000 events a second. Raises ConfigError without the audit key, or
-    VerificationFailed when the anchor itself was altered."""
-    try:
-        key = (desk.home.secrets / "audit.key").read_bytes()
-    except OSError as error:
-        raise ConfigError("this home has no audit key", "`appliance init` makes one") from error
-    return verify(desk.ledger, desk.home.secrets / "ledger.anchor", key)
 
 
 def lines(desk: Desk, search: Search) -> Iterator[str]:

@@ -11,10 +11,9 @@ from typing import Any
 import click
 
 from appliance.cli.context import Box, pass_box, table
-from appliance.errors import UsageError, VerificationFailed
+from appliance.errors import VerificationFailed
 from appliance.ledger import open_ledger
-from appliance.ledger.audit import Search, doer, found, where, whole
-from appliance.ledger.audit import verify as verify_ledger
+from appliance.ledger.audit import Search, doer, found, verify_home, where, whole
 
 
 def asked(decorated: Callable[..., None]) -> Callable[..., None]:
@@ -74,10 +73,7 @@ def export(box: Box, /, file: Path, **search: str | datetime | None) -> None:
 def verify(box: Box) -> None:
     """Walk the whole hash chain and compare it with the anchor kept outside the database."""
     box.require_home()
-    key_file = box.home.secrets / "audit.key"
-    if not key_file.exists():
-        raise UsageError("this home has no audit key", "`appliance init` makes one")
-    seen = verify_ledger(open_ledger(box.home), box.home.secrets / "ledger.anchor", key_file.read_bytes())
+    seen = verify_home(open_ledger(box.home), box.home)
     if not seen.ok:
         raise VerificationFailed(f"the audit chain is broken: {seen.problem}", "compare the ledger with a backup")
     box.emit(seen.model_dump(), f"{seen.events} events, chain unbroken up to {seen.tip[:16]}, {seen.anchored} anchored")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from appliance.ledger.audit import found
+from appliance.ledger.audit import found, verify_home
 from control.api.request import limit
 from control.desk import desk
-from control.trail import asked_for, lines, verified
+from control.trail import asked_for, lines
 
 blueprint = Blueprint("api_audit", __name__, url_prefix="/api/v1/audit")
 
@@ -23,7 +23,7 @@ def index() -> ResponseReturnValue:
 @blueprint.post("/verify")
 def verify() -> ResponseReturnValue:
     """Walk the whole chain and compare it with the anchor kept outside the database."""
-    return jsonify(verified(desk()).model_dump(mode="json"))
+    return jsonify(verify_home(desk().ledger, desk().home).model_dump(mode="json"))
 
 
 @blueprint.get("/export")

@@ -8,9 +8,9 @@ from flask import Blueprint, Response, render_template, request
 from flask.typing import ResponseReturnValue
 
 from appliance.events import Fact
-from appliance.ledger.audit import doer, found, where
+from appliance.ledger.audit import doer, found, verify_home, where
 from control.desk import desk
-from control.trail import FIELDS, asked_for, lines, verified
+from control.trail import FIELDS, asked_for, lines
 
 blueprint = Blueprint("audit", __name__, url_prefix="/audit")
 
@@ -27,7 +27,7 @@ def index() -> ResponseReturnValue:
 @blueprint.post("/verify")
 def verify() -> ResponseReturnValue:
     """Walk the whole chain and say what was found."""
-    return _page(verified(desk()))
+    return _page(verify_home(desk().ledger, desk().home))
 
 
 @blueprint.get("/export")
