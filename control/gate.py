@@ -22,7 +22,7 @@ from appliance.errors import FactoryError, PolicyRefused, UsageError
 from appliance.ledger import Ledger
 from appliance.ledger.acting import ACTOR
 from appliance.settings import ConsoleSettings
-from appliance.user import CONSOLE, Owed, Role, Session, Who
+from appliance.user import CONSOLE, Owed, Session, Who
 from control import roles
 from control.hosts import is_ours, local_path, own_names
 from control.identity_provider import IdentityProvider, Person
@@ -30,6 +30,8 @@ from control.one_time import Codes
 from control.refusals import NotSignedIn
 from control.roles import SAFE_METHODS
 from control.signing_in import SigningIn
+
+EXTENSION = "appliance.gate"
 
 OPEN_ENDPOINTS = frozenset(
     {
@@ -68,7 +70,7 @@ class Gate:
             SESSION_COOKIE_SECURE=self._settings.url.startswith("https://"),
             PERMANENT_SESSION_LIFETIME=timedelta(hours=self._settings.session_hours),
         )
-        app.extensions["appliance.gate"] = self
+        app.extensions[EXTENSION] = self
         app.before_request(self._check)
         app.after_request(_protect)
         app.teardown_request(_forget_actor)
@@ -183,6 +185,12 @@ class Gate:
             raise PolicyRefused("the form is out of date", "load the page again and repeat what you did")
 
 
+def the_gate() -> Gate:
+    """The gate of the application that answers the current request."""
+    found: Gate = current_app.extensions[EXTENSION]
+    return found
+
+
 def person() -> str:
     """The name of who asks, for `by` in what is recorded."""
     who: Who | None = g.get("who")
@@ -208,7 +216,7 @@ def ended() -> Callable[[], bool]:
     """For a long answer to the current request: tells, asked at any time later, whether its session has ended."""
     if not g.get("by_cookie", False):
         return lambda: False
-    gate: Gate = current_app.extensions["appliance.gate"]
+    gate = the_gate()
     secret, looked = str(session["secret"]), time.monotonic()
 
     def is_over() -> bool:
@@ -228,7 +236,6 @@ def _for_pages() -> dict[str, object]:
         "signed_in": g.get("by_cookie", False),
         "who": who,
         "may": lambda endpoint, method="POST": bool(who and who.may(roles.needed(endpoint, method))),
-        "rules": bool(who and who.may(Role.ADMINISTRATOR)),
     }
 
 

@@ -101,9 +101,8 @@ class Version(Noun):
         return "in use" if self.in_use else (self.steps[-1].what if self.steps else "published")
 
 
-def versions(policies: Policies, ledger: Ledger, most: int) -> list[Version]:
-    """The newest versions, the newest first."""
-    told = steps(ledger)
+def versions(policies: Policies, told: Sequence[Step], most: int) -> list[Version]:
+    """The newest versions, the newest first; `told` are the steps of all."""
     current = policies.current()
     return [_version(policies, number, current, told) for number in policies.versions()[: -most - 1 : -1]]
 

@@ -182,8 +182,8 @@ class SigningIn:
 
     def _check_pace(self, name: str, address: str) -> None:
         wait = self._addresses.left(address)
-        if not wait and not self._is_at_home(name, address):
-            wait = self._accounts.left(name)
+        if not wait and (held := self._accounts.left(name)) and not self._is_at_home(name, address):
+            wait = held
         if wait:
             raise TooManyTries(wait)
 

@@ -44,6 +44,11 @@ class Users:
             bodies = connection.scalars(select(schema.users.c.body).order_by(schema.users.c.name))
             return [User.model_validate_json(body) for body in bodies]
 
+    def any(self) -> bool:
+        """Is there an account at all?"""
+        with self._ledger.database.reading() as connection:
+            return connection.scalar(select(schema.users.c.name).limit(1)) is not None
+
     def get(self, name: str) -> User:
         """Raises NotFound."""
         return self.kept(name).user

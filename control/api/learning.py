@@ -14,7 +14,7 @@ from appliance.learning.queries import QUERIES
 from appliance.learning.tables import TABLES
 from control.api.request import MOST_ROWS, body, limit
 from control.desk import desk
-from control.learned_policy import version, versions
+from control.learned_policy import steps, version, versions
 from control.questions import asked_for, parameters, plain, question
 from control.shares import objected, runs, shipped
 from control.views.policies import kept, roll_back, take_in
@@ -79,7 +79,7 @@ def replays() -> ResponseReturnValue:
 @blueprint.get("/policy")
 def policies() -> ResponseReturnValue:
     """Versions of the routing policy, newest first, with what speaks for each and its steps, and which is in use."""
-    found = versions(kept(), desk().ledger, limit())
+    found = versions(kept(), steps(desk().ledger), limit())
     return jsonify({"current": kept().current(), "versions": [plain(one.model_dump(mode="json")) for one in found]})
 
 

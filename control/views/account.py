@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from flask import Blueprint, current_app, flash, redirect, render_template, request, session, url_for
+from flask import Blueprint, flash, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
 from appliance.errors import FactoryError, PolicyRefused, UsageError
@@ -13,7 +13,7 @@ from appliance.user import CONSOLE, SCOPES, User
 from control import accounts
 from control.accounts import NewToken
 from control.desk import desk
-from control.gate import Gate, http_status, who_asks
+from control.gate import http_status, the_gate, who_asks
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
 
@@ -46,7 +46,7 @@ def codes() -> ResponseReturnValue:
         _check_password(user)
     except FactoryError as error:
         return _page(problem=error, at="codes"), http_status(error)
-    made = accounts.enrolment(_gate().codes, user, socket.gethostname())
+    made = accounts.enrolment(the_gate().codes, user, socket.gethostname())
     session["enrolment"] = made.sealed
     return _page(enrolment=made, at="codes")
 
@@ -58,9 +58,9 @@ def codes_on() -> ResponseReturnValue:
     if not sealed:
         raise UsageError("no code is being set up", "begin on the page Account")
     try:
-        recovery = accounts.codes_on(desk().ledger, _gate().codes, user, sealed, request.form.get("code", ""))
+        recovery = accounts.codes_on(desk().ledger, the_gate().codes, user, sealed, request.form.get("code", ""))
     except UsageError as error:
-        made = accounts.enrolment(_gate().codes, user, socket.gethostname(), sealed)
+        made = accounts.enrolment(the_gate().codes, user, socket.gethostname(), sealed)
         return _page(enrolment=made, problem=error, at="codes"), 400
     session.pop("enrolment")
     return _page(recovery=recovery, at="codes")
@@ -138,9 +138,4 @@ def _own() -> User:
 
 
 def _check_password(user: User) -> None:
-    _gate().signing_in.check_own_password(user, request.form.get("current", ""), request.remote_addr or "?")
-
-
-def _gate() -> Gate:
-    found: Gate = current_app.extensions["appliance.gate"]
-    return found
+    the_gate().signing_in.check_own_password(user, request.form.get("current", ""), request.remote_addr or "?")

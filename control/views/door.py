@@ -8,9 +8,9 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from pydantic import ValidationError
 
 from appliance.errors import FactoryError, NotFound
-from appliance.user import Owed, Session
+from appliance.user import CONSOLE, Owed, Session
 from control.desk import desk
-from control.gate import STEPS, Gate, http_status
+from control.gate import STEPS, http_status, the_gate
 from control.hosts import local_path
 from control.identity_provider import IdentityProvider, Pending
 from control.refusals import ComeLater, NotSignedIn
@@ -22,12 +22,6 @@ PENDING_SECONDS = 600
 """How long somebody may take at the identity provider."""
 
 
-def gate() -> Gate:
-    """The gate of the application that answers."""
-    found: Gate = current_app.extensions["appliance.gate"]
-    return found
-
-
 @blueprint.route("/sign-in", methods=["GET", "POST"])
 def sign_in() -> ResponseReturnValue:
     """The sign-in form, and what it sends: a name and a password, or the box's token. Leads on to the page first asked
@@ -37,9 +31,9 @@ def sign_in() -> ResponseReturnValue:
         return _form(wanted)
     try:
         if request.form.get("token"):
-            gate().sign_in_with_token(request.form["token"].strip())
+            the_gate().sign_in_with_token(request.form["token"].strip())
             return redirect(wanted, 303)
-        opened = gate().sign_in_with_password(request.form.get("name", ""), request.form.get("password", ""))
+        opened = the_gate().sign_in_with_password(request.form.get("name", ""), request.form.get("password", ""))
     except FactoryError as error:
         return _form(wanted, error)
     return _on_to(opened, wanted)
@@ -71,7 +65,7 @@ def back_from_provider() -> ResponseReturnValue:
         return _form("/", NotSignedIn("the sign-in took too long, or began in another browser", "sign in again"))
     try:
         answered = _back() + "?" + request.query_string.decode("ascii", "replace")
-        gate().sign_in_for(_provider().finish(_back(), pending, answered))
+        the_gate().sign_in_for(_provider().finish(_back(), pending, answered))
     except FactoryError as error:
         answer = make_response(_form(pending.next, error))
     else:
@@ -82,7 +76,7 @@ def back_from_provider() -> ResponseReturnValue:
 
 
 def _provider() -> IdentityProvider:
-    found = gate().provider
+    found = the_gate().provider
     if found is None:
         raise NotFound("this box knows no identity provider", "console.oidc_issuer names one")
     return found
@@ -113,9 +107,9 @@ def give_password() -> ResponseReturnValue:
 @blueprint.post("/sign-out")
 def sign_out() -> ResponseReturnValue:
     """End the session of this browser."""
-    opened: Session | None = gate().opened()
+    opened: Session | None = the_gate().opened()
     if opened:
-        desk().ledger.sessions.end(opened.id, opened.user or "console", "signed out")
+        desk().ledger.sessions.end(opened.id, opened.user or CONSOLE, "signed out")
     session.clear()
     return redirect(url_for("door.sign_in"), 303)
 
@@ -126,9 +120,9 @@ def _step(step: Owed, field: str) -> ResponseReturnValue:
         return render_template("sign_in_step.html", step=str(step), problem=None)
     owed: Session = g.session
     given = request.form.get(field, "")
-    take = gate().signing_in.give_code if step == Owed.CODE else gate().signing_in.give_password
+    take = the_gate().signing_in.give_code if step == Owed.CODE else the_gate().signing_in.give_password
     try:
-        opened = gate().go_on(take(owed, given))
+        opened = the_gate().go_on(take(owed, given))
     except FactoryError as error:
         return _refused(render_template("sign_in_step.html", step=str(step), problem=error), error)
     return _on_to(opened, wanted)
@@ -142,14 +136,14 @@ def _on_to(opened: Session, wanted: str) -> ResponseReturnValue:
 
 
 def _form(wanted: str, error: FactoryError | None = None) -> ResponseReturnValue:
-    people = bool(desk().ledger.users.all())
+    people = desk().ledger.users.any()
     page = render_template(
         "sign_in.html",
         problem=error,
         next=wanted,
         people=people,
         name=request.form.get("name", "")[:64],
-        provider=gate().provider is not None,
+        provider=the_gate().provider is not None,
     )
     return _refused(page, error) if error else page
 

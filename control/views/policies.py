@@ -47,11 +47,10 @@ def roll_back(seen: int, why: str) -> tuple[int, int]:
 @blueprint.get("")
 def index() -> ResponseReturnValue:
     """All versions, newest first: what each learned, what speaks for it, who took it into use or back."""
-    policies = kept()
+    policies, told = kept(), steps(desk().ledger)
     return render_template(
-        "policies.html", versions=versions(policies, desk().ledger, PAGE), current=policies.current(),
-        more=max(0, len(policies.versions()) - PAGE),
-        steps=steps(desk().ledger)[::-1][:PAGE], settings=desk().settings.learning,
+        "policies.html", versions=versions(policies, told, PAGE), current=policies.current(),
+        more=max(0, len(policies.versions()) - PAGE), steps=told[::-1][:PAGE], settings=desk().settings.learning,
     )  # fmt: skip
 
 
