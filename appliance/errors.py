@@ -91,3 +91,9 @@ class Unavailable(FactoryError):
     """Something needed does not answer now."""
 
     code = "unavailable"
+
+
+def of_system(error: OSError) -> FactoryError:
+    """What the operating system refused, for people: a file that somebody named, or one of the home's."""
+    where = f"{error.filename}: " if error.filename else ""
+    return FactoryError(f"{where}{error.strerror or error}", "look at the path, its rights and the disk")

@@ -17,7 +17,7 @@ from appliance.cli.context import Box, pass_box
 from appliance.cli.route import catalogue
 from appliance.cli.status import read, running
 from appliance.computers.probe import probe
-from appliance.errors import FactoryError
+from appliance.errors import FactoryError, of_system
 from appliance.ledger import open_ledger
 from appliance.ledger.audit import read_anchor
 from appliance.ledger.database import SAFE_SQLITE, sqlite_version
@@ -60,17 +60,9 @@ def guarded(check: Callable[[Box], Iterator[Check]], box: Box) -> list[Check]:
     """A check that itself fails is a finding too."""
     try:
         return list(check(box))
-    except FactoryError as error:
-        return [Check(check.__name__, "fail", error.message, error.hint)]
-    except OSError as error:
-        return [
-            Check(
-                check.__name__,
-                "fail",
-                f"{error.filename}: {error.strerror}",
-                "look at the path, its rights and the disk",
-            )
-        ]
+    except (FactoryError, OSError) as error:
+        said = of_system(error) if isinstance(error, OSError) else error
+        return [Check(check.__name__, "fail", said.message, said.hint)]
 
 
 def settings(box: Box) -> Iterator[Check]:

@@ -103,8 +103,10 @@ def _item(box: Box, ledger: Ledger, id: str) -> WorkItem:
 
 def _unopened(ledger: Ledger, id: str) -> bool:
     """Is this the item that a signal waits to become?"""
-    waiting = ledger.signals(unopened=True, limit=1000)
-    return any(signal.id.replace("S-", "W-") == id for signal, _ in waiting)
+    try:
+        return id.startswith("W-") and not ledger.signal(id.replace("W-", "S-", 1))[1]
+    except NotFound:
+        return False
 
 
 def stream(ledger: Ledger, id: str, deadline: float | None) -> Iterator[Recorded | None]:

@@ -13,7 +13,7 @@ import click
 from appliance import __version__
 from appliance.cli.context import Box
 from appliance.config import Home
-from appliance.errors import FactoryError
+from appliance.errors import FactoryError, of_system
 
 COMMANDS = {
     "init": "init", "up": "up", "status": "status", "doctor": "doctor", "config": "config", "model": "model",
@@ -89,14 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
-    except OSError as error:  # a file that a person named, or one of the home's: they need no traceback
+    except OSError as error:  # they need no traceback
         if "--debug" in words:
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        show(
-            FactoryError(f"{where}{error.strerror or error}", "look at the path, its rights and the disk"),
-            "--json" in words,
-        )
+        show(of_system(error), "--json" in words)
         return 1
     return result if isinstance(result, int) else 0
 

@@ -13,12 +13,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from appliance.cli import admit, fit, remote
 from appliance.cli.context import Box, pass_box, table
-from appliance.cli.route import catalogue
+from appliance.cli.route import readable
 from appliance.engines_client import EnginesClient
-from appliance.errors import ConfigError, Conflict, Unavailable, VerificationFailed
+from appliance.errors import Conflict, Unavailable, VerificationFailed
 from inference.engines.server import kinds
 from inference.engines.showing import Showing
-from inference.rules import load as load_rules
 from models.card import TASKS, Card
 from models.importing import Imported, import_model
 from models.registry import BytesDone, Registry, quiet
@@ -188,11 +187,8 @@ def remove(box: Box, name: str, force: bool) -> None:
 
 
 def _rules_naming(box: Box, card: Card) -> list[str]:
-    """The site's own routing rules that name a model; none when these cannot be read, which others say."""
-    try:
-        rules = load_rules(box.home.routes_file, catalogue(box)).rule if box.home.routes_file.exists() else ()
-    except ConfigError:
-        return []
+    """The site's own routing rules that name a model."""
+    rules = readable(box) if box.home.routes_file.exists() else ()
     return [rule.name for rule in rules if {card.id, *card.aliases} & {*rule.candidates, *rule.fallback}]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from appliance.cli.context import Box, pass_box, table
-from appliance.errors import NotFound, UsageError, VerificationFailed
+from appliance.errors import ConfigError, NotFound, UsageError, VerificationFailed
 from appliance.ledger import open_ledger
 from inference import rules as rules_file
 from inference.asked import NEEDS, RouteRequest, Sensitivity
@@ -22,6 +22,7 @@ from inference.policy import Learned, now, read_policy
 from inference.reach import review
 from inference.router import Decision, as_json
 from inference.router import explain as explained
+from inference.rules import Rule
 from inference.simulation import Side, Simulation
 from inference.simulation import simulate as simulated
 from models.card import TASKS
@@ -157,6 +158,14 @@ def in_words(decision: Decision) -> str:
         lines += [f"nobody: {decision.refusal}", f"hint: {decision.hint}"]
     said = [*decision.reasons, *([f"learning: {decision.policy}"] if decision.policy else [])]
     return "\n".join([*lines, *(f"  {reason}" for reason in said)])
+
+
+def readable(box: Box) -> tuple[Rule, ...]:
+    """The rules in force; none when they cannot be read, which `route check` and the doctor tell."""
+    try:
+        return tuple(rules_file.load(box.home.routes_file, catalogue(box)).rule)
+    except ConfigError:
+        return ()
 
 
 def catalogue(box: Box) -> Catalogue:

@@ -6,10 +6,8 @@ from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
 
 from appliance.cli.context import Box
-from appliance.cli.route import catalogue
-from appliance.errors import ConfigError
+from appliance.cli.route import readable
 from appliance.ledger import open_ledger
-from inference import rules
 from inference.keys import Key
 from models.registry import Registry
 
@@ -20,7 +18,7 @@ def strangers(box: Box, key: Key) -> Iterator[str]:
         if not _fits(pattern, [name for card in Registry(box.home.models).list() for name in (card.id, *card.aliases)]):
             yield f"no model is called {pattern!r} (yet)"
     for pattern in key.terms.routes:
-        if not _fits(pattern, _rules(box)):
+        if not _fits(pattern, [rule.name for rule in readable(box)]):
             yield f"no routing rule is called {pattern!r} (yet)"
     for pattern in key.repositories:
         if not _fits(pattern, [one.name for one in open_ledger(box.home).repositories()]):
@@ -29,10 +27,3 @@ def strangers(box: Box, key: Key) -> Iterator[str]:
 
 def _fits(pattern: str, names: Collection[str]) -> bool:
     return any(fnmatchcase(name, pattern) for name in names)
-
-
-def _rules(box: Box) -> list[str]:
-    try:
-        return [rule.name for rule in rules.load(box.home.routes_file, catalogue(box)).rule]
-    except ConfigError:  # `route check` and the doctor tell what is wrong with them
-        return []
