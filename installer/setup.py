@@ -89,6 +89,12 @@ def perform(step: Step, terminal: Terminal) -> None:
     terminal.done(step.name, elapsed(time.monotonic() - started))
 
 
+FOR_TESTS: tuple[tuple[str, Callable[[], list[system.Need]]], ...] = (
+    ("servers", lambda: system.servers()), ("browser", lambda: system.browser()),
+)  # fmt: skip
+"""What stands for the outside in tests alone: its stamp, and what it needs."""
+
+
 def plan(checkout: Checkout, terminal: Terminal, dev: bool) -> list[Step]:
     """The steps for this checkout."""
     return [
@@ -97,7 +103,7 @@ def plan(checkout: Checkout, terminal: Terminal, dev: bool) -> list[Step]:
         _packages_step(checkout, terminal, dev),
         _llama_step(checkout, terminal),
         _own_step(checkout, terminal),
-        *([_servers_step(checkout, terminal)] if dev else []),
+        *([_tests_step(checkout, terminal, kind, wanted) for kind, wanted in FOR_TESTS] if dev else []),
     ]
 
 
@@ -168,23 +174,23 @@ def _own_step(checkout: Checkout, terminal: Terminal) -> Step:
     return Step("the appliance itself", lambda: "" if stamps.read().get("appliance") == own() else "its command", apply)
 
 
-def _servers_step(checkout: Checkout, terminal: Terminal) -> Step:
-    """Without root, and where apt has not got them, tests that need these servers are skipped by name."""
+def _tests_step(checkout: Checkout, terminal: Terminal, kind: str, wanted: Callable[[], list[system.Need]]) -> Step:
+    """Without root, and where apt has not got them, tests that need these are skipped by name."""
     stamps = Stamps(checkout.venv)
 
     def lacks() -> str:
-        if not system.possible() or stamps.read().get("servers") == NOT_TO_BE_HAD:
+        if not system.possible() or stamps.read().get(kind) == NOT_TO_BE_HAD:
             return ""
-        return ", ".join(need.package for need in system.missing(system.servers()))
+        return ", ".join(need.package for need in system.missing(wanted()))
 
     def apply(name: str) -> None:
         try:
-            system.bring(system.missing(system.servers()), checkout, terminal, name)
+            system.bring(system.missing(wanted()), checkout, terminal, name)
         except InstallError as error:
-            stamps.write(servers=NOT_TO_BE_HAD)  # without a network each try takes long
+            stamps.write(**{kind: NOT_TO_BE_HAD})  # without a network each try takes long
             terminal.say(f"  {name}: {error.message}\n  tests that need them are skipped; all of it: {checkout.log}")
 
-    return Step("servers for tests", lacks, apply)
+    return Step(f"{kind} for tests", lacks, apply)
 
 
 def site_packages(checkout: Checkout) -> Path | None:

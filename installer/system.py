@@ -52,10 +52,8 @@ def needs(*, build: bool, venv: bool) -> list[Need]:
 
 
 def servers() -> list[Need]:
-    """What stands for the outside in tests alone, the git servers of other sites and a browser: the box itself needs
-    none of them."""
+    """The git servers of other sites, for tests alone: the box itself needs none of them."""
     return [
-        Need("chromium", "tests of the console in a browser", "chromium", _program("chromium")),
         Need("sshd", "tests of git over ssh", "openssh-server", _program("sshd")),
         Need("gitolite", "tests of git over ssh with rights", "gitolite3", _program("gitolite")),
         Need("git-lfs", "tests of large files", "git-lfs", _program("git-lfs")),
@@ -65,6 +63,12 @@ def servers() -> list[Need]:
             "spawn-fcgi", "to start fcgiwrap; it brings all of systemd otherwise", "spawn-fcgi", _program("spawn-fcgi")
         ),
     ]
+
+
+def browser() -> list[Need]:
+    """What the console is looked at with, for tests alone. Apart from the servers: where apt has none, they are had
+    all the same."""
+    return [Need("chromium", "tests of the console in a browser", "chromium", _program("chromium"))]
 
 
 def missing(wanted: Iterable[Need]) -> list[Need]:

@@ -69,6 +69,7 @@ def everything_stamped(tmp_path: Path) -> steps.Checkout:
         **{name: digest(made.lock(name)) for name in ("runtime", "dev", "models", "llama")},
         appliance=f"{digest(made.root / 'pyproject.toml')}:{made.root}",
         servers=steps.NOT_TO_BE_HAD,
+        browser=steps.NOT_TO_BE_HAD,
     )
     return made
 
@@ -158,6 +159,26 @@ def test_servers_are_for_tests_alone(tmp_path: Path, lacking_server: Need) -> No
     Stamps(made.venv).write(servers="")
     assert lacking(made, dev=False) == {}
     assert lacking(made, dev=True) == {"servers for tests": "openssh-server"}
+
+
+def test_a_browser_that_apt_has_not_got_keeps_no_server_away(
+    tmp_path: Path, lacking_server: Need, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, brought = everything_stamped(tmp_path), []
+    Stamps(made.venv).write(servers="", browser="")
+    monkeypatch.setattr(system, "browser", lambda: [Need("chromium", "tests", "chromium", lambda: False)])
+
+    def bring(lacking: list[Need], *_: object) -> None:
+        packages = [need.package for need in lacking]
+        if "chromium" in packages:
+            raise InstallError("no candidate")
+        brought.extend(packages)
+        monkeypatch.setattr(system, "servers", list)
+
+    monkeypatch.setattr(system, "bring", bring)
+    setup(made, Terminal(io.StringIO()), dev=True)
+    assert brought == ["openssh-server"]
+    assert lacking(made, dev=True) == {}
 
 
 def test_servers_that_this_user_may_not_install_are_not_lacking(
