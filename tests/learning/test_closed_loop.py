@@ -67,4 +67,5 @@ def test_what_was_learned_makes_the_router_cheaper_and_a_model_that_gets_worse_i
         print("\n" + world.table() + "\n" + loop.why)
     assert loop.after.cost < 0.7 * loop.before.cost
     assert loop.after.share >= loop.before.share - 0.05
+    assert loop.after.solved / loop.after.items >= loop.before.solved / loop.before.items - 0.05
     assert loop.worse.cost > loop.after.cost and loop.why and loop.policy == 0
