@@ -7,11 +7,13 @@ from flask.typing import ResponseReturnValue
 
 from appliance.errors import FactoryError, NotFound, UsageError
 from appliance.ledger.store import check_legal
-from appliance.work import State
+from appliance.work import Change, Finding, State, WorkItem
 from control.desk import desk
-from control.diff import rows
+from control.beside import beside
+from control.diff import MOST_ROWS, Row, by_file, rows, with_findings
 from control.gate import person
 from control.health import read_health
+from control.painting import painted
 from control.story import story
 from control.verbs import VERBS, Verb, offered
 
@@ -19,6 +21,8 @@ blueprint = Blueprint("items", __name__, url_prefix="/items")
 
 PAGE = 200
 """Items on one page of the list, newest first."""
+VIEWS = ("split", "unified")
+"""How a change can be looked at."""
 LONGEST_TEXT = 8000
 """Characters of a reason or an answer."""
 
@@ -43,23 +47,61 @@ def show(id: str) -> ResponseReturnValue:
     ledger = desk().ledger
     seq, _ = ledger.tip()
     item = ledger.item(id)
-    diff, left_out = rows(item.change.diff) if item.change else ([], 0)
+    diff, left_out = drawn(item, item.change) if item.change else ([], 0)
     signals = [ledger.signal(signal)[0] for signal in item.signals]
     pending = [command for command in ledger.open_commands() if command.item == id]
     return render_template(
         "item.html", seq=seq, item=item, steps=story(ledger.history(id)), diff=diff, left_out=left_out,
-        signals=signals, verbs=offered(item), pending=pending, rows=rows, doing=read_health(desk().home).doing_for(id),
+        signals=signals, verbs=offered(item), pending=pending, rows=coloured, doing=read_health(desk().home).doing_for(id),
+    )  # fmt: skip
+
+
+@blueprint.get("/<id>/change")
+def change(id: str) -> ResponseReturnValue:
+    """The change, file by file, old and new side by side, or `?view=unified`; findings below the lines they are about."""
+    ledger = desk().ledger
+    item, made = _made(id)
+    view = request.args.get("view", "split")
+    if view not in VIEWS:
+        raise UsageError(f"there is no view {view!r}", f"one of: {', '.join(VIEWS)}")
+    found, left_out = drawn(item, made)
+    return render_template(
+        "change.html", seq=ledger.tip()[0], item=item, files=by_file(found), left_out=left_out, view=view, views=VIEWS,
+        beside=beside, findings=len(findings(item)),
     )  # fmt: skip
 
 
 @blueprint.get("/<id>/change.diff")
-def change(id: str) -> ResponseReturnValue:
+def download(id: str) -> ResponseReturnValue:
     """The whole change as a unified diff, to be saved."""
+    item, made = _made(id)
+    headers = {"Content-Disposition": f'attachment; filename="{item.id}.diff"'}
+    return Response(made.diff, mimetype="text/plain", headers=headers)
+
+
+def _made(id: str) -> tuple[WorkItem, Change]:
     item = desk().ledger.item(id)
     if item.change is None:
         raise NotFound(f"{id} has no change yet", "it has one once it is built")
-    headers = {"Content-Disposition": f'attachment; filename="{item.id}.diff"'}
-    return Response(item.change.diff, mimetype="text/plain", headers=headers)
+    return item, item.change
+
+
+def drawn(item: WorkItem, made: Change) -> tuple[list[Row], int]:
+    """The rows of a change with colours and findings, and how many lines were left out."""
+    found, left_out = coloured(made.diff)
+    return with_findings(found, findings(item)), left_out
+
+
+def coloured(diff: str, most: int = MOST_ROWS) -> tuple[list[Row], int]:
+    """A diff's rows with colours, and how many lines were left out."""
+    found, left_out = rows(diff, most)
+    return painted(found), left_out
+
+
+def findings(item: WorkItem) -> tuple[Finding, ...]:
+    """What the scanners hold against the change as it is now."""
+    newest = [one for one in item.verdicts if one.gate == "secure"][-1:]
+    return tuple(Finding.model_validate(row) for one in newest for row in one.evidence.get("new", ()))
 
 
 @blueprint.get("/<id>/<verb>")

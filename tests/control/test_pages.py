@@ -23,7 +23,7 @@ def pages(site: Site) -> list[str]:
     """Every page there is, with something on it."""
     return [
         "/", "/items", "/items?state=needs_human&repo=shop", f"/items/{site.waiting}", f"/items/{site.ambiguous}",
-        f"/items/{site.live}", f"/items/{site.waiting}/approve", f"/items/{site.ambiguous}/answer?text=2",
+        f"/items/{site.live}", f"/items/{site.waiting}/change", f"/items/{site.waiting}/approve", f"/items/{site.ambiguous}/answer?text=2",
         f"/items/{site.waiting}/reject", "/signals", "/signals/S-1", "/signals/new", "/repositories", "/help/",
         "/items/W-99", "/no/such/page",
     ]  # fmt: skip
@@ -40,7 +40,8 @@ class Shape(HTMLParser):
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, *sorted(name for name, _ in attrs)))
+        if not (tag == "span" and set((dict(attrs).get("class") or "x").split()) <= {*"kscnf", "fresh"}):
+            self.tags.append((tag, *sorted(name for name, _ in attrs)))  # how code is coloured is up to its words
         self.leads += [value or "" for name, value in attrs if name in ("href", "src", "action")]
         self.inline += [name for name, _ in attrs if name.startswith("on") or name == "style"]
         if (tag == "script" and "src" not in dict(attrs)) or tag == "style":

@@ -59,13 +59,16 @@ def fill(ledger: Ledger, words: str = "") -> Site:
     change = Change(branch=f"factory/{words}", base="a" * 40, diff=DIFF.replace("rate", words or "rate"),
                     files=(f"{words}.py",), message=words, author_model=words)  # fmt: skip
     verdict = Verdict(gate="test", verdict=Result.PASS, evidence={"said": words}, model=words)
+    held = {"rule": words or "S102", "path": f"{words or 'rate'}s.py", "line": 2, "message": f"too wide {words}",
+            "severity": "warning", "tool": "ruff"}  # fmt: skip
+    scanned = Verdict(gate="secure", verdict=Result.FAIL, evidence={"reason": words or "ruff", "new": [held]})
     candidates = tuple(
         Candidate(diff=DIFF, files={f"{words}.py": ""}, origin=words or "compare", why=words, telling_input=words)
         for _ in range(2)
     )
     attempt = Attempt(n=1, strategy="search", outcome="ambiguous", detail=words, sandbox=words, candidates=candidates)
     move(ledger, waiting, words, state=State.NEEDS_HUMAN, stage="ship", waiting_for=f"approve? {words}", plan=plan,
-         change=change, verdicts=(verdict,), attempts=(attempt,))  # fmt: skip
+         change=change, verdicts=(verdict, scanned), attempts=(attempt,))  # fmt: skip
     ambiguous = open_one(ledger, f"two ways {words}", words)
     move(ledger, ambiguous, words, state=State.NEEDS_HUMAN, stage="build", waiting_for="which one?", plan=plan,
          attempts=(attempt,))  # fmt: skip
