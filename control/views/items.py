@@ -8,8 +8,8 @@ from flask.typing import ResponseReturnValue
 from appliance.errors import FactoryError, NotFound, UsageError
 from appliance.ledger.store import check_legal
 from appliance.work import Change, Finding, State, WorkItem
-from control.desk import desk
 from control.beside import beside
+from control.desk import desk
 from control.diff import MOST_ROWS, Row, by_file, rows, with_findings
 from control.gate import person
 from control.health import read_health
@@ -52,13 +52,14 @@ def show(id: str) -> ResponseReturnValue:
     pending = [command for command in ledger.open_commands() if command.item == id]
     return render_template(
         "item.html", seq=seq, item=item, steps=story(ledger.history(id)), diff=diff, left_out=left_out,
-        signals=signals, verbs=offered(item), pending=pending, rows=coloured, doing=read_health(desk().home).doing_for(id),
+        signals=signals, verbs=offered(item), pending=pending, rows=coloured,
+        doing=read_health(desk().home).doing_for(id),
     )  # fmt: skip
 
 
 @blueprint.get("/<id>/change")
 def change(id: str) -> ResponseReturnValue:
-    """The change, file by file, old and new side by side, or `?view=unified`; findings below the lines they are about."""
+    """The change file by file, old and new side by side (or `?view=unified`), findings below the lines they are about."""
     ledger = desk().ledger
     item, made = _made(id)
     view = request.args.get("view", "split")

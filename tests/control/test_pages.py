@@ -23,7 +23,8 @@ def pages(site: Site) -> list[str]:
     """Every page there is, with something on it."""
     return [
         "/", "/items", "/items?state=needs_human&repo=shop", f"/items/{site.waiting}", f"/items/{site.ambiguous}",
-        f"/items/{site.live}", f"/items/{site.waiting}/change", f"/items/{site.waiting}/approve", f"/items/{site.ambiguous}/answer?text=2",
+        f"/items/{site.live}", f"/items/{site.waiting}/change", f"/items/{site.waiting}/approve",
+        f"/items/{site.ambiguous}/answer?text=2",
         f"/items/{site.waiting}/reject", "/signals", "/signals/S-1", "/signals/new", "/repositories", "/help/",
         "/items/W-99", "/no/such/page",
     ]  # fmt: skip
