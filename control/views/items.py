@@ -59,7 +59,7 @@ def show(id: str) -> ResponseReturnValue:
 
 @blueprint.get("/<id>/change")
 def change(id: str) -> ResponseReturnValue:
-    """The change file by file, old and new side by side (or `?view=unified`), findings below the lines they are about."""
+    """The change file by file, old and new side by side (or `?view=unified`), findings on the lines they are about."""
     ledger = desk().ledger
     item, made = _made(id)
     view = request.args.get("view", "split")
