@@ -40,6 +40,7 @@ class Home:
         self.run = self.root / "run"
         self.backups = self.root / "backups"
         self.media = self.root / "media"  # made when the first repository comes on media
+        self.evidence = self.root / "evidence"  # a folder for each item, made when it has something to keep
 
     @property
     def folders(self) -> tuple[Path, ...]:

@@ -186,6 +186,13 @@ class Candidate(Noun):
     telling_input: str = Field("", description="an input on which it behaves otherwise than its rivals")
 
 
+class Kept(Noun):
+    """A file of evidence beside the ledger (`appliance.evidence`), and the digest it is held to."""
+
+    file: str = Field(description="its name within the item's folder")
+    sha256: str
+
+
 class Attempt(Noun):
     """One try at building the change."""
 
@@ -198,6 +205,7 @@ class Attempt(Noun):
     detail: str = ""
     sandbox: str = Field("", description="tier and limits it ran under")
     candidates: tuple[Candidate, ...] = ()
+    trajectory: Kept | None = Field(None, description="a droid's steps, in the Agent Trajectory Interchange Format")
 
 
 class Change(Noun):

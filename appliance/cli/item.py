@@ -16,6 +16,7 @@ from appliance.cli.processes import resting
 from appliance.cli.story import story
 from appliance.config import Home
 from appliance.errors import NotFound
+from appliance.evidence import named, read
 from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.chain import Recorded
 from appliance.line.commands import decide
@@ -192,6 +193,26 @@ def retry(box: Box, id: str) -> None:
 def cancel(box: Box, id: str) -> None:
     """Stop working on an item."""
     _command(box, id, "cancel")
+
+
+@command.command()
+@click.argument("id")
+@click.argument("name", default="")
+@pass_box
+def evidence(box: Box, id: str, name: str) -> None:
+    """List the files that an item's attempts and verdicts rest on, or print the one called NAME."""
+    box.require_home()
+    ledger = open_ledger(box.home)
+    files = named(ledger.item(id), (event.payload for event in ledger.history(id)))
+    if name and name not in files:
+        raise NotFound(f"{id} names no evidence {name!r}", f"`appliance item evidence {id}` lists what it names")
+    if name:
+        click.echo(read(box.home.evidence / id, files[name]), nl=False)
+        return
+    box.emit(
+        [one.model_dump() for one in files.values()],
+        table("file", "sha256", rows=[(one.file, one.sha256) for one in files.values()]),
+    )
 
 
 @command.command()

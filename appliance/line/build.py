@@ -160,6 +160,7 @@ def account(attempt: Attempt) -> dict[str, object]:
         "seconds": round(attempt.wall_seconds, 2),
         "sandbox": attempt.sandbox,
         "detail": attempt.detail,
+        **({"trajectory": attempt.trajectory.model_dump()} if attempt.trajectory else {}),
         "candidates": [
             {"origin": one.origin, "weight": round(one.weight, 4), "cluster": one.cluster,
              "files": sorted(one.files), "digest": fingerprint(one.diff)}

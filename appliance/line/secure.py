@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import Unavailable
+from appliance.evidence import keep
 from appliance.line.parts import Parts
 from appliance.line.similarity import is_test
 from appliance.work import Change, Finding, Outcome, Result, State, Verdict, WorkItem
@@ -95,10 +95,7 @@ def keep_sarif(folder: Path, findings: Sequence[Finding]) -> dict[str, Any]:
         "version": "2.1.0",
         "runs": [_sarif_run(tool, found) for tool, found in sorted(tools.items())],
     }
-    text = json.dumps(document, indent=1)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "secure.sarif").write_text(text, encoding="utf-8")
-    return {"file": "secure.sarif", "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    return keep(folder, "secure", "sarif", json.dumps(document, indent=1).encode()).model_dump()
 
 
 def _sarif_run(tool: str, findings: Sequence[Finding]) -> dict[str, Any]:

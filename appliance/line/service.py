@@ -90,7 +90,7 @@ class Line:
             suite=suite,
             localise=searching.localise,
             search=searching,
-            droid=Droid(self.model, suite, settings, sandbox, progress),
+            droid=Droid(self.model, suite, settings, sandbox, progress, self.home.evidence),
             model=self.model,
             scanners=scanners.usual(sandbox),
             clock=self.clock,
@@ -98,7 +98,7 @@ class Line:
             open_items=tuple(reversed(self.ledger.items(item.repo, open_states, limit=200))),
             recall=self.recalling,
             scratch=self.home.computers / item.id,
-            evidence=self.home.root / "evidence" / item.id,
+            evidence=self.home.evidence / item.id,
         )
 
     def anchor(self) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from appliance import __version__
 from appliance.computers.sandbox import BoxedSandbox
 from appliance.computers.suite import run_suite
 from appliance.config import Home
+from appliance.droids.account import trajectory
 from appliance.droids.loop import Feedback, Task, attempt
+from appliance.evidence import keep
 from appliance.line.diffs import fingerprint
 from appliance.line.grading import grade
 from appliance.line.parts import Suite
@@ -20,7 +25,7 @@ from appliance.repair.localise import localise
 from appliance.repair.problem import Problem
 from appliance.repair.search import search
 from appliance.settings import Settings
-from appliance.work import Attempt, Plan, Result, Suspect, TestReport, TrackedRepository, WorkItem
+from appliance.work import Attempt, Kept, Plan, Result, Suspect, TestReport, TrackedRepository, WorkItem
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -116,6 +121,8 @@ class Droid:
     settings: Settings
     sandbox: Sandbox
     progress: Progress
+    evidence: Path | None = None
+    """Where each item's trajectories are kept; None keeps none."""
 
     def __call__(
         self,
@@ -153,7 +160,15 @@ class Droid:
             detail=result.reason,
             sandbox=self.sandbox.describe(limits_of(self.settings)),
             candidates=fresh,
+            trajectory=self._kept(item, model, result.steps),
         )
+
+    def _kept(self, item: WorkItem, model: str, steps: Sequence[Mapping[str, Any]]) -> Kept | None:
+        """Its steps, in which secrets are marks already, as a file of the item's evidence."""
+        if self.evidence is None:
+            return None
+        document = trajectory(f"{item.id}-{len(item.attempts) + 1}", __version__, model, list(steps))
+        return keep(self.evidence / item.id, "trajectory", "json", json.dumps(document, indent=1).encode())
 
     def validate(self, tree: Path, plan: Plan, files: Mapping[str, str]) -> Feedback:
         """Run all tests on a copy of the tree with the model's files."""

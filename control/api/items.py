@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, jsonify, request, url_for
+from flask import Blueprint, Response, jsonify, request, url_for
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, ConfigDict
 
@@ -14,6 +14,7 @@ from control.api.request import body, limit
 from control.desk import desk
 from control.gate import person
 from control.verbs import VERBS, offered
+from control.views.evidence import files_of, one_of
 from control.views.items import problem_with
 
 blueprint = Blueprint("api_items", __name__, url_prefix="/api/v1/items")
@@ -46,6 +47,18 @@ def index() -> ResponseReturnValue:
 def show(id: str) -> ResponseReturnValue:
     """One item, whole, with its events."""
     return jsonify(whole(desk().ledger.item(id)))
+
+
+@blueprint.get("/<id>/evidence")
+def evidence(id: str) -> ResponseReturnValue:
+    """Files that the item's attempts and verdicts rest on, each with its SHA-256."""
+    return jsonify({"evidence": [kept.model_dump() for kept in files_of(id).values()]})
+
+
+@blueprint.get("/<id>/evidence/<name>")
+def evidence_file(id: str, name: str) -> ResponseReturnValue:
+    """One of them as it was kept: a droid's trajectory, or findings as SARIF."""
+    return Response(one_of(id, name), mimetype="application/json")
 
 
 @blueprint.post("/<id>/commands")

@@ -140,6 +140,8 @@ CALLS: Mapping[str, Call] = {
         {"state": {"type": "string", "enum": [str(state) for state in State]}, **ONE_OF_REPOSITORIES},
     ),
     "api_items.show": Call({200: ITEM}),
+    "api_items.evidence": Call({200: made_of(evidence=listed(made_of(file=TEXT, sha256=TEXT)))}),
+    "api_items.evidence_file": Call({200: ANY}),
     "api_items.give": Call({202: made_of(number=NUMBER, item=TEXT)}, body=(JSON, ref("NewCommand"))),
     "api_signals.index": Call({200: made_of(signals=listed(SIGNAL))}, ONE_OF_REPOSITORIES),
     "api_signals.show": Call({200: SIGNAL}),

@@ -7,6 +7,7 @@ from control.views import (
     deliveries,
     door,
     events,
+    evidence,
     floor,
     git,
     health,
@@ -25,7 +26,8 @@ from control.views import (
 )
 
 BLUEPRINTS = (
-    door.blueprint, health.blueprint, floor.blueprint, items.blueprint, signals.blueprint, repositories.blueprint,
+    door.blueprint, health.blueprint, floor.blueprint, items.blueprint, evidence.blueprint, signals.blueprint,
+    repositories.blueprint,
     manual.blueprint, events.blueprint, hooks.blueprint, deliveries.blueprint, git.blueprint,
     metrics.blueprint, lessons.blueprint, account.blueprint, access.blueprint, audit.blueprint,
     system.blueprint, models.blueprint, learning.blueprint, policies.blueprint, questions.blueprint,

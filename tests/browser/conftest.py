@@ -91,7 +91,7 @@ def box(chromium: Browser, tmp_path_factory: pytest.TempPathFactory, request: py
         folder.mkdir()
     ledger = open_ledger(home)
     words = getattr(request.module, "WORDS", "")
-    site = fill(ledger, words)
+    site = fill(ledger, words, home)
     live(ledger, words)
     publish(home, ledger, words)
     kept = passwords.hash_password(PASSWORD)

@@ -18,12 +18,12 @@ def paths(box: Box) -> list[str]:
     item = f"/items/{box.site.waiting}"
     return [
         "/", "/items", "/items?state=needs_human", item, f"/items/{box.site.ambiguous}", f"/items/{box.site.live}",
-        f"{item}/change", f"{item}/change?view=unified", f"{item}/approve", f"{item}/reject", "/signals", "/signals/new", "/signals/S-1", "/deliveries", "/lessons",
+        f"{item}/change", f"{item}/change?view=unified", f"{item}/trajectory/{box.site.trajectory}",
+        f"{item}/approve", f"{item}/reject", "/signals", "/signals/new", "/signals/S-1", "/deliveries", "/lessons",
         "/learning", "/learning/policy", "/learning/policy/2/promote", "/learning/policy/roll-back",
         "/learning/frictions", "/learning/replays", "/learning/query", "/learning/query?question=autonomy",
         "/repositories", "/account", "/access", "/access/users/a-viewer", "/audit", "/models", "/system",
-        "/system/logs/console.log", "/help/", "/help/access",
-        "/help/routes", "/help/settings", "/nothing/here",
+        "/system/logs/console.log", "/help/", "/help/access", "/help/routes", "/help/settings", "/nothing/here",
     ]  # fmt: skip
 
 

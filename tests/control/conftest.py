@@ -26,4 +26,4 @@ def console(home: Home) -> Iterator[Console]:
 
 @pytest.fixture
 def site(console: Console) -> Site:
-    return fill(console.ledger)
+    return fill(console.ledger, home=console.home)

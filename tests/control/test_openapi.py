@@ -95,7 +95,7 @@ def test_real_answers_are_as_the_document_says(
     console.ledger.users.add("ada", Role.VIEWER, "test")
     (console.home.logs / "line.log").write_text("one line\n")
     publish(console.home, console.ledger)
-    names = {"users": "ada", "system": "line.log", "learning": "autonomy"}
+    names = {"users": "ada", "system": "line.log", "learning": "autonomy", "items": site.trajectory}
     ids = {"items": site.waiting, "signals": signal, "lessons": lesson.id}
     for path, methods in document["paths"].items():
         if "get" not in methods:

@@ -23,7 +23,8 @@ def pages(site: Site) -> list[str]:
     """Every page there is, with something on it."""
     return [
         "/", "/items", "/items?state=needs_human&repo=shop", f"/items/{site.waiting}", f"/items/{site.ambiguous}",
-        f"/items/{site.live}", f"/items/{site.waiting}/change", f"/items/{site.waiting}/approve",
+        f"/items/{site.live}", f"/items/{site.waiting}/change", f"/items/{site.waiting}/trajectory/{site.trajectory}",
+        f"/items/{site.waiting}/approve",
         f"/items/{site.ambiguous}/answer?text=2",
         f"/items/{site.waiting}/reject", "/signals", "/signals/S-1", "/signals/new", "/repositories", "/help/",
         "/items/W-99", "/no/such/page",
@@ -72,7 +73,7 @@ def test_words_from_outside_are_words_and_nothing_else_on_every_page(
         folder.mkdir()
     shapes = []
     for console, words in ((Console(home), attack), (Console(calm_home), "harmless")):
-        site = fill(console.ledger, words)
+        site = fill(console.ledger, words, console.home)
         browser = console.browser()
         shapes.append([Shape(browser.get(path).text) for path in pages(site)])
         console.ledger.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -10,6 +11,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from appliance.config import Home
+from appliance.droids.account import trajectory
+from appliance.evidence import keep
 from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.lease import Worker
 from appliance.mirror.serving import Served
@@ -46,10 +49,23 @@ class Site(Noun):
     """Stopped at build, with two candidates."""
     live: str
     """Triaged, nobody's."""
+    trajectory: str = ""
+    """The file of a droid's steps that the first names."""
 
 
-def fill(ledger: Ledger, words: str = "") -> Site:
-    """Items in several states; `words` go into every text that comes from outside."""
+def steps(words: str) -> bytes:
+    """A droid's trajectory."""
+    said = [
+        {"step_id": 1, "timestamp": "2026-11-02T09:00:00+00:00", "source": "system", "message": f"be careful {words}"},
+        {"step_id": 2, "timestamp": "2026-11-02T09:00:05+00:00", "source": "agent", "message": f"an edit {words}",
+         "model_name": words or "coder", "metrics": {"prompt_tokens": 900, "completion_tokens": 45},
+         "observation": {"results": [{"content": f"1 test fails {words}"}]}},
+    ]  # fmt: skip
+    return json.dumps(trajectory("W-1-1", "1.0", words or "coder", said)).encode()
+
+
+def fill(ledger: Ledger, words: str = "", home: Home | None = None) -> Site:
+    """Items in several states; `words` go into every text that comes from outside. Evidence is kept in a `home`."""
     ledger.add_repository(TrackedRepository(name="shop", url=f"https://bot:hunter2@git.example/{words}", branch="main"))
     waiting = open_one(ledger, f"stops at ship {words}", words)
     plan = Plan(
@@ -66,14 +82,17 @@ def fill(ledger: Ledger, words: str = "") -> Site:
         Candidate(diff=DIFF, files={f"{words}.py": ""}, origin=words or "compare", why=words, telling_input=words)
         for _ in range(2)
     )
-    attempt = Attempt(n=1, strategy="search", outcome="ambiguous", detail=words, sandbox=words, candidates=candidates)
+    kept = keep(home.evidence / waiting, "trajectory", "json", steps(words)) if home else None
+    attempt = Attempt(
+        n=1, trajectory=kept, strategy="search", outcome="ambiguous", detail=words, sandbox=words, candidates=candidates
+    )
     move(ledger, waiting, words, state=State.NEEDS_HUMAN, stage="ship", waiting_for=f"approve? {words}", plan=plan,
          change=change, verdicts=(verdict, scanned), attempts=(attempt,))  # fmt: skip
     ambiguous = open_one(ledger, f"two ways {words}", words)
     move(ledger, ambiguous, words, state=State.NEEDS_HUMAN, stage="build", waiting_for="which one?", plan=plan,
          attempts=(attempt,))  # fmt: skip
     live = open_one(ledger, f"under way {words}", words)
-    return Site(waiting=waiting, ambiguous=ambiguous, live=live)
+    return Site(waiting=waiting, ambiguous=ambiguous, live=live, trajectory=kept.file if kept else "")
 
 
 def open_one(ledger: Ledger, title: str, body: str = "") -> str:

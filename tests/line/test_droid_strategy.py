@@ -10,10 +10,12 @@ import pytest
 
 from appliance.computers.sandbox import BoxedSandbox
 from appliance.computers.suite import run_suite
+from appliance.evidence import read
 from appliance.line.reproduce import check_reason, reproduce
 from appliance.line.strategies import Droid, limits_of
 from appliance.settings import Settings
 from appliance.work import Plan, State, Suspect, TestReport, WorkItem
+from control.trajectory import told
 from tests.contracts.model import ScriptedModel
 from tests.line.reports import write
 
@@ -38,7 +40,7 @@ class Line:
     """The parts of the line that a droid needs, with the real sandbox."""
 
     def __init__(self, sandbox: BoxedSandbox, tree: Path) -> None:
-        self.sandbox, self.tree = sandbox, tree
+        self.sandbox, self.tree, self.evidence = sandbox, tree, tree.with_name("evidence")
         self.settings = Settings().model_copy(
             update={"computers": Settings().computers.model_copy(update={"seconds": 20.0})}
         )
@@ -59,7 +61,7 @@ class Line:
         return run_suite(self.sandbox, tree, "", limits_of(self.settings), self.sandbox.python, only)
 
     def droid(self, model: ScriptedModel) -> Droid:
-        return Droid(model, self.suite, self.settings, self.sandbox, lambda line: None)
+        return Droid(model, self.suite, self.settings, self.sandbox, lambda line: None, self.evidence)
 
 
 @pytest.fixture
@@ -71,6 +73,10 @@ def test_a_model_mends_the_fault_and_its_diff_applies_where_the_tests_then_pass(
     model = ScriptedModel(BREAKS_ANOTHER, FIX)
     attempt = line.droid(model)(line.tree, line.item, "scripted", {})
     assert (attempt.outcome, attempt.tried, len(attempt.candidates)) == ("plausible", 2, 1)
+    assert attempt.trajectory is not None
+    run = told(read(line.evidence / line.item.id, attempt.trajectory))
+    assert [step.speaker for step in run.steps if step.model] == ["the model"] * 2
+    assert "passed before your change" in next(step.seen for step in run.steps if step.model)
     assert [call.options["episode"] for call in model.calls] == [line.item.id] * 2
     heard = model.calls[1].messages[-1]["content"]
     assert "tests/test_text.py::test_slug" in heard and "passed before your change" in heard
