@@ -15,6 +15,7 @@ import httpx
 
 from appliance.config import Home
 from appliance.errors import FactoryError, LimitExceeded, NotFound, PolicyRefused, Unavailable, UsageError
+from appliance.policy import Meaning
 from appliance.ports import Clock, Completion, Embedded, Route, SystemClock
 from appliance.settings import Settings
 
@@ -120,12 +121,15 @@ class GatewayModel:
         repo: str = "",
         severity: int = 0,
         attempt: int = 0,
+        meaning: Meaning | None = None,
     ) -> Route:
         """See ports.Model."""
-        asked = {
+        asked: dict[str, Any] = {
             "task": task, "stage": stage, "language": language, "prompt_tokens": prompt_tokens, "repo": repo,
             "severity": severity, "attempt": attempt,
         }  # fmt: skip
+        if meaning is not None:
+            asked["meaning"] = meaning.model_dump()
         answer = self._post("/v1/route", asked)
         known = {name: answer[name] for name in Route.model_fields if name in answer}
         return Route.model_validate(known)

@@ -1,6 +1,6 @@
-"""How well each model does on prompts like this one: what learning fits, and the router can ask. Pure.
+"""How well each candidate does on texts like this one: what learning fits, and the router asks. Pure.
 
-The predictor knows no prompts, only centres of groups of them: prompts seen so far were put into groups by their
+`Prototypes` knows no prompts, only centres of groups of them: prompts seen so far were put into groups by their
 vectors, several times over, and each group has a mean outcome for each model, pulled to that model's mean over all. A
 new prompt belongs to each group by its likeness. Many groupings, averaged, guess better than any single one.
 """
@@ -8,8 +8,10 @@ new prompt belongs to each group by its likeness. Many groupings, averaged, gues
 from __future__ import annotations
 
 import base64
-from functools import lru_cache
-from typing import Any, Self
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,51 @@ from appliance.work import Noun
 
 Matrix = NDArray[np.float32]
 
+MOST_BYTES = 4 * 1024 * 1024
+"""Of a policy's file: what is larger is not published, and not read."""
+CHARACTERS = 600
+"""How much of a text's beginning goes into its vector: about what a small embedding model reads at once. More costs
+more than a decision may; the yardstick's prompts are cut alike."""
+MOST_DIMENSIONS = 8192
+SEARCH = "search"
+"""The candidate that takes no model's time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """Arrays of a noun, read once. Equal to itself alone: nouns are compared by their fields, not by these."""
+
+    rows: Matrix
+    more: Matrix
+
+
+class Meaning(Noun):
+    """The vector of a text, without the text. Those of different models, or of other weights, cannot be compared."""
+
+    embedder: str = Field(min_length=1, max_length=300, description="the model that made it")
+    digest: str = Field("", max_length=64, description="beginning of the SHA-256 of its weights")
+    numbers: str = Field(description="the vector, 16-bit floats in base64")
+
+    @model_validator(mode="after")
+    def _is_a_vector(self) -> Self:
+        try:
+            vector = self.vector
+        except ValueError as error:
+            raise ValueError("the numbers are no 16-bit floats in base64") from error
+        if not (0 < vector.size <= MOST_DIMENSIONS and np.isfinite(vector).all() and vector.any()):
+            raise ValueError(f"a vector has 1 to {MOST_DIMENSIONS} finite numbers, not all nought")
+        return self
+
+    @classmethod
+    def of(cls, vector: Any, embedder: str, digest: str) -> Self:
+        """The meaning that a model gave. Raises ValueError for what is no vector."""
+        return cls(embedder=embedder, digest=digest, numbers=packed(vector, "<f2"))
+
+    @property
+    def vector(self) -> Matrix:
+        """One row without a second axis."""
+        return unpacked(self.numbers, "<f2")
+
 
 class Prototypes(Noun):
     """Quality by likeness to groups of earlier prompts."""
@@ -26,7 +73,7 @@ class Prototypes(Noun):
     embedder: str = Field(min_length=1, description="the model that makes the vectors")
     digest: str = Field("", description="beginning of its SHA-256; vectors of other weights mean nothing here")
     characters: int = Field(ge=1, description="how much of a prompt's beginning goes into its vector")
-    dimensions: int = Field(ge=1, le=8192)
+    dimensions: int = Field(ge=1, le=MOST_DIMENSIONS)
     groupings: int = Field(ge=1, le=64)
     nearness: float = Field(gt=0, description="difference in cosine at which a group counts a third as much")
     models: tuple[str, ...] = Field(min_length=1, max_length=1000)
@@ -37,7 +84,7 @@ class Prototypes(Noun):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         try:
-            centres, means = self._arrays
+            centres, means = self._arrays.rows, self._arrays.more
         except ValueError as error:
             raise ValueError("centres and means do not have the shape that is said of them") from error
         if centres.shape[:2] != means.shape[:2] or not centres.size:
@@ -46,28 +93,91 @@ class Prototypes(Noun):
             raise ValueError("some numbers are not finite")
         return self
 
-    @property
-    def _arrays(self) -> tuple[Matrix, Matrix]:
-        return _unpacked(self.centres, self.means, self.groupings, self.dimensions, len(self.models))
+    @cached_property
+    def _arrays(self) -> Arrays:
+        return Arrays(
+            unpacked(self.centres, "<f2").reshape(self.groupings, -1, self.dimensions),
+            unpacked(self.means, "<f4").reshape(self.groupings, -1, len(self.models)),
+        )
 
     def quality(self, vectors: Any) -> Matrix:
         """Expected outcomes of prompts (rows of `vectors`, any length) for each of `models`. Raises ValueError."""
         rows = unit(vectors)
         if rows.shape[1] != self.dimensions:
             raise ValueError(f"vectors have {rows.shape[1]} dimensions, not {self.dimensions}")
-        centres, means = self._arrays
+        centres, means = self._arrays.rows, self._arrays.more
         found = np.zeros((len(rows), len(self.models)), np.float32)
         for own, mean in zip(centres, means, strict=True):
             found += shares(rows, own, self.nearness) @ mean
         return np.asarray(found / len(centres), dtype=np.float32)
 
 
-@lru_cache(maxsize=16)
-def _unpacked(centres: str, means: str, groupings: int, dimensions: int, models: int) -> tuple[Matrix, Matrix]:
-    """Kept, since it is asked for at every decision. Raises ValueError (binascii's among them)."""
-    own = np.frombuffer(base64.b64decode(centres, validate=True), "<f2").astype(np.float32)
-    mean = np.frombuffer(base64.b64decode(means, validate=True), "<f4").astype(np.float32)
-    return own.reshape(groupings, -1, dimensions), mean.reshape(groupings, -1, models)
+class Weights(NamedTuple):
+    """What matters, as a rule's objective says it; at least one is above nought."""
+
+    quality: float
+    cost: float
+    speed: float
+
+
+class Foreseen(NamedTuple):
+    """What is expected of one candidate."""
+
+    candidate: str
+    quality: float
+    worth: float
+
+
+class Predictor(Noun):
+    """What each candidate of one rule is worth on a text, by what the text means."""
+
+    rule: str = Field(min_length=1)
+    task: str = Field("", description="only for this task; empty for all")
+    quality: Prototypes
+    seconds: Mapping[str, float] = Field(description="candidate → seconds that its tries took, on average")
+
+    @model_validator(mode="after")
+    def _times_of_all(self) -> Self:
+        if set(self.seconds) != set(self.quality.models):
+            raise ValueError("seconds are not told of each candidate, or of others")
+        if not all(0 <= one < float("inf") for one in self.seconds.values()):
+            raise ValueError("some seconds are no time")
+        return self
+
+    def reads(self, meaning: Meaning) -> bool:
+        """Was the vector made by the very model whose vectors this was fitted to?"""
+        own = self.quality
+        return (own.embedder, own.digest, own.dimensions) == (meaning.embedder, meaning.digest, meaning.vector.size)
+
+    def foresee(self, meaning: Meaning, weights: Weights) -> list[Foreseen]:
+        """Every candidate, the one that is worth most first; `reads` says whether this may be asked."""
+        worths, quality = self.worths(meaning.vector, weights)
+        named = zip(self.quality.models, quality[0], worths[0], strict=True)
+        return sorted((Foreseen(name, float(q), float(w)) for name, q, w in named), key=lambda one: -one.worth)
+
+    def worths(self, vectors: Any, weights: Weights) -> tuple[Matrix, Matrix]:
+        """Worth and quality of each candidate (columns, as `quality.models`) on each text (rows). Raises ValueError."""
+        quality = self.quality.quality(vectors)
+        longest = max(self.seconds.values()) or 1.0
+        times = [self.seconds[name] / longest for name in self.quality.models]
+        columns = [
+            worth(weights, name, quality[:, n], time)
+            for n, (name, time) in enumerate(zip(self.quality.models, times, strict=True))
+        ]
+        return np.asarray(np.stack(columns, axis=1), dtype=np.float32), quality
+
+
+def worth(weights: Weights, candidate: str, quality: Any, time: float) -> Any:
+    """What a try is worth, 0 to 1: its quality and its time (a share of the longest) by a rule's weights. `quality` is
+    a number or an array of them. Search takes no model's time."""
+    cost = 0.0 if candidate == SEARCH else time
+    total = weights.quality + weights.cost + weights.speed
+    return (weights.quality * quality + weights.cost * (1 - cost) + weights.speed * (1 - time)) / total
+
+
+def unpacked(text: str, kind: str) -> Matrix:
+    """The inverse of `packed`. Raises ValueError (binascii's among them)."""
+    return np.frombuffer(base64.b64decode(text, validate=True), kind).astype(np.float32)
 
 
 def unit(vectors: Any) -> Matrix:

@@ -26,6 +26,7 @@ from typing import IO, Literal, Protocol
 from pydantic import Field
 
 from appliance.news import News
+from appliance.policy import Meaning
 from appliance.work import Finding, Noun, Origin, Proposal, Result
 
 Progress = Callable[[str], None]
@@ -77,6 +78,7 @@ class Route(Noun):
     propensity: float | None = Field(None, description="how likely the first one was to come first; None: not told")
     explored: bool = Field(False, description="whether it comes first to learn how good it is")
     policy_version: int | None = Field(None, description="the learned policy that was looked at; None for rules alone")
+    suggested: tuple[str, ...] = Field((), description="the policy's order, where the rule only observes it")
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Embedder(Protocol):
         """One vector per text, as Model.embed gives them, all of one model; at least one text."""
 
 
-class Model(Protocol):
+class Model(Embedder, Protocol):
     """Models behind the gateway. Raises Unavailable when none answers, NotFound when no rule names an admitted one."""
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -118,16 +120,10 @@ class Model(Protocol):
         ...
 
     def route(
-        self,
-        *,
-        task: str,
-        stage: str = "",
-        language: str = "",
-        prompt_tokens: int = 0,
-        repo: str = "",
-        severity: int = 0,
-        attempt: int = 0,
-    ) -> Route: ...
+        self, *, task: str, stage: str = "", language: str = "", prompt_tokens: int = 0, repo: str = "",
+        severity: int = 0, attempt: int = 0, meaning: Meaning | None = None,
+    ) -> Route:  # fmt: skip
+        """Who should do a task, best first; `meaning` is the vector of the text it is about, where there is one."""
 
 
 class Limits(Noun):

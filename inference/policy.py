@@ -1,4 +1,5 @@
-"""What learning publishes for the router: `policy/policy.json`, an order of candidates for rules. Never who may answer.
+"""What learning publishes for the router: `policy/policy.json`, an order of candidates for rules, and from format 2 on
+what candidates are worth by what a text means. Never who may answer.
 
 Learning replaces the file by one rename. It is read with distrust: a policy that is missing, too old or not valid in
 every part means that the rules decide alone, and the reason is said. Nothing of a broken one is used.
@@ -13,11 +14,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, PrivateAttr, ValidationError, model_validator
 
+from appliance.policy import MOST_BYTES, Predictor
 from appliance.work import Noun
 from inference.asked import RouteRequest
 
-FORMAT = 1
-MAX_BYTES = 4 * 1024 * 1024
 AHEAD = timedelta(hours=1)
 """How far a policy's time may lie ahead of the box's clock."""
 
@@ -54,10 +54,11 @@ class Preference(Noun):
 class Policy(Noun):
     """A whole policy."""
 
-    format: Literal[1]
+    format: Literal[1, 2]
     version: int = Field(ge=1, description="grows with each one that is published")
     made: AwareDatetime
     preferences: tuple[Preference, ...] = Field((), max_length=10_000)
+    predictors: tuple[Predictor, ...] = Field((), max_length=100, description="from format 2 on")
     _by_rule: dict[str, list[Preference]] = PrivateAttr(default_factory=dict)
 
     def model_post_init(self, _: Any) -> None:
@@ -70,11 +71,20 @@ class Policy(Noun):
         seen = {(one.rule, one.task, one.language, one.repo) for one in self.preferences}
         if len(seen) != len(self.preferences):
             raise ValueError("two preferences are about the same rule, task, language and repository")
+        if self.predictors and self.format == 1:
+            raise ValueError("format 1 has no predictors")
+        if len({(one.rule, one.task) for one in self.predictors}) != len(self.predictors):
+            raise ValueError("two predictors are about the same rule and task")
         return self
 
     def preference(self, rule: str, request: RouteRequest) -> Preference | None:
         """The narrowest preference for a call by this rule."""
         return next((one for one in self._by_rule.get(rule, ()) if one.fits(request)), None)
+
+    def predictor(self, rule: str, request: RouteRequest) -> Predictor | None:
+        """Who foresees by what a text means in this rule; one for the very task before one for all."""
+        found = [one for one in self.predictors if one.rule == rule and one.task in ("", request.task)]
+        return max(found, key=lambda one: bool(one.task), default=None)
 
 
 class Standing(StrEnum):
@@ -114,13 +124,13 @@ def read_policy(file: Path) -> Learned:
     """The policy in a file; never raises."""
     try:
         with file.open("rb") as source:
-            raw = source.read(MAX_BYTES + 1)
+            raw = source.read(MOST_BYTES + 1)
     except FileNotFoundError:
         return RULES_ALONE
     except OSError as error:
         return _broken(f"cannot be read ({error.strerror})")
-    if len(raw) > MAX_BYTES:
-        return _broken(f"is larger than {MAX_BYTES} bytes")
+    if len(raw) > MOST_BYTES:
+        return _broken(f"is larger than {MOST_BYTES} bytes")
     try:
         policy = Policy.model_validate_json(raw)
     except ValidationError as error:

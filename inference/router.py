@@ -1,8 +1,9 @@
 """The router's decision: a pure function from a call's facts, the rules, the catalogue and the policy to candidates.
 
 Rules decide who is *eligible*; the objective orders what a rule left open, and what was learned re-orders candidates
-inside the matched rule, as far as the rule allows it. Every model that was left out is named with the reason, so that
-a decision can be questioned later; `explain` adds every rule with why it holds or does not.
+inside the matched rule, as far as the rule allows it: by what a text means where the call brings its vector and the
+policy has learned from such, else by what held in the rule so far. Every model that was left out is named with the
+reason, so that a decision can be questioned later; `explain` adds every rule with why it holds or does not.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pydantic import Field
 
 from appliance.errors import LimitExceeded, NotFound
+from appliance.policy import Foreseen, Meaning, Weights
 from appliance.work import Noun
 from inference.asked import AUTO, RouteRequest
 from inference.catalogue import SEARCH, WILDCARD, Catalogue, Entry
 from inference.conditions import conditions_in_words, mismatches
 from inference.parameters import Parameters
-from inference.policy import RULES_ALONE, Learned
+from inference.policy import RULES_ALONE, Learned, Policy
 from inference.rules import BALANCED, OBJECTIVES, Mode, Objective, Retry, Rule, Rules
 from models.card import TASKS
 
@@ -79,14 +81,17 @@ class Decision(Noun):
         return f"{self.rule}: " + ", ".join(self.candidates) if self.candidates else self.refusal
 
 
-def decide(request: RouteRequest, rules: Rules, catalogue: Catalogue, learned: Learned = RULES_ALONE) -> Decision:
-    """Who may answer this request, best first."""
+def decide(
+    request: RouteRequest, rules: Rules, catalogue: Catalogue, learned: Learned = RULES_ALONE,
+    meaning: Meaning | None = None,
+) -> Decision:  # fmt: skip
+    """Who may answer this request, best first; `meaning` is the vector of the text it is about."""
     name, _, aim = request.model.partition(":")
     if name != AUTO or (aim and aim not in OBJECTIVES):
         return _named(request, catalogue)
     for rule in rules.rule:
         if next(mismatches(rule.when, request), None) is None:
-            return _by_rule(rule, request, catalogue, aim, learned)
+            return _by_rule(rule, request, catalogue, aim, learned, meaning)
     return Decision(
         task=request.task,
         model=request.model,
@@ -95,9 +100,12 @@ def decide(request: RouteRequest, rules: Rules, catalogue: Catalogue, learned: L
     )
 
 
-def explain(request: RouteRequest, rules: Rules, catalogue: Catalogue, learned: Learned = RULES_ALONE) -> Decision:
+def explain(
+    request: RouteRequest, rules: Rules, catalogue: Catalogue, learned: Learned = RULES_ALONE,
+    meaning: Meaning | None = None,
+) -> Decision:  # fmt: skip
     """The decision with every rule: the one that decided, those that do not hold, those that came too late."""
-    decision = decide(request, rules, catalogue, learned)
+    decision = decide(request, rules, catalogue, learned, meaning)
     if decision.rule == CALLER:
         return decision
     return decision.with_(considered=tuple(_considered(decision.rule, rules, request)))
@@ -144,7 +152,9 @@ def _named(request: RouteRequest, catalogue: Catalogue) -> Decision:
     )
 
 
-def _by_rule(rule: Rule, request: RouteRequest, catalogue: Catalogue, aim: str, learned: Learned) -> Decision:
+def _by_rule(
+    rule: Rule, request: RouteRequest, catalogue: Catalogue, aim: str, learned: Learned, meaning: Meaning | None
+) -> Decision:
     objective = OBJECTIVES[aim] if aim else rule.objective
     notes: dict[str, None] = {}
     first = _fit(rule.candidates, request, catalogue, objective, notes)
@@ -153,7 +163,7 @@ def _by_rule(rule: Rule, request: RouteRequest, catalogue: Catalogue, aim: str, 
         ordered, how = _ordered(models, catalogue, objective)
         first = [name for name in first if name == SEARCH] + ordered
         notes[f"ordered for {aim} by {how}"] = None
-    first, said, suggested = _learned_order(first, rule, request, catalogue, aim, learned, notes)
+    first, said, suggested = _learned_order(first, rule, request, catalogue, aim, learned, notes, meaning)
     then = [name for name in _fit(rule.fallback, request, catalogue, objective, notes) if name not in first]
     candidates, reasons = (*first, *then), tuple(notes)
     too_long = not candidates and any(LENGTH in reason for reason in reasons)
@@ -209,7 +219,7 @@ def written_out(rule: Rule, task: str, catalogue: Catalogue) -> tuple[str, ...]:
 
 def _learned_order(
     first: list[str], rule: Rule, request: RouteRequest, catalogue: Catalogue, aim: str, learned: Learned,
-    notes: dict[str, None],
+    notes: dict[str, None], meaning: Meaning | None,
 ) -> tuple[list[str], str, tuple[str, ...]]:  # fmt: skip
     """Candidates after learning's word, what is said about it, and its order when it is only observed."""
     if rule.learning == "off":
@@ -219,17 +229,39 @@ def _learned_order(
     if learned.policy is None:
         return first, f"rules alone: {learned.why}", ()
     version = learned.policy.version
-    preference = learned.policy.preference(rule.name, request)
-    if preference is None:
+    wanted, how = _wanted(rule, request, learned.policy, meaning)
+    if not wanted:
         return first, f"policy {version} says nothing about this", ()
-    wanted = [entry.id if (entry := catalogue.find(name)) else name for name in preference.order]
-    order = reordered(first, wanted)
+    order = reordered(first, [entry.id if (entry := catalogue.find(name)) else name for name in wanted])
     if order == first:
         return first, f"policy {version} agrees", ()
     if rule.learning == "observe":
         return first, f"policy {version} would order {', '.join(order)}", tuple(order)
-    notes[f"ordered by policy {version}, learned from {preference.evidence} outcomes"] = None
+    notes[f"ordered by policy {version}, {how}"] = None
     return order, f"policy {version} ordered", ()
+
+
+def _wanted(rule: Rule, request: RouteRequest, policy: Policy, meaning: Meaning | None) -> tuple[Sequence[str], str]:
+    """The order that the policy wants, and what it goes by. What a text means is narrower than where it comes from."""
+    predictor = policy.predictor(rule.name, request) if meaning else None
+    if predictor is not None and meaning is not None and predictor.reads(meaning):
+        objective = rule.objective
+        foreseen = predictor.foresee(meaning, Weights(objective.quality, objective.cost, objective.speed))
+        return [one.candidate for one in foreseen], f"by what the text means: {_in_words(foreseen)}"
+    preference = policy.preference(rule.name, request)
+    if preference is None:
+        return (), ""
+    return preference.order, f"learned from {preference.evidence} outcomes"
+
+
+def _in_words(foreseen: Sequence[Foreseen]) -> str:
+    """What is expected of the first two.
+
+    >>> _in_words([Foreseen("small", 0.81, 0.9), Foreseen("big", 0.84, 0.7)])
+    'small would hold in 81 %, big in 84 % of such'
+    """
+    first, *others = [f"{one.candidate}{{}} in {100 * one.quality:.0f} %" for one in foreseen[:2]]
+    return ", ".join([first.format(" would hold"), *(one.format("") for one in others)]) + " of such"
 
 
 def reordered(names: Sequence[str], wanted: Sequence[str]) -> list[str]:

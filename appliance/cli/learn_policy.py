@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -13,40 +13,47 @@ import click
 from appliance.cli.context import Box, pass_box
 from appliance.cli.route import catalogue
 from appliance.learning.client import LearningClient
+from appliance.learning.foreseeing import Prospect, prospects
 from appliance.learning.policies import Policies
 from appliance.learning.routing import FIRST_TRIES, MOST_TRIES, TASK, Inside, Try, Verdict, judge, preferences
 from appliance.ledger import open_ledger
+from appliance.policy import Meaning, Predictor
 from inference import rules as rules_file
 from inference.router import written_out
+
+GROWN = 1.2
+"""How much more a predictor must have seen than the published one of its rule to be worth a version of its own."""
+LOOK_SECONDS = 60.0
+"""For the outcomes of all first tries, some with the vector of their report (about 1 kB each)."""
 
 
 @click.command()
 @pass_box
 def report(box: Box) -> None:
     """What outcomes say of each rule's order, in words and figures; nothing is written."""
-    verdicts = _judged(box)
+    verdicts, seen = _judged(box)
     with _policies(box) as kept:
         current = kept.current()
-    told = {"policy": current, "rules": [one.model_dump(mode="json") for one in verdicts]}
+    told = {"policy": current, **_as_told(verdicts, seen)}
     head = f"policy {current} is in use" if current else "rules decide alone: no policy is in use"
-    box.emit(told, lambda: "\n".join([head, *(line for one in verdicts for line in in_words(one))]))
+    box.emit(told, lambda: "\n".join([head, *_lines(verdicts, seen)]))
 
 
 @click.command()
 @pass_box
 def train(box: Box) -> None:
     """Publish a policy, if outcomes speak for one by more than chance; `learn promote` takes it into use."""
-    verdicts = _judged(box)
-    wanted = preferences(verdicts)
+    verdicts, seen = _judged(box)
+    wanted, predictors = preferences(verdicts), [one.predictor for one in seen if one.predictor]
     promoted = False
     with _policies(box) as kept:
         number = kept.current()
-        known = [kept.read(one)["policy"]["preferences"] for one in kept.versions()[-1:]]
-        fresh = bool(wanted) and [_orders(wanted)] != [_orders(one) for one in known]
+        known = [kept.read(one)["policy"] for one in kept.versions()[-1:]]
+        fresh = bool(wanted or predictors) and not any(_says_the_same(one, wanted, predictors) for one in known)
         if fresh:
-            evaluation = [one.model_dump(mode="json") for one in verdicts]
-            number = kept.publish(wanted, evaluation, datetime.now(UTC))
-            promoted = box.settings.learning.promote == "auto" and proved(verdicts)
+            said = _as_told(verdicts, seen)
+            number = kept.publish(wanted, said["rules"], datetime.now(UTC), predictors, said["prospects"])
+            promoted = box.settings.learning.promote == "auto" and proved(verdicts, predictors)
             if promoted:
                 kept.promote(number, "learning")
     why = f"policy {number} is published: `appliance learn promote {number}` takes it into use"
@@ -55,10 +62,10 @@ def train(box: Box) -> None:
     elif fresh and box.settings.learning.promote == "auto":
         why += "; not by itself: choices left to chance do not prove each of its orders yet"
     if not fresh:
-        why = "nothing new is published: " + ("the newest policy says the same" if wanted else "no rule would gain")
-    rules = [one.model_dump(mode="json") for one in verdicts]
-    told = {"published": number if fresh else None, "promoted": promoted, "rules": rules}
-    box.emit(told, lambda: "\n".join([why, *(line for one in verdicts for line in in_words(one))]))
+        gains = bool(wanted or predictors)
+        why = "nothing new is published: " + ("the newest policy says the same" if gains else "no rule would gain")
+    told = {"published": number if fresh else None, "promoted": promoted, **_as_told(verdicts, seen)}
+    box.emit(told, lambda: "\n".join([why, *_lines(verdicts, seen)]))
 
 
 @click.command()
@@ -96,23 +103,52 @@ def in_words(one: Verdict) -> list[str]:
     ]
 
 
-def proved(verdicts: list[Verdict]) -> bool:
+def proved(verdicts: Sequence[Verdict], predictors: Sequence[Predictor] = ()) -> bool:
     """Is each changed order better on choices that were left to chance? Nobody looks at a policy that promotes itself,
-    so what is inconclusive is no proof."""
+    so what is inconclusive is no proof. A predictor is only made where there is one."""
     changed = [one for one in verdicts if one.changes]
-    return bool(changed) and all(one.offpolicy is not None and one.offpolicy.conclusive for one in changed)
+    return bool(changed or predictors) and all(
+        one.offpolicy is not None and one.offpolicy.conclusive for one in changed
+    )
+
+
+def _says_the_same(policy: Mapping[str, Any], wanted: list[dict[str, Any]], predictors: Sequence[Predictor]) -> bool:
+    """Has a published policy the same orders, and predictors of the same rules that have seen about as much?"""
+    seen = {one["rule"]: one["quality"]["evidence"] for one in policy.get("predictors") or ()}
+    same_rules = set(seen) == {one.rule for one in predictors}
+    grown = any(one.quality.evidence > GROWN * seen.get(one.rule, 0) for one in predictors)
+    return _orders(policy["preferences"]) == _orders(wanted) and same_rules and not grown
+
+
+def _as_told(verdicts: Sequence[Verdict], seen: Sequence[Prospect]) -> dict[str, list[Any]]:
+    return {
+        "rules": [one.model_dump(mode="json") for one in verdicts],
+        "prospects": [
+            {**one.model_dump(mode="json", exclude={"predictor"}), "foresees": one.predictor is not None}
+            for one in seen
+        ],
+    }
+
+
+def _lines(verdicts: Sequence[Verdict], seen: Sequence[Prospect]) -> list[str]:
+    said = [line for one in verdicts for line in in_words(one)]
+    return said + [
+        f"{one.rule}, by what reports mean: {'better' if one.predictor else 'stays with the order'} ({one.why})"
+        for one in seen
+    ]
 
 
 def _orders(wanted: list[dict[str, Any]]) -> dict[tuple[str, str], list[str]]:
     return {(one["rule"], one.get("repo", "")): one["order"] for one in wanted}
 
 
-def _judged(box: Box) -> list[Verdict]:
+def _judged(box: Box) -> tuple[list[Verdict], list[Prospect]]:
+    """What outcomes say of each rule's order, and what reports' meaning would gain beyond that."""
     box.require_home()
-    rows = LearningClient(box.home).look(FIRST_TRIES, MOST_TRIES)["rows"]
+    rows = LearningClient(box.home, LOOK_SECONDS).look(FIRST_TRIES, MOST_TRIES)["rows"]
     tries = [
-        Try(float(at), rule, repo, who, bool(held), float(seconds), chance)
-        for at, rule, repo, who, held, seconds, chance in rows
+        Try(float(at), rule, repo, who, bool(held), float(seconds), chance, _meaning(said))
+        for at, rule, repo, who, held, seconds, chance, said in rows
     ]
     models = catalogue(box)
     inside = [
@@ -120,7 +156,16 @@ def _judged(box: Box) -> list[Verdict]:
         for rule in rules_file.load(box.home.routes_file, models).rule
         if rule.learning != "off" and (not rule.when.task or TASK in rule.when.task)
     ]
-    return judge(tries, inside)
+    verdicts = judge(tries, inside)
+    return verdicts, prospects(tries, inside, {(one.rule, one.repo): one.order for one in verdicts})
+
+
+def _meaning(said: str | None) -> Meaning | None:
+    """None for what an older embedding model's odd vector may be: it is then a try without one."""
+    try:
+        return Meaning.model_validate_json(said) if said else None
+    except ValueError:
+        return None
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def derive(events: Iterable[Recorded]) -> Batch:
         at = moment(event.at)
         batch.rows["events"].append(
             {"seq": event.seq, "happened": at, "kind": event.kind, "subject": event.subject,
-             "payload": _spelled(event.payload)}
+             "payload": _spelled(_without_vector(event.payload))}
         )  # fmt: skip
         if event.kind in STAGE_ENDS:
             if event.payload.get("stage"):
@@ -63,6 +63,14 @@ def derive(events: Iterable[Recorded]) -> Batch:
         elif event.kind in READERS:
             READERS[event.kind](batch, event, at)
     return batch
+
+
+def _without_vector(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A report's vector is kept once, in `decisions`, where it goes when texts go."""
+    facts = payload.get("facts")
+    if not isinstance(facts, Mapping) or "meaning" not in facts:
+        return payload
+    return {**payload, "facts": {name: said for name, said in facts.items() if name != "meaning"}}
 
 
 def _spelled(payload: Mapping[str, Any]) -> str:

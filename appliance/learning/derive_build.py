@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from appliance.learning.said import Row, figure, mappings, text, texts, whole
+from appliance.learning.said import Row, figure, mapping, mappings, text, texts, whole
 from appliance.learning.tables import TABLES
+from appliance.policy import Meaning
 
 NO_DECISION: Row = {
     name: "" if kind == "VARCHAR" else 0 if kind in ("BIGINT", "INTEGER") else None
@@ -70,18 +72,34 @@ def decision(facts: Mapping[str, Any]) -> list[Row]:
 
     >>> decision({"rule": "r", "candidates": ["search", "m"], "attempt 2": {}})[0]["candidates"]
     ['search', 'm']
+
+    What it was asked with and the report's vector are kept as they came, if they are of their kind.
     """
     named = facts.get("candidates")
     if not text(facts.get("rule")) or not isinstance(named, list | tuple):
         return []
     names = texts(named)
     first = next((n for n, _ in told_attempts(facts)), 0)
+    asked = mapping(facts.get("asked"))
+    suggested = texts(facts.get("suggested"))
     return [
         {**NO_DECISION, "source": "line", "task": "repair", "asked_model": "auto", "attempt": first,
+         "stage": text(asked.get("stage")), "language": text(asked.get("language")),
+         "prompt_tokens": whole(asked.get("prompt_tokens")), "severity": whole(asked.get("severity")),
+         "suggested": suggested[0] if suggested else "", "features": json.dumps(asked) if asked else None,
+         "meaning": _meaning(facts.get("meaning")),
          "rule": text(facts.get("rule")), "candidates": names, "chosen": names[0] if names else "",
          "explored": facts.get("explored") is True, "propensity": _chance(facts.get("propensity")),
          "policy_version": facts["policy_version"] if type(facts.get("policy_version")) is int else None}
     ]  # fmt: skip
+
+
+def _meaning(told: Any) -> str | None:
+    """The report's vector as JSON; None for what is none."""
+    try:
+        return Meaning.model_validate(told).model_dump_json() if told else None
+    except ValueError:
+        return None
 
 
 def _chance(told: Any) -> float | None:

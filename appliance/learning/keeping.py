@@ -66,6 +66,9 @@ def keep(connection: duckdb.DuckDBPyConnection, settings: LearningSettings, now:
                 f"UPDATE {table} SET {emptied} WHERE {at} < $first AND ({some})", {"first": first}  # noqa: S608
             ))  # fmt: skip
         changed += _count(connection.execute(
+            "UPDATE decisions SET meaning = NULL WHERE happened < $first AND meaning IS NOT NULL", {"first": first}
+        ))  # fmt: skip
+        changed += _count(connection.execute(
             f"UPDATE events SET payload = NULL WHERE happened < $first AND payload IS NOT NULL AND {TOLD_BY_PEOPLE}",  # noqa: S608
             {"first": first},
         ))  # fmt: skip

@@ -25,12 +25,15 @@ PULL = 2.0
 
 
 class Logged(NamedTuple):
-    """One choice: in which place (rule and repository), who came first, how likely that was, and what it was worth."""
+    """One choice: in which place (rule and repository), who came first, how likely that was, and what it was worth;
+    `old` and `new` are whom two ways of choosing that are compared put first there."""
 
     place: str
     action: str
     propensity: float
     reward: float
+    old: str = ""
+    new: str = ""
 
 
 class Judged(Noun):

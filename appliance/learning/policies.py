@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from appliance.config import Home
-from appliance.errors import Conflict, NotFound
+from appliance.errors import Conflict, LimitExceeded, NotFound
 from appliance.events import Event, Fact
 from appliance.ledger import Ledger
+from appliance.policy import MOST_BYTES, Predictor
 from appliance.private import replace_private
 
 SUBJECT = "routing policy"
@@ -40,12 +41,27 @@ class Policies:
         except (ValueError, KeyError, TypeError):
             return 0  # a broken file is used by nobody: rules decide alone
 
-    def publish(self, preferences: Sequence[Mapping[str, Any]], evaluation: Sequence[Any], now: datetime) -> int:
-        """Write the next version with what speaks for it; it is not in use yet. Returns its number."""
+    def publish(
+        self, preferences: Sequence[Mapping[str, Any]], evaluation: Sequence[Any], now: datetime,
+        predictors: Sequence[Predictor] = (), prospects: Sequence[Any] = (),
+    ) -> int:  # fmt: skip
+        """Write the next version with what speaks for it; it is not in use yet. Returns its number.
+
+        Raises LimitExceeded when it is larger than the router reads.
+        """
         number = max([0, *self.versions(), self.current()]) + 1
-        policy = {"format": 1, "version": number, "made": now.isoformat(), "preferences": list(preferences)}
-        told = {"policy": policy, "evaluation": list(evaluation)}
-        self._tell(Fact.POLICY_PUBLISHED, number, "learning", rules=sorted({one["rule"] for one in preferences}))
+        policy = {
+            "format": 2 if predictors else 1, "version": number, "made": now.isoformat(),
+            "preferences": list(preferences),
+            **({"predictors": [one.model_dump(mode="json") for one in predictors]} if predictors else {}),
+        }  # fmt: skip
+        if (size := len(json.dumps(policy))) > MOST_BYTES:
+            raise LimitExceeded(
+                f"the policy has {size} bytes, and the router reads {MOST_BYTES}", "fewer rules may learn from reports"
+            )
+        told = {"policy": policy, "evaluation": list(evaluation), "prospects": list(prospects)}
+        rules = {one["rule"] for one in preferences} | {one.rule for one in predictors}
+        self._tell(Fact.POLICY_PUBLISHED, number, "learning", rules=sorted(rules))
         replace_private(self._folder / f"{number}.json", json.dumps(told, indent=1).encode())
         return number
 

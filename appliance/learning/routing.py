@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from appliance.learning.offpolicy import Judged, Logged, compared
+from appliance.policy import Meaning, Weights, worth
 from appliance.work import Noun
 
-SEARCH = "search"
 TASK = "repair"
 """What the outcomes are of."""
 MOST_TRIES = 20_000
@@ -24,9 +24,9 @@ SELECT epoch(tries.happened) AS at, tries.rule, items.repo,
  CASE WHEN tries.strategy = 'search' THEN 'search' ELSE tries.model END AS candidate,
  items.state = 'closed' AND tries.outcome <> 'none' AND tries.latest = tries.n
  AND items.item NOT IN (SELECT item FROM releases WHERE reverted IS NOT NULL) AS held,
- tries.wall_seconds AS seconds, chances.propensity
+ tries.wall_seconds AS seconds, chances.propensity, chances.meaning
 FROM tries JOIN items USING (item)
-LEFT JOIN (SELECT item, seq, propensity FROM decisions WHERE source = 'line') AS chances
+LEFT JOIN (SELECT item, seq, propensity, meaning FROM decisions WHERE source = 'line') AS chances
  ON chances.item = tries.item AND chances.seq = tries.seq
 WHERE tries.n = 1 AND tries.rule <> '' AND items.state IN ('closed', 'failed', 'rejected', 'rolled_back')
 ORDER BY tries.seq DESC LIMIT {MOST_TRIES}
@@ -53,6 +53,8 @@ class Try(NamedTuple):
     seconds: float
     propensity: float | None = None
     """How likely it was to come first, as the gateway told; None where that is not known."""
+    meaning: Meaning | None = None
+    """The vector of its report; None where none was kept."""
 
 
 class Inside(Noun):
@@ -63,6 +65,10 @@ class Inside(Noun):
     quality: float
     cost: float
     speed: float
+
+    @property
+    def weights(self) -> Weights:
+        return Weights(self.quality, self.cost, self.speed)
 
 
 class Standing(Noun):
@@ -110,9 +116,8 @@ def judge(tries: Iterable[Try], rules: Iterable[Inside]) -> list[Verdict]:
 def _of_cell(inside: Inside, repo: str, tries: Sequence[Try], weights: Sequence[float]) -> Verdict:
     found = {name: one for name in inside.order if (one := _estimate(name, inside.rule, repo, tries, weights))}
     longest = max((one.seconds for one in found.values()), default=0.0) or 1.0
-    total = inside.quality + inside.cost + inside.speed
     for name, one in found.items():
-        found[name] = one.with_(worth=round(_worth(inside, name, one.quality, one.seconds / longest) / total, 4))
+        found[name] = one.with_(worth=round(worth(inside.weights, name, one.quality, one.seconds / longest), 4))
     ranked = iter(sorted(found, key=lambda name: (-found[name].worth, inside.order.index(name))))
     order = tuple(next(ranked) if name in found else name for name in inside.order)
     gain, needed, why = _compared(inside, order, found)
@@ -135,20 +140,14 @@ def _on_the_log(inside: Inside, repo: str, order: Sequence[str], tries: Sequence
     by `longest`, as the outcomes' gain is: a single slow try must not shrink all others."""
     own = [one for one in tries if one.rule == inside.rule and (not repo or one.repo == repo)]
     known = [one for one in own if one.propensity is not None and one.candidate in inside.order]
-    total = inside.quality + inside.cost + inside.speed
     log = [
-        Logged(one.repo, one.candidate, one.propensity or 1.0, _worth(inside, one.candidate, float(one.held),
-               one.seconds / longest) / total)
+        Logged(
+            one.repo, one.candidate, one.propensity or 1.0,
+            worth(inside.weights, one.candidate, float(one.held), one.seconds / longest),
+        )
         for one in known
     ]  # fmt: skip
     return compared(log, lambda _: inside.order[0], lambda _: order[0])
-
-
-def _worth(inside: Inside, candidate: str, quality: float, time: float) -> float:
-    """By the rule's weights, not yet divided by their sum; `time` is a share of the longest. Search takes no model's
-    time."""
-    cost = 0.0 if candidate == SEARCH else time
-    return inside.quality * quality + inside.cost * (1 - cost) + inside.speed * (1 - time)
 
 
 def _compared(inside: Inside, order: Sequence[str], found: Mapping[str, Standing]) -> tuple[float, float, str]:

@@ -86,7 +86,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "asked_model": "VARCHAR", "prompt_tokens": "BIGINT", "severity": "INTEGER", "attempt": "INTEGER",
         "rule": "VARCHAR", "candidates": "VARCHAR[]", "chosen": "VARCHAR", "suggested": "VARCHAR",
         "policy_version": "BIGINT", "propensity": "DOUBLE", "explored": "BOOLEAN", "objective": "JSON",
-        "prompt_digest": "VARCHAR", "features": "JSON",
+        "prompt_digest": "VARCHAR", "features": "JSON", "meaning": "JSON",
     },
     "call_days": {
         "day": "DATE", "repo": "VARCHAR", "task": "VARCHAR", "stage": "VARCHAR", "rule": "VARCHAR", "model": "VARCHAR",

@@ -64,7 +64,8 @@ def watch(policies: Policies, ledger: Ledger, ask: Ask, seconds: float) -> str:
         return ""
     try:
         told = policies.read(number)
-        rules, likely = {one["rule"] for one in told["policy"]["preferences"]}, expected(told["evaluation"])
+        about = [*told["policy"]["preferences"], *(told["policy"].get("predictors") or ())]
+        rules, likely = {one["rule"] for one in about}, expected(told["evaluation"], told.get("prospects") or ())
     except (NotFound, ValueError, KeyError, TypeError):
         return ""  # somebody removed or broke its file: nothing says which rules it was about
     since = datetime.fromisoformat(promoted.at).timestamp()
@@ -81,13 +82,21 @@ def watch(policies: Policies, ledger: Ledger, ask: Ask, seconds: float) -> str:
     return why
 
 
-def expected(evaluation: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], float]:
+def expected(
+    evaluation: Sequence[Mapping[str, Any]], prospects: Sequence[Mapping[str, Any]] = ()
+) -> dict[tuple[str, str], float]:
     """Rule and repository → the least chance that a first try was promised to hold with, by what the policy was
-    published on: a policy may well give up quality for cost, and then says so."""
+    published on: a policy may well give up quality for cost, and then says so. Where reports' meaning decides, it
+    decides in every repository of the rule."""
     found = {}
     for cell in evaluation:
         known = {one["candidate"]: one for one in cell["candidates"]}
         chosen = known.get(cell["order"][0]) if cell["order"] else None
         if chosen:
             found[cell["rule"], cell["repo"]] = float(chosen["quality"]) - float(chosen["unsure"])
+    for one in prospects:
+        if one["foresees"]:
+            found = {place: chance for place, chance in found.items() if place[0] != one["rule"]}
+            spread = math.sqrt(one["quality"] * (1 - one["quality"]) / one["tries"])
+            found[one["rule"], ""] = float(one["quality"]) - spread
     return found

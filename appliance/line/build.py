@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from appliance.errors import NotFound
 from appliance.lesson import Recalled
 from appliance.line.diffs import diff_of, fingerprint, stat_of
 from appliance.line.parts import Parts, noted, with_lessons
-from appliance.line.similarity import rate
+from appliance.line.similarity import meaning_of, rate
 from appliance.line.telling import unlinked
-from appliance.ports import Route
+from appliance.policy import Meaning
+from appliance.ports import Model, Route
 from appliance.work import Attempt, Candidate, Change, Outcome, Plan, State, WorkItem
 
 SEARCH = "search"
@@ -33,28 +35,35 @@ def run(item: WorkItem, parts: Parts) -> Outcome:
         return built(item, item.plan, chosen, "search", f"a person chose it: {item.answers[-1]}", by="person")
     if len(item.attempts) >= parts.settings.line.attempts + len(item.answers):
         return ask(item, f"{len(item.attempts)} attempts and none held: {item.attempts[-1].detail}", {})
-    route = routed(item, parts)
+    asked, meaning = question(item, parts.model)
+    route = parts.model.route(**asked, meaning=meaning)
     with parts.folder("build") as into:
         tree = parts.repository.checkout(item.plan.base, into)
         write_tests(tree, item.plan)
-        return _try_each(item, item.plan, parts, tree, route)
+        return _try_each(item, item.plan, parts, tree, route, {"asked": asked, **told(route, meaning)})
 
 
-def routed(item: WorkItem, parts: Parts) -> Route:
-    """The router's candidates for this repair. Raises NotFound when no rule names any."""
-    prompt = len(f"{item.title}{item.body}") // 4
-    return parts.model.route(
-        task="repair", stage="build", language="python", prompt_tokens=prompt, repo=item.repo, severity=item.severity,
-        attempt=len(item.attempts) + 1,
-    )  # fmt: skip
-
-
-def _try_each(item: WorkItem, plan: Plan, parts: Parts, tree: Path, route: Route) -> Outcome:
-    similarity = _similarity(tree, item, parts)
-    facts: dict[str, object] = {
-        "rule": route.rule, "candidates": route.candidates, "route": route.reasons, "propensity": route.propensity,
-        "explored": route.explored, "policy_version": route.policy_version,
+def question(item: WorkItem, model: Model) -> tuple[dict[str, Any], Meaning | None]:
+    """What the router is asked about this repair, and the vector of the report (see `meaning_of`)."""
+    text = f"{item.title}\n{item.body}"
+    asked = {
+        "task": "repair", "stage": "build", "language": "python", "prompt_tokens": len(text) // 4, "repo": item.repo,
+        "severity": item.severity, "attempt": len(item.attempts) + 1,
     }  # fmt: skip
+    return asked, meaning_of(text, model)
+
+
+def told(route: Route, meaning: Meaning | None) -> dict[str, object]:
+    """The router's choice as events keep it; the learning store reads it from there."""
+    return {
+        "rule": route.rule, "candidates": route.candidates, "route": route.reasons, "propensity": route.propensity,
+        "explored": route.explored, "policy_version": route.policy_version, "suggested": route.suggested,
+        "meaning": meaning.model_dump() if meaning else None,
+    }  # fmt: skip
+
+
+def _try_each(item: WorkItem, plan: Plan, parts: Parts, tree: Path, route: Route, facts: dict[str, object]) -> Outcome:
+    similarity = _similarity(tree, item, parts)
     for name in route.candidates:
         strategy, model = (parts.search, "") if name == SEARCH else (parts.droid, name)
         parts.progress(f"building by {name}")

@@ -1,16 +1,31 @@
-"""How alike a report and each function of a repository are, by the box's embedding model."""
+"""What a report means, and how alike it and each function of a repository are, by the box's embedding model."""
 
 from __future__ import annotations
 
 import ast
 from pathlib import Path
 
-from appliance.ports import Model
+from appliance.errors import NotFound
+from appliance.policy import CHARACTERS, Meaning
+from appliance.ports import Embedder, Model
+from appliance.secrets import redact
 
 MOST_FUNCTIONS = 400
 """Functions embedded at most, about 2 s on two cores; of more, those that share most words with the report."""
 LONGEST_SOURCE = 700
 """Characters of a function that are embedded (the model reads about 256 tokens)."""
+
+
+def meaning_of(text: str, embedder: Embedder) -> Meaning | None:
+    """The vector of a report, without what looks like a secret in it; None on a box without an embedding model.
+
+    Raises Unavailable when none answers.
+    """
+    try:
+        made = embedder.embedded([redact(text)[0][:CHARACTERS]])
+    except NotFound:
+        return None
+    return Meaning.of(made.vectors[0], made.model, made.digest)
 
 
 def rate(tree: Path, report: str, model: Model) -> dict[str, float]:

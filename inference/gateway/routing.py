@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from appliance.policy import Meaning
 from inference.asked import RouteRequest
 from inference.gateway.chat import Prepared
 from inference.gateway.episodes import Episode
@@ -72,11 +73,23 @@ def route(parts: Parts, key: Key, wanted: RouteRequest, episode: Episode | None 
     return decision
 
 
-def explained(parts: Parts, key: Key, wanted: RouteRequest, episode: Episode | None = None) -> Decision:
+def meant(said: Any) -> Meaning:
+    """The vector that a caller says a text has. Raises ApiError (400)."""
+    try:
+        return Meaning.model_validate(said)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(["meaning", *map(str, problem["loc"])])
+        raise bad_request(f"{where}: {problem['msg'].removeprefix('Value error, ')}", "meaning") from error
+
+
+def explained(
+    parts: Parts, key: Key, wanted: RouteRequest, episode: Episode | None = None, meaning: Meaning | None = None
+) -> Decision:
     """The decision with all its reasons. No call is counted; a draw of exploring is, since whoever asks goes by the
     answer. Raises PolicyRefused or ConfigError."""
     around = parts.surroundings
-    decision = permitted(key, explain(wanted, around.rules, around.catalogue, around.learned))
+    decision = permitted(key, explain(wanted, around.rules, around.catalogue, around.learned, meaning))
     if episode is not None:
         return kept(parts, decision, episode)
     rule = next((one for one in around.rules.rule if one.name == decision.rule), None)

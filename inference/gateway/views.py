@@ -21,7 +21,7 @@ from inference.gateway.episodes import HEADER, Episode, episode_of
 from inference.gateway.faults import ApiError, bad_request
 from inference.gateway.parts import Parts
 from inference.gateway.relay import Relay
-from inference.gateway.routing import explained, facts_of, route, routed, shaped_by, surrounding
+from inference.gateway.routing import explained, facts_of, meant, route, routed, shaped_by, surrounding
 from inference.gateway.stream import UNREADABLE
 from inference.gateway.transcripts import answer_in
 from inference.gateway.upstream import Answer
@@ -119,7 +119,9 @@ def about(prepared: Prepared, task: str) -> dict[str, str]:
     return {"key": g.key.id, "task": str(prepared.metadata.get("task") or task)[:200], **told}
 
 
-ROUTE_FIELDS = tuple(name for name in RouteRequest.model_fields if name != "answering")
+MEANING = "meaning"
+"""The vector of the text that a question is about. It decides, and is kept nowhere here."""
+ROUTE_FIELDS = (*(name for name in RouteRequest.model_fields if name != "answering"), MEANING)
 
 
 def explain_route(parts: Parts) -> Response:
@@ -128,8 +130,9 @@ def explain_route(parts: Parts) -> Response:
     unknown = sorted(set(body) - set(ROUTE_FIELDS))
     if unknown:
         raise bad_request(f"unknown field {unknown[0]!r}; known are {', '.join(ROUTE_FIELDS)}", unknown[0])
-    wanted = routed({**surrounding(parts, g.key), **body})
-    decision = explained(parts, g.key, wanted, episode_of_request(wanted.task))
+    meaning = meant(body.pop(MEANING)) if body.get(MEANING) is not None else None
+    wanted = routed({**surrounding(parts, g.key), **{name: said for name, said in body.items() if name != MEANING}})
+    decision = explained(parts, g.key, wanted, episode_of_request(wanted.task), meaning)
     g.route = decision.summary
     if not decision.candidates:
         message = f"{decision.refusal} ({decision.hint})" if decision.hint else decision.refusal

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from appliance.learning.prototypes import fit
-from appliance.policy import Prototypes
-from tests.benchmarks.router_outcomes import CHARACTERS, Array, metrics, read, vectors
+from appliance.policy import CHARACTERS, Predictor, Weights
+from tests.benchmarks.router_outcomes import Array, metrics, read, vectors
 
 LABELS = 1500
 BESIDE = Path(__file__).parents[3] / "shared" / "data" / "router"
@@ -29,16 +29,17 @@ Vectors = NDArray[np.float32]
 TARGETS = ((0, 0.64, 1), (1, 31.0, -1))
 
 
-def trained(rows: Vectors, right: Array, seed: int) -> Prototypes:
-    return fit(
-        rows, right, ("weak", "strong"), embedder="all-minilm-l6-v2", digest="", characters=CHARACTERS, seed=seed
-    )
+def trained(rows: Vectors, right: Array, seed: int) -> Predictor:
+    """What a policy of format 2 holds for one rule; the strong model takes all the time there is."""
+    names = ("weak", "strong")
+    quality = fit(rows, right, names, embedder="all-minilm-l6-v2", digest="", characters=CHARACTERS, seed=seed)
+    return Predictor(rule="mmlu", quality=quality, seconds={"weak": 0.0, "strong": 1.0})
 
 
-def gain(router: Prototypes, rows: Vectors) -> Array:
-    """What the strong model is expected to add."""
-    expected = router.quality(rows).astype(np.float64)
-    return np.asarray(expected[:, 1] - expected[:, 0])
+def gain(router: Predictor, rows: Vectors, cost: float = 0.0) -> Array:
+    """How much more the strong model is worth, where it costs so much; where that is above nought it comes first."""
+    worth, _ = router.worths(rows, Weights(1.0, cost, 0.0))
+    return np.asarray(worth[:, 1].astype(np.float64) - worth[:, 0])
 
 
 def few_labels(rows: Vectors, right: Array) -> list[tuple[Array, Array]]:
@@ -86,7 +87,7 @@ def replay(rows: Vectors, right: Array, cost: float = 0.06, explore: float = 0.1
     order = random.permutation(len(rows))
     reward = right - np.array([0.0, cost])
     seen = np.full(right.shape, np.nan)
-    router: Prototypes | None = None
+    router: Predictor | None = None
     got, due = 0.0, 200
     for n, at in enumerate(order):
         if n == due:
@@ -95,7 +96,7 @@ def replay(rows: Vectors, right: Array, cost: float = 0.06, explore: float = 0.1
         if router is None or random.random() < explore:
             choice = int(random.integers(2))
         else:
-            choice = int(gain(router, rows[at])[0] > cost)
+            choice = int(gain(router, rows[at], cost)[0] > 0)
         seen[at, choice] = right[at, choice]
         got += reward[at, choice]
     best, chance, oracle = reward.sum(axis=0).max(), reward.mean(axis=1).sum(), reward.max(axis=1).sum()

@@ -24,11 +24,11 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.policy import CHARACTERS
 from inference.engines.llamacpp import find_server
 from models.minilm import convert, find_weights
 
 WEAK, STRONG = "mistralai/Mixtral-8x7B-Instruct-v0.1", "gpt-4-1106-preview"
-CHARACTERS = 600
 BATCH = 16
 Array = NDArray[np.float64]
 
@@ -77,7 +77,7 @@ def vectors(prompts: Sequence[str], cache: Path) -> NDArray[np.float32]:
 
 
 def _embedded(texts: Sequence[str], model: Path) -> Iterator[list[float]]:
-    with _serving(model) as client:
+    with serving(model) as client:
         for first in range(0, len(texts), BATCH):
             answer = client.post("/v1/embeddings", json={"input": list(texts[first : first + BATCH])})
             answer.raise_for_status()
@@ -86,7 +86,7 @@ def _embedded(texts: Sequence[str], model: Path) -> Iterator[list[float]]:
 
 
 @contextmanager
-def _serving(model: Path) -> Iterator[httpx.Client]:
+def serving(model: Path) -> Iterator[httpx.Client]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.errors import LimitExceeded, NotFound, Unavailable
+from appliance.policy import Meaning
 from appliance.ports import Completion, Embedded, Route
 
 DIMENSION = 16
@@ -95,6 +96,7 @@ class ScriptedModel:
         repo: str = "",
         severity: int = 0,
         attempt: int = 0,
+        meaning: Meaning | None = None,
     ) -> Route:
         """See ports.Model."""
         if task not in self.routes:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from appliance.gateway_client import GatewayModel
+from appliance.policy import Meaning
 from inference.asked import RouteRequest
 from inference.gateway.episodes import Episodes, episode_of
 from tests.inference.gateway_process import BIG, CODER, Gateway, eventually, make_home, publish, running_gateway
@@ -132,6 +133,14 @@ def test_route_tells_of_every_rule_and_all_that_it_does(gateway: Gateway) -> Non
     wrong = gateway.http.post("/v1/route", json={"severety": 1})
     assert wrong.status_code == 400 and "'severety'" in wrong.json()["error"]["message"]
     assert gateway.http.post("/v1/route", json={"sensitivity": "top"}).status_code == 400
+
+
+def test_route_takes_the_vector_of_a_text_and_refuses_what_is_none(gateway: Gateway) -> None:
+    meaning = Meaning.of([0.6, 0.8], "mini", "ab").model_dump()
+    assert gateway.http.post("/v1/route", json={"task": "chat", "meaning": meaning}).status_code == 200
+    assert gateway.http.post("/v1/route", json={"task": "chat", "meaning": None}).status_code == 200
+    wrong = gateway.http.post("/v1/route", json={"task": "chat", "meaning": meaning | {"numbers": "?"}})
+    assert wrong.status_code == 400 and wrong.json()["error"]["param"] == "meaning"
 
 
 def publish_policy(gateway: Gateway, made: datetime, **more: Any) -> None:

@@ -92,7 +92,7 @@ def test_an_old_policy_is_not_used_any_more() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "{", "[]", json.dumps(policy(PREFERENCE, format=2)), json.dumps(policy(PREFERENCE, version=0)),
+        "", "{", "[]", json.dumps(policy(PREFERENCE, format=3)), json.dumps(policy(PREFERENCE, version=0)),
         json.dumps(policy(PREFERENCE, PREFERENCE)), json.dumps(policy({**PREFERENCE, "order": []})),
         json.dumps(policy({**PREFERENCE, "order": ["a", "a"]})), json.dumps(policy({**PREFERENCE, "models": ["x"]})),
         json.dumps(policy(made="2026-11-26T12:00:00")), " " * 5_000_000, "\0",

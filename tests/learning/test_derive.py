@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -9,6 +11,7 @@ from appliance.events import Fact
 from appliance.learning.derive import derive
 from appliance.learning.derive_gates import verdicts
 from appliance.ledger.chain import Recorded
+from appliance.policy import Meaning
 
 AT = "2026-01-01T10:00:00.000+02:00"
 
@@ -23,6 +26,25 @@ def test_a_build_that_tried_twice_gives_two_attempts_with_the_rule_that_chose_th
     batch = derive([event(1, Fact.CHANGE_BUILT, "W-1", stage="build", to="built", facts=facts)])
     found = [(row["n"], row["tried"], row["rule"]) for row in batch.rows["attempts"]]
     assert found == [(1, 7, "repair"), (2, 7, "repair")]
+
+
+def test_the_routers_choice_comes_with_what_was_asked_and_the_reports_vector_is_kept_once() -> None:
+    meaning = Meaning.of([0.6, 0.8], "mini", "ab").model_dump()
+    asked = {"task": "repair", "stage": "build", "language": "python", "prompt_tokens": 90, "severity": 2, "repo": "x"}
+    facts = {"rule": "r", "candidates": ["a", "b"], "asked": asked, "suggested": ["b", "a"], "meaning": meaning}
+    batch = derive([event(1, Fact.CHANGE_BUILT, "W-1", stage="build", to="built", facts=facts)])
+    [row] = batch.rows["decisions"]
+    assert (row["stage"], row["language"], row["prompt_tokens"], row["severity"]) == ("build", "python", 90, 2)
+    assert (row["suggested"], json.loads(row["features"])) == ("b", asked)
+    assert Meaning.model_validate_json(row["meaning"]).model_dump() == meaning
+    assert meaning["numbers"] not in batch.rows["events"][0]["payload"]
+
+
+@pytest.mark.parametrize("meaning", [None, 1, "x", {}, {"embedder": "m", "numbers": "?"}, [1.0]])
+def test_an_odd_vector_is_none(meaning: Any) -> None:
+    facts = {"rule": "r", "candidates": ["a"], "meaning": meaning, "asked": meaning}
+    batch = derive([event(1, Fact.CHANGE_BUILT, "W-1", stage="build", to="built", facts=facts)])
+    assert batch.rows["decisions"][0]["meaning"] is None
 
 
 def test_a_review_gives_the_verdict_of_each_of_its_gates() -> None:

@@ -13,10 +13,12 @@ from sqlalchemy import Connection
 from appliance.config import Home
 from appliance.events import STAGE_FACTS, Event, Fact
 from appliance.ledger import Ledger, open_ledger
+from appliance.policy import Meaning
 from appliance.work import TrackedRepository
 
 REPOSITORIES = ("shop", "wms")
 PEOPLE = ("ada", "grace hopper")
+MEANING = Meaning.of([0.6, 0.8], "mini", "ab").model_dump()
 LINE = ("triage", "plan", "build", "test", "review", "secure", "ship", "monitor", "learn")
 STATES = ("triaged", "planned", "built", "tested", "reviewed", "secured", "shipped", "monitored", "closed")
 AFTER = dict(zip(LINE, STATES, strict=True))
@@ -72,6 +74,7 @@ def facts_of(stage: str, dice: random.Random) -> dict[str, Any]:
         return {
             "rule": "code repair",
             "candidates": ["search", "coder-7b"],
+            "meaning": MEANING,
             "attempt 1": {**account, "outcome": "none"},
             "attempt 2": account,
         }

@@ -170,7 +170,7 @@ def test_a_model_that_builds_hears_the_lessons_and_search_which_reads_none_uses_
     made = parts(ledger, ScriptedModel())
     made.search = made.droid = strategy
     route = Route(candidates=("search", "coder"), rule="r", reasons=())
-    outcome = build._try_each(here, here.plan, made, tmp_path, route)
+    outcome = build._try_each(here, here.plan, made, tmp_path, route, {})
     assert heard == {"search": (), "coder": ("bandit B602: subprocess call with shell=True.",)}
     assert outcome.item.lessons_used == ("L-1",)
     assert [(use.stage, use.role) for use in used_in(outcome.facts)] == [("build", "builder")]

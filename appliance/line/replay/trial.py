@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import FactoryError, NotFound, PolicyRefused, Unavailable, VerificationFailed
-from appliance.line.build import SEARCH, write_tests
+from appliance.line.build import SEARCH, question, write_tests
 from appliance.line.replay.ground import Ground
 from appliance.line.replay.tasks import AUTO, Task, Tried
 from appliance.line.similarity import is_test, rate
 from appliance.line.strategies import Droid, Searching
-from appliance.ports import Completion, Model, Route
+from appliance.ports import Completion, Embedded, Model, Route
 from appliance.work import Attempt, Plan, State, TestReport, WorkItem
 
 
@@ -31,6 +31,10 @@ class Counted:
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """See ports.Model."""
         return self.model.embed(texts)
+
+    def embedded(self, texts: Sequence[str]) -> Embedded:
+        """See ports.Embedder."""
+        return self.model.embedded(texts)
 
     def chat(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Completion:
         """See ports.Model."""
@@ -187,12 +191,8 @@ def chosen(ground: Ground, stand: Standing, contender: str) -> Sequence[str]:
     """Whom the build stage would ask, in order."""
     if contender != AUTO:
         return (contender,)
-    prompt = len(f"{stand.item.title}{stand.item.body}") // 4
-    route = ground.model.route(
-        task="repair", stage="build", language="python", prompt_tokens=prompt, repo=stand.item.repo,
-        severity=stand.item.severity, attempt=1,
-    )  # fmt: skip
-    return route.candidates
+    asked, meaning = question(stand.item, ground.model)
+    return ground.model.route(**asked, meaning=meaning).candidates
 
 
 def judged(ground: Ground, stand: Standing, row: Tried, last: Attempt) -> Tried:
