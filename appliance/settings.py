@@ -243,6 +243,9 @@ class IntakeSettings(Section):
     known_days: float = Field(
         365.0, gt=0, description="how long it is known that a message came, which makes its replay useless, in days"
     )
+    clock_minutes: float = Field(
+        5.0, gt=0, description="how far the time a webhook was signed with may lie from the box's own, in minutes"
+    )
     mail_folder: str = Field("", description="maildir, or folder of .eml files, that is read; empty: spool/mail")
     mail_senders: list[str] = Field(
         default_factory=list, description="patterns of addresses that may report by mail, like *@site.example"

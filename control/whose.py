@@ -34,17 +34,20 @@ class Message:
     body: bytes
     content: Any
     """Its JSON; None when it is none."""
+    now: datetime
+    clock_minutes: float
+    """How far from now its signed time may lie."""
     form: bytes = b""
     """What the body came in, if it did."""
 
     def received(self, repo: str, secrets: Sequence[str]) -> Delivery:
         """As `reading.receive`."""
-        return reading.receive(self.source, repo, self.headers, self.body, secrets, self.form)
+        return reading.receive(
+            self.source, repo, self.headers, self.body, secrets, self.now, self.clock_minutes, self.form
+        )
 
 
-def deliveries_of(
-    home: Home, ledger: Ledger, message: Message, now: datetime, thorough: bool
-) -> tuple[list[Delivery], bool]:
+def deliveries_of(home: Home, ledger: Ledger, message: Message, thorough: bool) -> tuple[list[Delivery], bool]:
     """What a message is to be kept as, one for each repository it is for, and whether its bytes are worth keeping.
 
     `thorough` also looks for its secret among those of repositories that it does not name, which takes longer.
@@ -54,12 +57,12 @@ def deliveries_of(
         UsageError: it is from another kind of sender than its address says.
     """
     pool = [one for one in ledger.repositories() if message.source not in FORGES or one.forge == message.source]
-    found = list(_for_those_named(home, message, pool, now))
+    found = list(_for_those_named(home, message, pool))
     if found:
         return found, True
     if not thorough:
         raise _no_secret()
-    held = {one.name: _secrets(home, one, now) for one in pool}
+    held = {one.name: _secrets(home, one, message.now) for one in pool}
     nobodys = message.received(NOBODY, sorted({secret for some in held.values() for secret in some}))
     named = sorted({name for one in pool for name in addressed.names(message.source, message.content, one)})
     if named or (message.source in FORGES and message.content is not None):
@@ -73,9 +76,7 @@ def deliveries_of(
     return [nobodys.with_(state=DeliveryState.REFUSED, why=why)], True
 
 
-def _for_those_named(
-    home: Home, message: Message, pool: Sequence[TrackedRepository], now: datetime
-) -> Iterator[Delivery]:
+def _for_those_named(home: Home, message: Message, pool: Sequence[TrackedRepository]) -> Iterator[Delivery]:
     """One for each repository that the message names and whose secret signs it; what is for none of them besides."""
     whole: Delivery | None = None
     taken: set[str] = set()
@@ -84,7 +85,7 @@ def _for_those_named(
         if not names:
             continue
         try:
-            whole = message.received(one.name, _secrets(home, one, now))
+            whole = message.received(one.name, _secrets(home, one, message.now))
         except VerificationFailed:
             continue
         taken.update(names)

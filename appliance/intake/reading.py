@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -13,8 +14,8 @@ from appliance.errors import UsageError, VerificationFailed
 from appliance.intake import alertmanager, files, forgejo, generic, gitea, github, gitlab, mail
 from appliance.intake.fields import Fields, parse
 from appliance.intake.generic import Places
-from appliance.intake.signatures import Headers
-from appliance.news import Delivery, News
+from appliance.intake.signatures import Headers, out_of_time
+from appliance.news import Delivery, DeliveryState, News
 
 POLLED = "poll"
 """Source of what the box heard by asking the forge itself: nobody can send it."""
@@ -58,12 +59,14 @@ SENDERS: Mapping[str, Sender] = {
 
 
 def receive(
-    source: str, repo: str, headers: Mapping[str, str], body: bytes, secrets: Sequence[str], form: bytes = b""
-) -> Delivery:
+    source: str, repo: str, headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: datetime,
+    clock_minutes: float, form: bytes = b"",
+) -> Delivery:  # fmt: skip
     """The delivery that a message is, once its sender is known to hold the repository's secret.
 
     A sender that does not name its delivery gets the body's SHA-256 for a name. `form` is what the body came in, if it
-    did: GitHub signs that, Gitea the body.
+    did: GitHub signs that, Gitea the body. One that is signed for another time than `now`, by more than
+    `clock_minutes`, is refused, and kept with the reason: its sender holds the secret.
 
     Raises:
         UsageError: there is no such source, or the message is from another kind of sender.
@@ -78,10 +81,12 @@ def receive(
         raise UsageError(f"the message is not from {source}", f"it seems to be from {_seems(small)}")
     event, id = known
     sha256 = hashlib.sha256(body).hexdigest()
-    return Delivery(
+    delivery = Delivery(
         source=source, repo=repo, id=(id or sha256)[:LONGEST_NAME], event=event[:LONGEST_NAME], size=len(body),
         sha256=sha256, headers=kept_headers(small),
     )  # fmt: skip
+    late = out_of_time(small, now, clock_minutes)
+    return delivery.with_(state=DeliveryState.REFUSED, why=late) if late else delivery
 
 
 def kept_headers(headers: Headers) -> dict[str, str]:

@@ -6,7 +6,9 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 Headers = Mapping[str, str]
 """By name in small letters."""
@@ -37,6 +39,27 @@ def signed_with_time(headers: Headers, body: bytes, secrets: Sequence[str]) -> b
         base64.b64encode(hmac.new(_key(secret), told, hashlib.sha256).digest()).decode() for secret in secrets if secret
     ]
     return any(same(one, right) for one in offered[:8])
+
+
+def out_of_time(headers: Headers, now: datetime, minutes: float) -> str:
+    """Why the time that was signed is none of now, in words; "" when it is, or when no time was signed.
+
+    A message's name is known for long, so that a second one is told from the first; this is for what is older still
+    (Standard Webhooks, "Verifying webhook authenticity").
+    """
+    if "webhook-signature" not in headers:
+        return ""
+    said = headers.get("webhook-timestamp", "")
+    if not re.fullmatch(r"[0-9]{1,12}", said):
+        return f"it was signed with {said[:40]!r} for a time, which is no number of seconds since 1970"
+    away = now.timestamp() - int(said)
+    if abs(away) <= minutes * 60:
+        return ""
+    span = timedelta(seconds=round(abs(away)))
+    return (
+        f"it was signed {span} {'before' if away > 0 else 'after'} the box's time; {minutes:g} min are allowed "
+        "(intake.clock_minutes): a replay, or one of the two clocks is wrong"
+    )
 
 
 def _key(secret: str) -> bytes:

@@ -50,7 +50,10 @@ def take(source: str, repo: str) -> ResponseReturnValue:
     kept = _secrets(source, repo)
     body, form = _body()
     with _throttled():
-        delivery = reading.receive(source, repo, dict(request.headers), body, kept.valid(utcnow()), form)
+        now = utcnow()
+        delivery = reading.receive(
+            source, repo, dict(request.headers), body, kept.valid(now), now, desk().settings.intake.clock_minutes, form
+        )
     _check_pace([delivery])
     delivery, new = desk().ledger.deliveries.take(delivery, body)
     return jsonify({"delivery": delivery.number, "seen_already": not new}), 202 if new else 200
@@ -64,10 +67,11 @@ def take_shared(source: str) -> ResponseReturnValue:
         raise _no_hook()
     here = desk()
     body, form = _body()
-    message = Message(source, dict(request.headers), body, addressed.content_of(body), form)
+    now, minutes = utcnow(), here.settings.intake.clock_minutes
+    message = Message(source, dict(request.headers), body, addressed.content_of(body), now, minutes, form)
     with _throttled() as throttle:
         thorough = not throttle.waits(request.remote_addr or "?")
-        found, worth_keeping = deliveries_of(here.home, here.ledger, message, utcnow(), thorough)
+        found, worth_keeping = deliveries_of(here.home, here.ledger, message, thorough)
     g.repo = found[0].repo
     _check_pace(found)
     kept = [here.ledger.deliveries.take(one, body if worth_keeping else b"") for one in found]

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import time
 from typing import Any
 
 SECRET = "first-secret"
@@ -42,11 +43,12 @@ def gitlab(event: str, _body: bytes, secret: str = SECRET) -> dict[str, str]:
     return {"X-Gitlab-Event": event, "X-Gitlab-Event-UUID": "gl-1", "X-Gitlab-Token": secret}
 
 
-def gitlab_signed(event: str, body: bytes, secret: str = SECRET) -> dict[str, str]:
+def gitlab_signed(event: str, body: bytes, secret: str = SECRET, at: str = "") -> dict[str, str]:
     key = base64.b64decode(secret[6:]) if secret.startswith("whsec_") else secret.encode()
-    digest = hmac.new(key, b"gl-1.1700000000." + body, hashlib.sha256).digest()
+    at = at or str(int(time.time()))
+    digest = hmac.new(key, f"gl-1.{at}.".encode() + body, hashlib.sha256).digest()
     return {
-        "X-Gitlab-Event": event, "webhook-id": "gl-1", "webhook-timestamp": "1700000000",
+        "X-Gitlab-Event": event, "webhook-id": "gl-1", "webhook-timestamp": at,
         "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
     }  # fmt: skip
 

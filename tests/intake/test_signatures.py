@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from appliance.errors import UsageError, VerificationFailed
 from appliance.intake.reading import receive
-from appliance.news import Delivery
+from appliance.news import Delivery, DeliveryState
 from tests.intake import senders
 from tests.intake.senders import SECRET, SENDERS
 
@@ -18,7 +19,7 @@ BODY = b'{"action": "opened"}'
 
 
 def taken(source: str, headers: dict[str, str], body: bytes = BODY, secrets: tuple[str, ...] = (SECRET,)) -> Delivery:
-    return receive(source, "shop", headers, body, secrets)
+    return receive(source, "shop", headers, body, secrets, datetime.now(UTC), 5.0)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,24 @@ def test_gitlabs_newer_signature_covers_id_time_and_body(secret: str) -> None:
             taken("gitlab", {**headers, name: "2"}, secrets=(secret,))
     with pytest.raises(VerificationFailed):
         taken("gitlab", headers, BODY + b" ", (secret,))
+
+
+@pytest.mark.parametrize(
+    ("away", "why"),
+    [(0, ""), (-290, ""), (290, ""), (-310, "0:05:10 before the box's time"), (310, "0:05:10 after"),
+     (-86_400 * 400, "400 days, 0:00:00 before")],
+)  # fmt: skip
+def test_what_was_signed_for_another_time_is_kept_and_refused_with_both_times(away: int, why: str) -> None:
+    now = datetime.now(UTC)
+    headers = senders.gitlab_signed("Push Hook", BODY, at=str(int(now.timestamp()) + away))
+    delivery = receive("gitlab", "shop", headers, BODY, (SECRET,), now.replace(microsecond=0), 5.0)
+    assert (delivery.state == DeliveryState.REFUSED, why in delivery.why) == (bool(why), True)
+
+
+@pytest.mark.parametrize("at", ["soon", "-1", "1e9", "٣٣", "9" * 13])
+def test_what_is_no_time_is_refused_in_words(at: str) -> None:
+    headers = senders.gitlab_signed("Push Hook", BODY, at=at)
+    assert "no number of seconds" in taken("gitlab", headers).why
 
 
 def test_a_wrong_signature_of_gitlab_is_not_made_up_for_by_a_token() -> None:
