@@ -13,7 +13,7 @@ from appliance.news import ChangeNews, CommentNews, IssueNews, ReviewNews
 from appliance.ports import Draft, Forge, Rights
 from appliance.work import Finding, Origin, Result
 from tests.contracts.forges.nouns import Token
-from tests.contracts.forges.server import Server
+from tests.contracts.forges.server import Hook, Server
 
 DRAFT = Draft(item="W-1", branch="factory/w-1", target="main", title="Mend the sum", text="Why and how", closes="1")
 
@@ -276,6 +276,21 @@ def test_a_check_names_what_is_missing_and_the_line_to_add(forge: Forge, server:
     found = {one.what: one for one in forge.check("main", f"http://box.example/hooks/{server.kind}/shop")}
     assert [found[what].result for what in ("reach", "rights", "branch", "webhook")] == ["pass", "pass", "pass", "warn"]
     assert "http://box.example/hooks" in found["webhook"].fix
+    assert "may not see those of the project and team" in found["webhook"].found
     server.people["factory"] = "read"
     found = {one.what: one for one in forge.check("main", f"http://box.example/hooks/{server.kind}/shop")}
     assert found["rights"].result == "fail" and all(scope in found["rights"].fix for scope in server.scopes)
+
+
+@pytest.mark.parametrize(("place", "whose"), [("hooks", "the project"), ("team_hooks", "team")])
+def test_a_check_finds_the_webhook_of_the_project_or_of_who_owns_it(
+    forge: Forge, server: Server, place: str, whose: str
+) -> None:
+    url = f"http://box.example/hooks/{server.kind}"
+    server.people["factory"] = "admin"
+    getattr(server, place).append(Hook(1, url if place == "team_hooks" else f"{url}/shop", "s"))
+    [found] = [one for one in forge.check("main", f"{url}/shop") if one.what == "webhook"]
+    assert f"a webhook of {whose}" in found.found or "delivered nothing yet" in found.found
+    getattr(server, place)[0].active = False
+    [found] = [one for one in forge.check("main", f"{url}/shop") if one.what == "webhook"]
+    assert found.result == "warn" and "switched" in found.found and " off" in found.found

@@ -21,7 +21,8 @@ class Alike(Verbs):
     """The verbs of ports.Forge that go the same way on both."""
 
     def __init__(self, client: Client, project: str) -> None:
-        super().__init__(client, f"/repos/{quote(project)}")
+        owner = project.partition("/")[0]
+        super().__init__(client, f"/repos/{quote(project)}", {owner: f"/orgs/{quote(owner)}"})
 
     def status(self, commit: str, gate: str, verdict: Result | None, text: str, url: str) -> None:
         """See ports.Forge."""

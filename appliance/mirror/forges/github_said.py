@@ -94,7 +94,9 @@ def wrong_with(hook: Mapping[str, Any], events: Sequence[str]) -> str:
     missing = [name for name in events if name not in hook["events"]]
     if missing and "*" not in hook["events"]:
         return f"the webhook does not send {', '.join(missing)}"
-    last = hook.get("last_response") or {}
+    if "last_response" not in hook:  # an organisation's webhook does not tell
+        return ""
+    last = hook["last_response"] or {}
     if last.get("code") is None:
         return "the webhook has delivered nothing yet: its page on the forge can send it a ping"
     if last["code"] >= 300 or last["code"] < 200:

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
+from itertools import accumulate
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
@@ -56,7 +57,9 @@ class GitlabForge(Verbs):
     )
 
     def __init__(self, client: Client, project: str) -> None:
-        super().__init__(client, f"/projects/{quote(project, safe='')}")
+        groups = list(accumulate(project.split("/")[:-1], lambda above, name: f"{above}/{name}"))
+        owners = {group: f"/groups/{quote(group, safe='')}" for group in reversed(groups)}
+        super().__init__(client, f"/projects/{quote(project, safe='')}", owners)
 
     @staticmethod
     def base_of(api: str) -> str:

@@ -45,9 +45,12 @@ class Verbs(ABC):
     to_hook: ClassVar[str]
     """What has webhooks sent to `url`, as a line for people."""
 
-    def __init__(self, client: Client, repo: str) -> None:
+    def __init__(self, client: Client, repo: str, owners: Mapping[str, str]) -> None:
+        """`repo` is the project's place in the API, `owners` those of the organisation or groups it belongs to, by
+        their names, the nearest first."""
         self._client = client
         self._repo = repo
+        self._owners = owners
 
     @cached_property
     def account(self) -> str:
@@ -157,17 +160,25 @@ class Verbs(ABC):
         return Checked(what="rights", result=result, found=f"{account} {said}", fix=fix)
 
     def _check_hook(self, url: str) -> Checked:
-        fix = self.to_hook.format(url=url)
-        try:
-            hooks = self._list(f"{self._repo}/hooks")
-        except (PolicyRefused, NotFound):
-            found = "the token may not see the project's webhooks"
-            return Checked(what="webhook", result="warn", found=found, fix=fix)
-        except FactoryError as error:
-            return Checked(what="webhook", result="warn", found=error.message, fix=error.hint)
-        ours = [hook for hook in hooks if self.sends_to(hook) == url]
-        wrong = self.wrong_with(ours[0]) if ours else "there is none to this box: it polls"
-        return Checked(what="webhook", result="warn" if wrong else "pass", found=wrong or url, fix=fix if wrong else "")
+        """The project's own webhook to this box, else one of its organisation or groups, which goes to the address
+        without a repository."""
+        fix, hidden = self.to_hook.format(url=url), []
+        for whose, place in {"the project": self._repo, **self._owners}.items():
+            try:
+                hooks = self._list(f"{place}/hooks")
+            except (PolicyRefused, NotFound):
+                hidden.append(whose)
+                continue
+            except FactoryError as error:
+                return Checked(what="webhook", result="warn", found=error.message, fix=error.hint)
+            ours = [hook for hook in hooks if self.sends_to(hook) in (url, url.rpartition("/")[0])]
+            if ours:
+                wrong, found = self.wrong_with(ours[0]), f"{self.sends_to(ours[0])}, a webhook of {whose}"
+                return Checked(
+                    what="webhook", result="warn" if wrong else "pass", found=wrong or found, fix=fix if wrong else ""
+                )
+        unseen = f"; the token may not see those of {' and '.join(hidden)}, where one may be" if hidden else ""
+        return Checked(what="webhook", result="warn", found=f"none to this box is seen: it polls{unseen}", fix=fix)
 
     def _check_branch(self, name: str) -> Checked:
         try:

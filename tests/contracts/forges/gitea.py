@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
@@ -19,7 +19,7 @@ from tests.contracts.forges.nouns import (
     Review,
     Status,
 )
-from tests.contracts.forges.server import Delivery, Server
+from tests.contracts.forges.server import Delivery, Hook, Server
 
 API, REPO = "/api/v1", "/api/v1/repos/team/shop"
 STATES = {"approved": "APPROVED", "changes": "REQUEST_CHANGES", "commented": "COMMENT"}
@@ -254,13 +254,20 @@ def add_project(app: Flask, forge: Gitea) -> None:
         right = forge.people[login]
         return {"permission": "owner" if right == "admin" else right, "user": forge.as_user(login)}
 
+    def as_hooks(hooks: Sequence[Hook]) -> Any:
+        return paged(forge, [
+            {"id": hook.id, "active": hook.active, "type": forge.kind, "config": {"url": hook.url}} for hook in hooks
+        ])  # fmt: skip
+
     @app.get(f"{REPO}/hooks")
     def hooks() -> Any:
         forge.need("admin", message="user should be an owner or a collaborator with admin write of a repository")
-        return paged(forge, [
-            {"id": hook.id, "active": hook.active, "type": forge.kind, "config": {"url": hook.url}}
-            for hook in forge.hooks
-        ])  # fmt: skip
+        return as_hooks(forge.hooks)
+
+    @app.get(f"{API}/orgs/team/hooks")
+    def team_hooks() -> Any:
+        forge.need("admin", message="Must be an organization owner")
+        return as_hooks(forge.team_hooks)
 
     @app.post(f"{REPO}/statuses/<sha>")
     def status(sha: str) -> Any:

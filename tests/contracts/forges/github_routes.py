@@ -47,6 +47,12 @@ def add_project(app: Flask, forge: Shown) -> None:
         forge.need("admin", 404, "Not Found")
         return forge.linked([forge.as_hook(hook) for hook in forge.hooks])
 
+    @app.get(f"{API}/orgs/team/hooks")
+    def team_hooks() -> Any:
+        forge.need("admin", 404, "Not Found")
+        shown = [{**forge.as_hook(hook), "type": "Organization"} for hook in forge.team_hooks]
+        return forge.linked([{name: said for name, said in one.items() if name != "last_response"} for one in shown])
+
     @app.post(f"{REPO}/statuses/<sha>")
     def status(sha: str) -> Any:
         forge.need("write", 404, "Not Found")

@@ -38,6 +38,11 @@ def add_project(app: Flask, forge: Shown) -> None:
         forge.need("admin", message="403 Forbidden")
         return forge.linked([forge.as_hook(hook) for hook in forge.hooks])
 
+    @app.get(f"{API}/groups/team/hooks")
+    def team_hooks() -> Any:
+        forge.need("admin", message="403 Forbidden")
+        return forge.linked([forge.as_hook(hook) for hook in forge.team_hooks])
+
     @app.post(f"{REPO}/statuses/<sha>")
     def status(sha: str) -> Any:
         forge.need("write", message="403 Forbidden")

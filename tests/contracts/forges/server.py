@@ -81,6 +81,8 @@ class Server(Project):
         self.blocked = False
         self.spoiled: tuple[int, bytes, Mapping[str, str]] | None = None
         self.hooks: list[Hook] = []
+        self.team_hooks: list[Hook] = []
+        """Webhooks of the organisation or group `team`, which its owners see."""
         self.deliveries: list[Delivery] = []
         self._waiting: queue.Queue[Delivery | None] = queue.Queue()
         self._running: BaseWSGIServer | None = None
