@@ -29,6 +29,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
 AT_ONCE = 500
 """Messages looked at in one turn."""
 LONGEST_WHY = 500
+TURN_SECONDS = 1.0
+"""Of one message in one turn: a table of ten thousand rows is filed in pieces, and others have their turns between."""
 
 
 @dataclass
@@ -37,6 +39,14 @@ class Away:
 
     until: float
     pause: float
+
+
+@dataclass
+class Begun:
+    """A message of which a part is done. A process that ends forgets it: what was done is then known by its keys."""
+
+    came: list[Settled]
+    late: FactoryError | None = None
 
 
 class Incoming:
@@ -50,6 +60,7 @@ class Incoming:
         self._forge_of = forge_of
         self._address = address
         self._away: dict[str, Away] = {}
+        self._begun: dict[int, Begun] = {}
 
     def work_off(self) -> int:
         """Look at every message that waits; how many were settled."""
@@ -72,6 +83,8 @@ class Incoming:
             self._postpone(delivery.repo)
             self._waits(delivery, error)
             return False
+        if came is None:
+            return False
         self._away.pop(delivery.repo, None)
         state, why = summed_up(came)
         signal = next((one.signal for one in came if one.signal), "")
@@ -81,23 +94,31 @@ class Incoming:
             log.warning("delivery %d of %s: refused, %s", delivery.number, delivery.repo, why)
         return True
 
-    def _heard(self, delivery: Delivery) -> list[Settled]:
-        """Act on all that a message says. Raises Later or Conflict to be asked again soon, else as the forge does."""
+    def _heard(self, delivery: Delivery) -> list[Settled] | None:
+        """Act on all that a message says; None while there is more than fits into one turn. Raises Later or Conflict to
+        be asked again soon, else as the forge does."""
         try:
             tracked = self._ledger.repository(delivery.repo)
             told = read(delivery, self._ledger.deliveries.raw(delivery.number), tracked.mapping)
         except (UsageError, NotFound) as error:
             return [Settled(DeliveryState.REFUSED, error.message)]
         hearing = Hearing(self._ledger, self._forge_of, tracked, delivery, told, self._fetch, self._explained)
-        came, late = [], None
-        for news in told:
+        begun = self._begun.pop(delivery.number, None) or Begun([])
+        until = self._ledger.clock.monotonic() + TURN_SECONDS
+        for turn, news in enumerate(told[len(begun.came) :]):
+            if turn and self._ledger.clock.monotonic() > until:
+                self._begun[delivery.number] = begun
+                why = f"{len(begun.came)} of {len(told)} are done"
+                self._ledger.deliveries.settle(delivery.number, DeliveryState.WAITING, why)
+                return None
             try:
-                came.append(hearing.settle(news))
+                begun.came.append(hearing.settle(news))
             except (Later, Conflict) as error:
-                late = error  # the rest need not wait for it: what is done twice is done once
-        if late:
-            raise late
-        return came
+                begun.late = error  # the rest need not wait for it: what is done twice is done once
+                begun.came.append(Settled(DeliveryState.WAITING, error.message))
+        if begun.late:
+            raise begun.late
+        return begun.came
 
     def _explained(self, item: WorkItem) -> str:
         events = [event.payload for event in self._ledger.history(item.id)]

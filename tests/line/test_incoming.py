@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from appliance.intake import files
 from appliance.intake.reading import receive
 from appliance.ledger import Ledger, open_ledger
 from appliance.line.incoming import Incoming
 from appliance.mirror.forges.plain import PlainForge
 from appliance.news import Delivery
-from appliance.work import Origin, TrackedRepository
+from appliance.work import Origin, TrackedRepository, utcnow
 from tests.intake.senders import SECRET, gitea, packed
 
 
@@ -36,7 +37,7 @@ def incoming(ledger: Ledger, fetched: list[str]) -> Incoming:
 def sent(ledger: Ledger, event: str, body: Any, id: str = "gt-1") -> Delivery:
     raw = body if isinstance(body, bytes) else packed(body)
     headers = {**gitea(event, raw), "X-Gitea-Delivery": id}
-    return ledger.deliveries.take(receive("gitea", "shop", headers, raw, [SECRET]), raw)[0]
+    return ledger.deliveries.take(receive("gitea", "shop", headers, raw, [SECRET], utcnow(), 5.0), raw)[0]
 
 
 def issue(*labels: str, action: str = "opened", state: str = "open") -> dict[str, Any]:
@@ -85,3 +86,44 @@ def test_what_cannot_be_read_is_refused_with_the_reason_and_kept(ledger: Ledger,
     settled = ledger.deliveries.get(kept.number)
     assert settled.state == "refused" and "JSON" in settled.why
     assert ledger.deliveries.raw(kept.number) == b"{no json"
+
+
+def dropped(ledger: Ledger, rows: int) -> Delivery:
+    """A table that somebody put into the repository's folder."""
+    raw = ("title,body\n" + "".join(f"it breaks {n},row {n}\n" for n in range(rows))).encode()
+    return ledger.deliveries.take(files.receive("shop", "feedback.csv", raw), raw)[0]
+
+
+def test_a_long_table_is_filed_in_turns_and_others_are_heard_between(
+    ledger: Ledger, incoming: Incoming, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.line.incoming.TURN_SECONDS", 0.0)
+    table = dropped(ledger, 5)
+    sent(ledger, "issues", issue("factory"))
+    assert incoming.work_off() == 1, "the issue, not the table"
+    waiting = {one.number: one for one in ledger.deliveries.list()}[table.number]
+    assert (waiting.state, waiting.why) == ("waiting", "1 of 5 are done")
+    for _ in range(4):
+        incoming.work_off()
+    assert {one.number: one for one in ledger.deliveries.list()}[table.number].state == "done"
+    assert sorted(one.title for one, _ in ledger.signals()) == [
+        *(f"it breaks {n}" for n in range(5)),
+        "slug keeps blanks",
+    ]
+
+
+def test_a_table_cut_off_by_a_kill_is_filed_on_and_each_row_once(
+    ledger: Ledger, fetched: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fresh() -> Incoming:
+        return Incoming(ledger, lambda tracked: fetched.append(tracked.name), lambda _: PlainForge(), "http://box")
+
+    monkeypatch.setattr("appliance.line.incoming.TURN_SECONDS", 0.0)
+    dropped(ledger, 3)
+    first = fresh()
+    first.work_off()
+    first.work_off()
+    again = fresh()
+    while not again.work_off():
+        pass
+    assert sorted(one.title for one, _ in ledger.signals()) == [f"it breaks {n}" for n in range(3)]
