@@ -41,8 +41,9 @@ def fit(
     overall = values.sum(axis=0) / counted
     random = np.random.default_rng(seed)
     centres, means = [], []
+    groups = groups_for(int(counted.mean()))
     for _ in range(GROUPINGS):
-        own = grouped(rows, groups_for(len(rows)), random).astype(np.float16).astype(np.float32)
+        own = grouped(rows, groups, random).astype(np.float16).astype(np.float32)
         belongs = shares(rows, own, NEARNESS)
         weight = belongs.T @ known
         means.append((belongs.T @ values + PULL * overall) / (weight + PULL))
@@ -54,13 +55,13 @@ def fit(
     )  # fmt: skip
 
 
-def groups_for(prompts: int) -> int:
-    """How many groups so many prompts are put into.
+def groups_for(outcomes: int) -> int:
+    """How many groups prompts are put into, by the outcomes that a model has.
 
     >>> groups_for(1), groups_for(1500), groups_for(11_000)
-    (1, 58, 157)
+    (1, 116, 314)
     """
-    return max(1, min(prompts, int(1.5 * math.sqrt(prompts))))
+    return max(1, min(outcomes, int(3 * math.sqrt(outcomes))))
 
 
 def grouped(rows: Matrix, groups: int, random: np.random.Generator) -> Matrix:

@@ -22,8 +22,8 @@ ORDER = {"rule": "r", "order": ["coder-32b", "coder-7b"], "evidence": 40}
 
 def predictor(**more: Any) -> Predictor:
     """The small model suffices for the easy ones, and for no others."""
-    vectors = np.array([EASY, HARD] * 100)
-    held = np.array([[1.0, 1.0], [0.0, 1.0]] * 100)
+    vectors = np.array([EASY, HARD] * 2000)
+    held = np.array([[1.0, 1.0], [0.0, 1.0]] * 2000)
     quality = fit(vectors, held, ("coder-7b", "coder-32b"), embedder="mini", digest="ab", characters=10)
     made = {"rule": "r", "task": "repair", "quality": quality, "seconds": {"coder-7b": 1.0, "coder-32b": 9.0}}
     return Predictor.model_validate(made | more)
