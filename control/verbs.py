@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 
 from appliance.ledger.store import LEGAL
-from appliance.work import Noun, WorkItem
+from appliance.work import Noun, WorkItem, signal_of
 
 APPROVABLE = frozenset({"review", "secure", "ship"})
 """Stages that take an approval; a test holds it to the line's own list."""
@@ -30,7 +30,7 @@ class Verb(Noun):
         """The same command for a terminal."""
         words = f"appliance item {self.name} {item}"
         if self.name == "merge":  # on the command line it is the signal that is said to be a duplicate
-            words = f"appliance signal merge {item.replace('W-', 'S-')}"
+            words = f"appliance signal merge {signal_of(item)}"
         return f"{words} {self.option} {shlex.quote(text or '…')}" if self.option else words
 
 

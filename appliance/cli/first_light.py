@@ -16,7 +16,7 @@ from appliance.ledger import Ledger, open_ledger
 from appliance.mirror.address import Address
 from appliance.mirror.git import Git
 from appliance.mirror.mirror import Mirror
-from appliance.work import Autonomy, Kind, Signal, State, TrackedRepository
+from appliance.work import Autonomy, Kind, Signal, State, TrackedRepository, item_of
 
 NAME = "sample"
 SECONDS = 60.0
@@ -54,10 +54,10 @@ def file_report(box: Box, ledger: Ledger) -> str:
         )
     pending = [signal.id for signal, _ in ledger.signals(NAME) if signal.title == TITLE]
     if pending:
-        return pending[0].replace("S-", "W-")
+        return item_of(pending[0])
     body = resources.files(sample).joinpath("report.md").read_text(encoding="utf-8")
     kept = ledger.receive(Signal(id="", repo=NAME, title=TITLE, body=body, kind=Kind.BUG, source="sample"))
-    return kept.id.replace("S-", "W-")
+    return item_of(kept.id)
 
 
 def make_remote(home: Home) -> Path:

@@ -20,7 +20,7 @@ from appliance.evidence import named, read
 from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.chain import Recorded
 from appliance.line.commands import decide
-from appliance.work import ENDED, State, WorkItem
+from appliance.work import ENDED, State, WorkItem, signal_of
 
 LOOK_SECONDS = 0.25
 SETTLED = ENDED | {State.NEEDS_HUMAN}
@@ -105,7 +105,7 @@ def _item(box: Box, ledger: Ledger, id: str) -> WorkItem:
 def _unopened(ledger: Ledger, id: str) -> bool:
     """Is this the item that a signal waits to become?"""
     try:
-        return id.startswith("W-") and not ledger.signal(id.replace("W-", "S-", 1))[1]
+        return id.startswith("W-") and not ledger.signal(signal_of(id))[1]
     except NotFound:
         return False
 

@@ -13,7 +13,7 @@ from appliance.cli.context import Box, pass_box, table
 from appliance.cli.processes import resting
 from appliance.errors import Conflict, UsageError
 from appliance.ledger import open_ledger
-from appliance.work import Kind, Signal
+from appliance.work import Kind, Signal, item_of
 
 LONGEST_BODY = 1_000_000
 
@@ -41,7 +41,7 @@ def add(box: Box, repo: str, title: str, body_file: Path | None, kind: str | Non
         source=f"cli:{getpass.getuser()}",
     )  # fmt: skip
     kept = open_ledger(box.home).receive(signal)
-    item = kept.id.replace("S-", "W-")
+    item = item_of(kept.id)
     box.emit({"signal": kept.id, "item": item}, f"received as {kept.id}; `appliance item watch {item}` shows its way")
     if why := resting(box.home):
         box.say(why)

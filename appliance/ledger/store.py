@@ -24,7 +24,7 @@ from appliance.ledger.lessons import Lessons
 from appliance.ledger.sessions import Sessions
 from appliance.ledger.users import Users
 from appliance.ports import Clock, SystemClock
-from appliance.work import ENDED, Noun, Outcome, Signal, State, TrackedRepository, WorkItem
+from appliance.work import ENDED, Noun, Outcome, Signal, State, TrackedRepository, WorkItem, item_of
 
 __all__ = ["Claim", "Command", "Ledger", "open_ledger"]
 
@@ -214,7 +214,7 @@ class Ledger:
             if present is not None:
                 return WorkItem.model_validate_json(present)
             now = self.clock.now()
-            item = outcome.item.with_(id=f"W-{number}", created=now, updated=now)
+            item = outcome.item.with_(id=item_of(signal_id), created=now, updated=now)
             connection.execute(
                 insert(schema.items).values(number=number, created=item.created.isoformat(), **columns(item))
             )
