@@ -143,20 +143,6 @@ class Signal(Noun):
     created: datetime = Field(default_factory=utcnow)
 
 
-def item_of(signal: str) -> str:
-    """The id of the item that is opened for a signal.
-
-    >>> item_of("S-7")
-    'W-7'
-    """
-    return signal.replace("S-", "W-", 1)
-
-
-def signal_of(item: str) -> str:
-    """The id of the signal that an item was opened for."""
-    return item.replace("W-", "S-", 1)
-
-
 class NewTest(Noun):
     """A reproduction test that the plan wrote from the report and that ships with the fix."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
+from appliance.ledger.ids import signal_of
 from appliance.ledger.store import LEGAL
-from appliance.work import Noun, WorkItem, signal_of
+from appliance.work import Noun, WorkItem
 
 APPROVABLE = frozenset({"review", "secure", "ship"})
 """Stages that take an approval; a test holds it to the line's own list."""

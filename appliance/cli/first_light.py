@@ -13,10 +13,11 @@ from appliance.cli.item import follow
 from appliance.cli.story import story
 from appliance.config import Home
 from appliance.ledger import Ledger, open_ledger
+from appliance.ledger.ids import item_of
 from appliance.mirror.address import Address
 from appliance.mirror.git import Git
 from appliance.mirror.mirror import Mirror
-from appliance.work import Autonomy, Kind, Signal, State, TrackedRepository, item_of
+from appliance.work import Autonomy, Kind, Signal, State, TrackedRepository
 
 NAME = "sample"
 SECONDS = 60.0

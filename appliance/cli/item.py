@@ -19,8 +19,9 @@ from appliance.errors import NotFound
 from appliance.evidence import named, read
 from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.chain import Recorded
+from appliance.ledger.ids import signal_of
 from appliance.line.commands import decide
-from appliance.work import ENDED, State, WorkItem, signal_of
+from appliance.work import ENDED, State, WorkItem
 
 LOOK_SECONDS = 0.25
 SETTLED = ENDED | {State.NEEDS_HUMAN}

@@ -13,7 +13,8 @@ from appliance.cli.context import Box, pass_box, table
 from appliance.cli.processes import resting
 from appliance.errors import Conflict, UsageError
 from appliance.ledger import open_ledger
-from appliance.work import Kind, Signal, item_of
+from appliance.ledger.ids import item_of
+from appliance.work import Kind, Signal
 
 LONGEST_BODY = 1_000_000
 

@@ -20,11 +20,12 @@ from appliance.ledger.claims import Claim, Claims
 from appliance.ledger.database import Database
 from appliance.ledger.deliveries import Deliveries
 from appliance.ledger.forges import Forges
+from appliance.ledger.ids import item_of
 from appliance.ledger.lessons import Lessons
 from appliance.ledger.sessions import Sessions
 from appliance.ledger.users import Users
 from appliance.ports import Clock, SystemClock
-from appliance.work import ENDED, Noun, Outcome, Signal, State, TrackedRepository, WorkItem, item_of
+from appliance.work import ENDED, Noun, Outcome, Signal, State, TrackedRepository, WorkItem
 
 __all__ = ["Claim", "Command", "Ledger", "open_ledger"]
 
