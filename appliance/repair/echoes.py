@@ -1,8 +1,8 @@
 """What an edit does to a line: code says the same thing again in its file, and seldom the same thing twice in a line.
 
 A line that stands elsewhere in the file as the edit would have it was most likely meant here too: most changes are made
-of lines that were there before (Barr et al. 2014, "The plastic surgery hypothesis"). And of two equal operands or
-arguments (`a and a`, `x - x`, `x = x`) one was most likely meant otherwise.
+of lines that were there before (Barr et al. 2014, "The plastic surgery hypothesis"). Of two equal operands or
+arguments (`a and a`, `x - x`) one was most likely meant otherwise; what is set to itself or denied twice says nothing.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class Echoes:
         return self._more(edit, 0)
 
     def hollow(self, edit: Edit) -> float:
-        """How many more comparisons and sums of mere constants there are with the edit."""
+        """How many more comparisons and sums of mere constants, names set to themselves and denials denied there are
+        with the edit."""
         return self._more(edit, 1)
 
     def _more(self, edit: Edit, which: int) -> float:
@@ -81,8 +82,8 @@ def plain(line: str) -> str:
 
 
 def said_in_vain(line: str) -> tuple[int, int]:
-    """How many operands of a condition, a comparison or a difference, arguments, and names set to themselves are equal;
-    and how many comparisons and sums are of constants alone, so that they always come out the same."""
+    """How many operands of a condition, a comparison or a difference, and arguments are equal; and how much comes out
+    the same always (comparisons and sums of constants alone) or changes nothing."""
     tree = next((tree for form in FORMS if (tree := _parsed(form.format(line)))), None)
     nodes = list(ast.walk(tree)) if tree else []
     return sum(map(_equal, nodes)), sum(map(_constant, nodes))
@@ -96,6 +97,10 @@ def _constant(node: ast.AST) -> bool:
             return True
         case ast.BoolOp(values=parts):
             return any(isinstance(one, ast.Constant) for one in parts[:-1])
+        case ast.Assign(targets=[target], value=value):
+            return ast.unparse(target) == ast.unparse(value)
+        case ast.UnaryOp(op=ast.Not(), operand=ast.UnaryOp(op=ast.Not())):
+            return True
         case ast.If(test=ast.Constant(value=value)) | ast.While(test=ast.Constant(value=value)):
             return not isinstance(value, bool) and value != 1
     return False
@@ -111,8 +116,6 @@ def _equal(node: ast.AST) -> int:
             return _repeated([part for part in (left, right) if not isinstance(part, ast.Constant)])
         case ast.Call(args=arguments):
             return _repeated([one for one in arguments if not isinstance(one, ast.Constant)])
-        case ast.Assign(targets=[target], value=value):
-            return int(ast.unparse(target) == ast.unparse(value))
     return 0
 
 

@@ -85,6 +85,7 @@ FITTED = (
     "own",
     "unread",
     "unset",
+    "dead",
     "foreign",
     "role",
     "kind",

@@ -90,6 +90,7 @@ def described_all(edits: Sequence[Edit], fault: Fault) -> list[Edit]:
                 "own": alien,
                 "unread": idioms[edit.path].unread(edit),
                 "unset": idioms[edit.path].unset(edit),
+                "dead": idioms[edit.path].dead(edit),
                 "foreign": idioms[edit.path].foreign(edit),
                 **dict(zip(("role", "kind"), roles[edit.path].compared(edit), strict=True)),
                 "twin": echoes[edit.path].twin(edit),

@@ -211,7 +211,7 @@ print(sorted(seen))
         marks = [self._right(tree, subject, candidate.files, recorded) for candidate in found.candidates]
         right = found.decision == "ship" and marks[0]
         change = f"{mutant.before}  =>  {mutant.after}"
-        why = f"{found.candidates[0].why} [{found.reason[-60:]}]" if found.candidates else found.reason
+        why = f"{found.candidates[0].why} [{found.reason[-110:]}]" if found.candidates else found.reason
         return Row(
             mutant.kind,
             subject.module,

@@ -46,7 +46,7 @@ def test_a_line_that_stands_elsewhere_speaks_for_the_edit_that_makes_it(made: Ed
         ("elif x == x:", 1),
         ("except KeyError:", 0),
         ("return (data[i] + data[i]) / 2", 1),
-        ("name = name", 1),
+        ("name = name", 0),
         ("f(a, a, 1, 1)", 1),
         ("return x * x", 0),
         ("else:", 0),
@@ -94,6 +94,10 @@ def test_an_edit_that_makes_a_line_say_what_the_one_beside_it_says_is_unlikely()
         ("return x or 0", 0),
         ("return 0 or x", 1),
         ("n = 2 + 1", 1),
+        ("if url: url = url", 1),
+        ("self.at = self.at", 1),
+        ("if not (not x):", 1),
+        ("if not x:", 0),
     ],
 )
 def test_a_line_that_asks_what_is_known_is_seen(line: str, times: int) -> None:

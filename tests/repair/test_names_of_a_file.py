@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.repair.edits import Edit
-from appliance.repair.idioms import Idioms
+from appliance.repair.idioms import MOST, Idioms
 from appliance.repair.localise import locate
 from appliance.repair.problem import Problem
 from appliance.repair.roles import Roles
@@ -96,3 +96,36 @@ def test_a_constant_of_a_module_is_suspected_through_files_that_import_it_alone(
     spectrum = Spectrum(failing={"t.py::test": frozenset({("box.py", 5)})})
     fault = locate(Problem(tree=tmp_path, acceptance=("t.py::test",), baseline={}), spectrum)
     assert ("sizes.py", 1) in fault.lines and ("other.py", 1) not in fault.lines
+
+
+BLOCKS = """class Till:
+    def total(self, lines):
+        found = 0
+        for line in lines:
+            found += line
+        return found
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "dead"),
+    [
+        ("found = 0\n", "return found\n        found = 0\n", 3),
+        ("found += line", "break\n            found += line", 1),
+        ("found += line", "continue", 0),
+        ("return found", "return lines", 0),
+        ("found = 0", "found = 1", 0),
+        ("found = 0\n", "raise (\n", 0),
+    ],
+)
+def test_statements_that_nothing_reaches_any_more_are_counted(old: str, new: str, dead: int) -> None:
+    start = BLOCKS.index(old)
+    made = Edit("m.py", ((start, start + len(old), new),), "x", BLOCKS[:start].count("\n") + 1)
+    assert Idioms(Source("m.py", BLOCKS)).dead(made) == min(dead, MOST)
+
+
+def test_an_edit_that_has_dead_code_reached_again_speaks_for_itself() -> None:
+    text = "def f(x):\n    return x\n    x += 1\n"
+    start = text.index("return x")
+    made = Edit("m.py", ((start, start + 8, "x += 1"), (start + 13, start + 19, "return x")), "swapped statements", 2)
+    assert Idioms(Source("m.py", text)).dead(made) == -1.0

@@ -108,7 +108,7 @@ def test_after_thirty_repairs_of_one_class_a_third_fewer_candidates_are_tried_fo
     others = [name for name in SLIPS if name != kind]
     before, after = (sum(mean(name, one) for name in others) for one in (NOTHING, past))
     assert mean(kind, past) <= 0.7 * mean(kind, NOTHING)
-    assert after <= 1.2 * before, "and those of other classes are not tried much later"
+    assert after <= 1.25 * before, "and those of other classes are not tried much later"
 
 
 def test_what_was_learned_in_another_repository_counts_less_than_in_the_own_one(tmp_path: Path) -> None:
