@@ -3,22 +3,26 @@
 In gunicorn a thread reads from its connection: sixteen senders that drip their headers or bodies hold sixteen threads,
 and nobody else is answered. Here the poller gathers what comes, within times and room (`control/arriving.py`), and a
 thread reads from memory alone. The poller also waits for callers to hang up after the last answer, which gunicorn's
-does one after the other, two seconds each.
+does one after the other, two seconds each. With a certificate (gunicorn's `certfile`) it shakes hands there, too: who
+connects and says nothing takes no thread for it.
 
 When there is no more room, what has waited longest, or takes most, has to go: a request that comes at once never waits.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import selectors
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 from gunicorn.http import RequestParser
+from gunicorn.sock import ssl_context
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from control.arriving import Arriving
@@ -37,7 +41,7 @@ LINGER_SECONDS = 2.0
 LOOK_SECONDS = 0.5
 """Between two looks at who is late."""
 
-TOO_SLOW, TOO_LONG = "too_slow", "too_large"
+TOO_SLOW, TOO_LONG, PLAIN = "too_slow", "too_large", "not_encrypted"
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -50,6 +54,7 @@ def _refusal(status: str, code: str, message: str, hint: str) -> bytes:
 REFUSALS = {
     TOO_SLOW: _refusal("408 Request Timeout", TOO_SLOW, "the request took too long to come", "send it faster"),
     TOO_LONG: _refusal("431 Request Header Fields Too Large", TOO_LONG, "the headers are too long", "send fewer"),
+    PLAIN: _refusal("400 Bad Request", PLAIN, "this port speaks TLS, and the request is plain HTTP", "ask https://"),
 }
 
 
@@ -64,10 +69,42 @@ class Caller(TConn):  # type: ignore[misc]
         self.leaving = 0.0
         """Until when it may hang up; 0 while there is something to come."""
         self.discarded = 0
+        self.greeted = not isinstance(sock, ssl.SSLSocket)
+        """Hands were shaken, or there is no TLS."""
 
     def init(self) -> None:
         """Called by a thread before it reads."""
         self.sock.settimeout(SEND_SECONDS)
+
+    def hear(self) -> bytes:
+        """A piece of what came, empty at its end.
+
+        Raises BlockingIOError, ssl.SSLWantReadError or ssl.SSLWantWriteError while there is none, OSError when there
+        will be none.
+        """
+        if not self.greeted:
+            self.sock.do_handshake()
+            self.greeted = True
+        piece: bytes = self.sock.recv(PIECE)
+        while isinstance(self.sock, ssl.SSLSocket) and self.sock.pending():  # of what is decrypted no poller knows
+            piece += self.sock.recv(PIECE)
+        return piece
+
+    def say(self, words: bytes) -> None:
+        """A few words, which fit into what the kernel holds for it; whether they come, nobody depends on. Plain ones
+        where hands were not shaken."""
+        with contextlib.suppress(OSError):
+            if self.greeted:
+                self.sock.send(words)
+            else:
+                socket.socket.send(self.sock, words)
+
+    def part(self) -> None:
+        """Let the caller know that nothing was cut off: TLS has a word for that."""
+        if self.greeted and isinstance(self.sock, ssl.SSLSocket):
+            with contextlib.suppress(OSError, ValueError):  # ValueError: it was said already
+                self.sock.setblocking(False)
+                self.sock.unwrap()
 
     def hand_over(self) -> None:
         """Let a parser read what came."""
@@ -101,8 +138,14 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]
         self._held = 0
         self._next_look = 0.0
         self._ending = float("inf")
+        self._tls: ssl.SSLContext | None = None
 
     # --- what gunicorn calls
+
+    def init_process(self) -> None:
+        """Called once in the worker's process."""
+        self._tls = ssl_context(self.cfg) if self.cfg.is_ssl else None
+        super().init_process()
 
     def accept(self, listener: socket.socket) -> None:
         """Take a connection, and wait for its request."""
@@ -114,6 +157,12 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]
             elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
                 raise
             return
+        if self._tls:
+            try:
+                sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+            except OSError:  # it is gone already
+                sock.close()
+                return
         self.nr_conns += 1
         arriving = Arriving(self.most, time.monotonic(), FIRST_SECONDS)
         self._wait(Caller(self.cfg, sock, address, listener.getsockname(), arriving))
@@ -173,12 +222,28 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]
         if caller not in self._waiting:  # it had to make room meanwhile, as it may anywhere below
             return
         try:
-            piece = caller.sock.recv(PIECE)
-        except (BlockingIOError, InterruptedError):
+            piece = caller.hear()
+        except ssl.SSLWantWriteError:
+            self._look_for(caller, selectors.EVENT_WRITE)
             return
-        except OSError:
-            self._drop(caller)
+        except (ssl.SSLWantReadError, BlockingIOError, InterruptedError):
+            self._look_for(caller, selectors.EVENT_READ)
             return
+        except OSError as error:
+            if isinstance(error, ssl.SSLError) and error.reason == "HTTP_REQUEST":
+                self._refuse(caller, PLAIN)
+            else:
+                self._drop(caller)
+            return
+        self._look_for(caller, selectors.EVENT_READ)
+        self._take(caller, piece)
+
+    def _look_for(self, caller: Caller, event: int) -> None:
+        """What has to be possible next: TLS may have to write before it can read."""
+        self.poller.modify(caller.sock, event, self.poller.get_key(caller.sock).data)
+
+    def _take(self, caller: Caller, piece: bytes) -> None:
+        """A piece of a request came, or of what nobody needs after the last answer; empty: the caller hung up."""
         if caller.leaving:
             caller.discarded += len(piece)
             if not piece or caller.discarded > PIECE:
@@ -216,24 +281,25 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]
             self._refuse(caller, TOO_LONG)
         elif arriving.waits_for_word:
             arriving.go_on()
-            self._say(caller, GO_ON)
+            caller.say(GO_ON)
 
     # --- ending
 
     def _refuse(self, caller: Caller, reason: str) -> None:
         self._forget(caller)
-        self._say(caller, REFUSALS[reason])
+        caller.say(REFUSALS[reason])
         self.note(caller.arriving.content, reason)
         self._let_go(caller)
 
     def _turn_out(self, caller: Caller) -> None:
         if not caller.leaving and caller.arriving.size:
-            self._say(caller, REFUSALS[TOO_SLOW])
+            caller.say(REFUSALS[TOO_SLOW])
             self.note(caller.arriving.content, TOO_SLOW)
         self._drop(caller)
 
     def _let_go(self, caller: Caller) -> None:
         """Say that this was all, and wait for the caller to hang up."""
+        caller.part()
         try:
             caller.sock.shutdown(socket.SHUT_WR)
         except OSError:
@@ -245,6 +311,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]
 
     def _drop(self, caller: Caller) -> None:
         self._forget(caller)
+        caller.part()
         self._close(caller)
 
     def _forget(self, caller: Caller) -> None:
@@ -255,11 +322,3 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]
     def _close(self, caller: Caller) -> None:
         self.nr_conns -= 1
         caller.close()
-
-    @staticmethod
-    def _say(caller: Caller, words: bytes) -> None:
-        """A few words, which fit into what the kernel holds for it; whether they come, nobody depends on."""
-        try:
-            caller.sock.send(words)
-        except OSError:
-            return

@@ -1,0 +1,40 @@
+"""A service of the box with a certificate: `python -m tests.control.tls_service HOME PORT CERTIFICATE`. It answers with
+the scheme it was asked by and the size of the body."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from appliance.config import Home
+from appliance.door import Service, listen
+from control.gathering import GatheringWorker
+
+THREADS = 2
+
+
+def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    """A WSGI application."""
+    words = f"{environ['wsgi.url_scheme']} {len(environ['wsgi.input'].read())}\n".encode()
+    start("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(words)))])
+    return [words]
+
+
+def introduce(worker: Any) -> None:
+    """As the console does."""
+    worker.most, worker.note, worker.look = (lambda _head: 1 << 22), (lambda _came, _why: None), (lambda: None)
+
+
+def main(folder: str, port: str, certificate: str) -> int:
+    """Serve until SIGTERM."""
+    options = {
+        "worker_class": GatheringWorker, "threads": THREADS, "keepalive": 5, "post_worker_init": introduce,
+        "certfile": certificate, "keyfile": certificate,
+    }  # fmt: skip
+    return Service("tls", Home(Path(folder)), listen("console", "127.0.0.1", int(port)), lambda: answer, options).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
