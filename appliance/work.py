@@ -278,7 +278,7 @@ class MirrorHealth(Noun):
     failures: int = Field(0, description="fetches in a row that did not work")
     error: str = Field("", description="why the last one did not, in words")
     hint: str = Field("", description="what to do about it")
-    head: str = ""
+    head: str = Field("", description="the branch's newest commit as the last fetch found it, without later pushes")
     branches: int = 0
     size_bytes: int = 0
     notes: tuple[str, ...] = Field((), description="what was noticed: force-pushed, renamed, re-cloned, submodules …")

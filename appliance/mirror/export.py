@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from appliance.mirror.address import checked_commit
+from appliance.mirror.address import checked_commit, plain
 from appliance.mirror.git import ATTRIBUTES, Git
 from appliance.mirror.lfs import Store
 from appliance.mirror.lfs_trees import fill
+from appliance.mirror.record import tell
 
+NAMED = 3
+"""Files of LFS that are named."""
 ANONYMOUS = {
     "GIT_AUTHOR_NAME": "-.", "GIT_AUTHOR_EMAIL": "@", "GIT_COMMITTER_NAME": "-.", "GIT_COMMITTER_EMAIL": "@",
     "GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000",
@@ -21,7 +25,7 @@ def export(git: Git, git_dir: Path, commit: str, into: Path, store: Store | None
 
     The new commit has the same tree and another id: no history can be read from it. A link that leads out of the tree
     becomes a file with its target's name, because whoever reads or writes the tree on the host must stay inside.
-    Files that Git LFS keeps and `store` has are put in place of their pointers.
+    Files that Git LFS keeps and `store` has are put in place of their pointers; that others are not is told.
     """
     checked_commit(commit)
     index = into.with_name(f"{into.name}.index")
@@ -36,8 +40,8 @@ def export(git: Git, git_dir: Path, commit: str, into: Path, store: Store | None
         exactly(into / ".git")
         git(into, "add", "--all", "--force", env=own)
         git(into, "commit", "--quiet", "--no-verify", "--allow-empty", "-m", "as handed over", env={**own, **ANONYMOUS})
-        if store is not None:
-            fill(git, store, into)
+        if store is not None and (pointers := fill(git, store, into)):
+            tell(git_dir, commit, _without(commit, pointers))
     except BaseException:
         shutil.rmtree(into, ignore_errors=True)
         raise
@@ -45,6 +49,16 @@ def export(git: Git, git_dir: Path, commit: str, into: Path, store: Store | None
         for left in (index, index.with_name(f"{index.name}.lock")):
             left.unlink(missing_ok=True)
     return into
+
+
+def _without(commit: str, names: Sequence[bytes]) -> str:
+    shown = ", ".join(plain(name.decode(errors="replace")) for name in names[:NAMED])
+    more = ", …" if len(names) > NAMED else ""
+    return (
+        f"the tree of {commit[:12]} was used with pointers instead of {len(names)} of its files of Git LFS, which are "
+        f"not kept here: {shown}{more} (those of the branch's newest commit are fetched, "
+        "older ones stay while mirror.lfs_max_mb has room)"
+    )
 
 
 def exactly(git_dir: Path) -> None:

@@ -6,6 +6,7 @@ A pointer is a few lines with the file's SHA-256 and size. What the store holds 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.errors import PolicyRefused, VerificationFailed
+from appliance.errors import PolicyRefused, Unavailable, VerificationFailed
 
 SPEC = "/".join(("https:", "", "git-lfs.github.com", "spec", "v1"))
 """The format's name, as its document has it: it looks like an address, and nobody ever goes there."""
@@ -51,6 +52,18 @@ class Pointer:
         return f"version {SPEC}\noid sha256:{self.oid}\nsize {self.size}\n".encode()
 
 
+@contextlib.contextmanager
+def on_disk(what: str) -> Iterator[None]:
+    """Say in words what the disk refused, and why. Raises Unavailable for every OSError."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        why = "the disk is full" if full else error.strerror or type(error).__name__
+        hint = "free space on that disk, or lower mirror.lfs_max_mb" if full else "look at that disk"
+        raise Unavailable(f"{what}: {why}", hint) from error
+
+
 class Store:
     """A folder of files, each under its SHA-256, as Git LFS lays them out too. `limit`: bytes of all together."""
 
@@ -67,7 +80,12 @@ class Store:
         return [pointer for pointer in dict.fromkeys(pointers) if not self.file(pointer).exists()]
 
     def put(self, pointer: Pointer, pieces: Iterable[bytes]) -> None:
-        """Keep a file. Raises VerificationFailed when it is not the one that the pointer names."""
+        """Keep a file. Raises VerificationFailed when it is not the one that the pointer names, Unavailable when the
+        disk does not take it."""
+        with on_disk(f"the LFS file {pointer.oid[:12]} ({pointer.size / (1 << 20):.1f} MiB) cannot be kept"):
+            self._put(pointer, pieces)
+
+    def _put(self, pointer: Pointer, pieces: Iterable[bytes]) -> None:
         there = self.file(pointer)
         there.parent.mkdir(parents=True, exist_ok=True)
         digest, size = hashlib.sha256(), 0

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from appliance.mirror.git import Git
-from appliance.mirror.lfs import LARGEST_POINTER, SMALLEST_POINTER, Pointer, Store
+from appliance.mirror.lfs import LARGEST_POINTER, SMALLEST_POINTER, Pointer, Store, on_disk
 
 MARK = b"filter=lfs"
 EMPTY = b"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
@@ -70,18 +70,18 @@ def whole(git: Git, git_dir: Path, index: Path, commits: Sequence[str]) -> list[
     return [os.fsdecode(name) for name in dict.fromkeys(found)]
 
 
-def fill(git: Git, store: Store, tree: Path) -> None:
+def fill(git: Git, store: Store, tree: Path) -> list[bytes]:
     """Put the files that the store has in place of their pointers in a tree with its own `.git`, whose commit keeps the
-    pointers and whose index takes the files for unchanged."""
-    if not store.folder.is_dir():
-        return
-    found = {name: pointer for name, pointer in _pointers(tree) if store.file(pointer).exists()}
-    filled = given(git, tree / ".git", tree / ".git" / "index", found)
+    pointers and whose index takes the files for unchanged. Returns the paths whose files the store has not."""
+    found = dict(_pointers(tree))
+    named = given(git, tree / ".git", tree / ".git" / "index", found)
+    filled = [name for name in named if store.file(found[name]).exists()]
     for name in filled:
         _replace(tree / os.fsdecode(name), store.file(found[name]))
     if filled:
         own = {"GIT_DIR": str(tree / ".git"), "GIT_WORK_TREE": str(tree)}
         git(tree, "update-index", "--skip-worktree", "-z", "--stdin", stdin=_ended(filled), env=own)
+    return sorted(set(named).difference(filled))
 
 
 def expand(git: Git, store: Store, tree: Path, names: Iterable[bytes]) -> None:
@@ -175,11 +175,12 @@ def _pointer_in(path: Path) -> Pointer | None:
 
 
 def _replace(path: Path, file: Path) -> None:
-    """Another content for a file that keeps its mode."""
-    mode = path.lstat().st_mode & 0o777
-    path.unlink()
-    shutil.copyfile(file, path)
-    path.chmod(mode)
+    """Another content for a file that keeps its mode. Raises Unavailable when the disk does not take it."""
+    with on_disk("a file of Git LFS cannot be put into the tree"):
+        mode = path.lstat().st_mode & 0o777
+        path.unlink()
+        shutil.copyfile(file, path)
+        path.chmod(mode)
 
 
 def _ended(names: Iterable[bytes]) -> bytes:

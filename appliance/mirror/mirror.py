@@ -26,7 +26,7 @@ from appliance.mirror.lfs import Store
 from appliance.mirror.lfs_server import LfsServer
 from appliance.mirror.listing import MIRRORED, behind, size
 from appliance.mirror.place import Place
-from appliance.mirror.record import Record
+from appliance.mirror.record import Record, take_up
 from appliance.mirror.soundness import carry_over, damage
 from appliance.mirror.trailers import LANDED, REVERTED, newest
 from appliance.mirror.workspace import Clone
@@ -119,6 +119,7 @@ class Mirror:
                 moved = self._refresh(allow_empty=True)
                 self._note_default()
                 refs = self._refs(self.folder)
+                take_up(self.folder)
             self._look_into(refs.get(f"refs/heads/{self.branch}", ""))
         except FactoryError as failed:
             return before.with_(tried=now, failures=before.failures + 1, error=failed.message, hint=failed.hint)
@@ -228,8 +229,8 @@ class Mirror:
         what = ""
         if old and not new:
             what = f"the branch {self.branch!r} is gone from the server; it was at {old[:12]}"
-        elif old and not cut and self._run("rev-list", "--max-count=1", old, f"^{new}", "--"):
-            what = f"{self.branch!r} was force-pushed: from {old[:12]} to {new[:12]}"
+        elif old and not cut and (gone := self._run("rev-list", "--count", old, f"^{new}", "--")) != "0":
+            what = f"{self.branch!r} was force-pushed: from {old[:12]} to {new[:12]}, commits that left it: {gone}"
         if what:
             Record.of(self.folder).noting(what).keep(self.folder)
         with contextlib.suppress(FactoryError):  # untidy is not wrong

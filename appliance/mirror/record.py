@@ -11,7 +11,7 @@ from pydantic import Field
 
 from appliance.work import Noun, utcnow
 
-FILE = "appliance.json"
+FILE, TOLD = "appliance.json", "appliance.told"
 KEPT = 10
 """Newest entries of the diary that are kept."""
 
@@ -49,3 +49,25 @@ class Record(Noun):
         with contextlib.suppress(FileNotFoundError):
             draft.write_text(self.model_dump_json(), encoding="utf-8")
             draft.replace(bare / FILE)
+
+
+def tell(bare: Path, commit: str, what: str) -> None:
+    """Leave a line about a commit for the diary, without the mirror's lock, which a fetch may hold for long: the next
+    fetch takes it up."""
+    with contextlib.suppress(OSError), (bare / TOLD).open("a", encoding="utf-8") as lines:
+        lines.write(f"{commit} {what}\n")
+
+
+def take_up(bare: Path) -> None:
+    """Write what was told since into the diary, each once; what is about the branch's newest commit is in `lasting`
+    already. Needs the mirror's lock."""
+    try:
+        lines = (bare / TOLD).read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return
+    record = Record.of(bare)
+    for commit, _, what in (line.partition(" ") for line in dict.fromkeys(lines)):
+        if commit != record.looked.partition(" ")[0] and not any(what in entry for entry in record.diary):
+            record = record.noting(what)
+    record.keep(bare)
+    (bare / TOLD).unlink()

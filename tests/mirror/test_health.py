@@ -43,15 +43,20 @@ def test_a_healthy_mirror_says_when_it_was_fetched_and_what_it_holds(mirror: Mir
     assert health.notes == ()
 
 
-def test_a_forced_push_is_followed_and_told_with_both_commits(mirror: Mirror, server: Server) -> None:
-    old = mirror.head()
-    git(server.tree, "commit", "-q", "--amend", "-m", "rewritten")
+def test_a_forced_push_is_followed_and_told_with_both_commits_and_how_far_they_parted(
+    mirror: Mirror, server: Server
+) -> None:
+    for price in (2, 3):
+        server.push("shop.py", f"PRICE = {price}\n")
+    old = mirror.sync()
+    git(server.tree, "reset", "-q", "--soft", "HEAD~2")
+    git(server.tree, "commit", "-q", "-m", "both in one")
     git(server.tree, "push", "-q", "-f", "origin", "HEAD:main")
     health = mirror.examine(MirrorHealth())
     assert health.head == git(server.tree, "rev-parse", "HEAD")
     (note,) = health.notes
-    assert "force-pushed" in note and old[:12] in note and health.head[:12] in note
-    server.push("shop.py", "PRICE = 2\n")
+    assert f"force-pushed: from {old[:12]} to {health.head[:12]}, commits that left it: 2" in note
+    server.push("shop.py", "PRICE = 4\n")
     assert mirror.examine(health).notes == (note,), "an ordinary push is nothing to tell"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -119,6 +120,51 @@ def test_a_file_that_cannot_be_had_is_told_and_stops_nothing(
     if harm == "missing":
         (tmp_path / "away").rename(lfs.files / hashlib.sha256(DATA).hexdigest())
         assert mirror.examine(MirrorHealth()).notes == (), "the next look has it"
+
+
+def test_a_tree_older_than_the_files_that_are_kept_is_noted_once(
+    home: Home, lfs: LfsServer, server: Server, tmp_path: Path
+) -> None:
+    old = server.push("model.bin", pointer(b"older"))
+    server.push("model.bin", pointer(DATA))
+    mirror = mirrored(home, lfs)
+    for folder in ("one", "two"):
+        assert (mirror.checkout(old, tmp_path / folder) / "model.bin").read_text() == pointer(b"older")
+        (note,) = mirror.examine(MirrorHealth()).notes
+        assert f"the tree of {old[:12]} was used with pointers instead of 1 of its files of Git LFS" in note
+        assert "not kept here: model.bin (" in note and "mirror.lfs_max_mb" in note
+    mirror.checkout(mirror.head(), tmp_path / "newest")
+    assert len(mirror.examine(MirrorHealth()).notes) == 1
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["http", "folder"])
+def test_a_full_disk_is_told_in_words_and_stops_no_fetch(
+    home: Home, lfs: LfsServer, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beside: bool
+) -> None:
+    def full(*_given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    oid = hashlib.sha256(DATA).hexdigest()
+    if beside:
+        there = server.bare / "lfs" / "objects" / oid[:2] / oid[2:4]
+        there.mkdir(parents=True)
+        (there / oid).write_bytes(DATA)
+    with monkeypatch.context() as broken:
+        broken.setattr("appliance.mirror.lfs.os.fsync", full)
+        url = str(server.bare) if beside else lfs.url("shop.git")
+        mirror = Mirror(home, "shop", url, "", SETTINGS, lfs=True)
+        mirror.create()
+        health = mirror.examine(MirrorHealth())
+    assert health.error == "" and health.head == mirror.head()
+    assert any("cannot be kept: the disk is full (free space on that disk" in note for note in health.notes)
+    assert not [file for file in (home.mirrors / "shop.lfs").rglob("*") if file.is_file() and file.name != "lock"]
+    assert mirror.examine(MirrorHealth()).notes == (), "the next look has it"
+    with monkeypatch.context() as broken:
+        broken.setattr("appliance.mirror.lfs_trees.shutil.copyfile", full)
+        with pytest.raises(Unavailable, match="cannot be put into the tree: the disk is full"):
+            mirror.checkout(mirror.head(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert (mirror.checkout(mirror.head(), tmp_path / "out") / "model.bin").read_bytes() == DATA
 
 
 @pytest.mark.parametrize("way", ["said", "sent", "configured"])
