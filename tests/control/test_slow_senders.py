@@ -153,6 +153,19 @@ def test_a_sender_that_waits_to_be_told_to_go_on_is_told_once(port: int) -> None
         assert sock.recv(4096).startswith(b"HTTP/1.1 202 ")
 
 
+@pytest.mark.parametrize("framing", [b"Content-Length: %d" % (50 << 20), b"Transfer-Encoding: chunked"])
+def test_50_mb_are_refused_long_before_they_are_here_and_hold_up_nobody(port: int, framing: bytes) -> None:
+    piece = b"x" * (1 << 20)
+    if framing.endswith(b"chunked"):
+        piece = b"%x\r\n%s\r\n" % (len(piece), piece)
+    with senders(port, 8, HEAD + framing + b"\r\n\r\n") as large:
+        for sock in large:
+            with pytest.raises(ConnectionError):
+                for _ in range(50):
+                    sock.sendall(piece)
+            is_answered(port)
+
+
 def test_a_body_that_is_refused_unread_is_not_taken_for_the_next_request(port: int) -> None:
     smuggled = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     large = HEAD + b"Content-Length: 99999999\r\n\r\n" + smuggled
