@@ -39,6 +39,7 @@ class Fact(StrEnum):
     POLICY_PUBLISHED = "PolicyPublished"
     POLICY_PROMOTED = "PolicyPromoted"
     POLICY_ROLLED_BACK = "PolicyRolledBack"
+    RULES_SAVED = "RulesSaved"
     BOX_STARTED = "BoxStarted"
     TASKS_FIXED = "TasksFixed"
     REPLAY_STARTED = "ReplayStarted"

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
-import subprocess
-import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,12 +12,13 @@ import psutil
 
 from appliance import __version__
 from appliance.config import documented, shown
-from appliance.errors import NotFound, Unavailable
+from appliance.errors import FactoryError, NotFound, Unavailable
 from appliance.ledger.database import sqlite_version
 from appliance.secrets import redact
 from appliance.settings import Settings
 from appliance.work import Noun
 from control.desk import Desk
+from control.own_command import asked
 
 DOCTOR_SECONDS = 120.0
 """It asks every repository's server, each for a few seconds at most."""
@@ -105,19 +102,12 @@ def settings_of(settings: Settings) -> list[Setting]:
 
 def examined(desk: Desk) -> list[Finding]:
     """What `appliance doctor` finds. Raises Unavailable when it does not come to an end."""
-    command = [sys.executable, "-m", "appliance", "--home", str(desk.home.root), "--json", "doctor"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DOCTOR_SECONDS, check=False)
-        rows = json.loads(done.stdout or done.stderr)
-        if isinstance(rows, Mapping):
-            problem = rows["error"]
-            return [Finding(name="doctor", verdict="fail", found=problem["message"], fix=problem["hint"])]
-        return [Finding.model_validate(row) for row in rows]
-    except subprocess.TimeoutExpired as error:
-        said = f"the doctor took more than {DOCTOR_SECONDS:.0f} s"
-        raise Unavailable(said, "run `appliance doctor` by hand") from error
-    except (ValueError, KeyError) as error:
-        raise Unavailable("the doctor did not finish", "run `appliance doctor --debug` by hand") from error
+        return [Finding.model_validate(row) for row in asked(desk, "doctor", seconds=DOCTOR_SECONDS)]
+    except Unavailable:
+        raise
+    except FactoryError as error:
+        return [Finding(name="doctor", verdict="fail", found=error.message, fix=error.hint)]
 
 
 def logs(desk: Desk) -> list[Log]:

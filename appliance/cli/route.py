@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import getpass
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from appliance.cli.context import Box, pass_box, table
 from appliance.errors import ConfigError, NotFound, UsageError, VerificationFailed
 from appliance.ledger import open_ledger
+from appliance.ledger.routes import Routes, digest
 from inference import rules as rules_file
 from inference.asked import NEEDS, RouteRequest, Sensitivity
 from inference.catalogue import Catalogue, Entry
@@ -27,6 +29,8 @@ from inference.simulation import Side, Simulation
 from inference.simulation import simulate as simulated
 from models.card import TASKS
 from models.registry import Registry
+
+Found = TypeVar("Found")
 
 
 @click.group("route")
@@ -130,6 +134,58 @@ def simulate(box: Box, file: Path, changed: Path) -> None:
             f"{file} holds no call: {made.unreadable[0]}", "name a usage file, like spool/usage-DATE.jsonl"
         )
     box.emit(made.model_dump(mode="json"), difference_in_words(made))
+
+
+@command.command("save")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--why", required=True, help="The reason; it is kept with the version.")
+@pass_box
+def save(box: Box, file: Path, why: str) -> None:
+    """Put a changed rules file in force, if it is valid; the gateway takes it over at once. Each version is kept."""
+    box.require_home()
+    rules = rules_file.load(_existing(file), catalogue(box))
+    number = _kept(
+        box, lambda kept: kept.save(file.read_text(encoding="utf-8"), digest(kept.text()), getpass.getuser(), why)
+    )
+    box.emit(
+        {"version": number, "rules": len(rules.rule)}, f"version {number} with {len(rules.rule)} rules is in force"
+    )
+
+
+@command.command("versions")
+@pass_box
+def versions(box: Box) -> None:
+    """The rules that were saved, the newest first: who, when and why."""
+    box.require_home()
+    known = _kept(box, Routes.versions)
+    rows = [(one.number, f"{one.at:%Y-%m-%d %H:%M}", one.by, one.why) for one in known]
+    box.emit([one.model_dump(mode="json") for one in known], table("version", "saved", "by", "why", rows=rows))
+
+
+@command.command("restore")
+@click.argument("number", type=click.IntRange(min=1))
+@click.option("--why", required=True, help="The reason; it is kept with the version.")
+@pass_box
+def restore(box: Box, number: int, why: str) -> None:
+    """Put an earlier version in force again, if it is still valid for this box."""
+    box.require_home()
+    models = catalogue(box)
+
+    def again(kept: Routes) -> int:
+        text = kept.version(number).text
+        rules_file.parse(text, models, f"version {number}")
+        return kept.save(text, digest(kept.text()), getpass.getuser(), why)
+
+    made = _kept(box, again)
+    box.emit({"version": made, "of": number}, f"version {number} is in force again, as version {made}")
+
+
+def _kept(box: Box, what: Callable[[Routes], Found]) -> Found:
+    ledger = open_ledger(box.home)
+    try:
+        return what(Routes(box.home, ledger))
+    finally:
+        ledger.close()
 
 
 def difference_in_words(made: Simulation) -> str:

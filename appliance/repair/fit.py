@@ -4,7 +4,9 @@ For each sound function one slip is made; the right answer among all edits of th
 restores it. Weights maximise the likelihood of the right answers (a softmax over each bug's edits, with a pull towards
 the weights in force). Nothing is run: what coverage and reports say (`ochiai`, `trace`, `words`, `similar`) keeps its
 weight. How often each template and kind of statement is right is written too, as the base for what a site learns
-(`priors.py`). The language model learns from one half of the files and is judged on the other.
+(`priors.py`). What no right answer ever has (`hollow`, `unset`, `dead`) is seldom among the wrong ones that matter, so
+the likelihood hardly moves it: such weights were set by hand and stay near what the file has. The language model learns
+from one half of the files and is judged on the other.
 """
 
 from __future__ import annotations

@@ -9,11 +9,13 @@ from control.api import (
     models,
     openapi,
     repositories,
+    router,
     signals,
     status,
     system,
     users,
 )
+from control.api.request import tagged
 
 BLUEPRINTS = (
     items.blueprint,
@@ -28,5 +30,8 @@ BLUEPRINTS = (
     audit.blueprint,
     system.blueprint,
     models.blueprint,
+    router.blueprint,
     openapi.blueprint,
 )
+for _blueprint in BLUEPRINTS:
+    _blueprint.after_request(tagged)

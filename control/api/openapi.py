@@ -30,6 +30,7 @@ from control.api.learning import FreeQuestion, RollBack
 from control.api.lessons import LessonChange, LessonMove, NewLesson
 from control.api.models import LoadOrder
 from control.api.request import MOST_ROWS
+from control.api.router import ChangedRules, NewRules
 from control.health import Part
 from control.intake import NewSignal
 from control.learned_policy import Version
@@ -53,7 +54,8 @@ NOUNS: tuple[type[BaseModel], ...] = (
     Recorded, Verification, Machine, Setting, Finding, Log, Version,
 )  # fmt: skip
 ASKED: tuple[type[BaseModel], ...] = (
-    NewSignal, NewCommand, NewLesson, LessonChange, LessonMove, NewUser, UserChange, NewToken, LoadOrder,
+    NewSignal, NewCommand, NewLesson, LessonChange, LessonMove, NewUser, UserChange, NewToken, LoadOrder, ChangedRules,
+    NewRules,
     FreeQuestion, RollBack,
 )  # fmt: skip
 
@@ -68,6 +70,10 @@ class Call:
     """Media type and what it holds."""
     gives: str = "application/json"
     """Media type of the answer."""
+    matched: bool = False
+    """Changes something only while it is as it was read, where `If-Match` says so."""
+    streamed: bool = False
+    """Told line by line as it is read, without an ETag."""
     signed: bool = False
     """Let in by the sender's signature, not by the console's token."""
 
@@ -118,7 +124,8 @@ TABLE = made_of(
 )  # fmt: skip
 TAKEN = made_of(delivery=NUMBER, seen_already=FLAG)
 TAKEN_FOR_ALL = made_of(deliveries=listed(made_of(repository=TEXT, delivery=NUMBER, seen_already=FLAG)))
-ONE_OF_REPOSITORIES: Mapping[str, Schema] = {"repo": TEXT, "limit": LIMIT}
+BEFORE: Schema = {"type": "integer", "minimum": 0, "default": 0}
+ONE_OF_REPOSITORIES: Mapping[str, Schema] = {"repo": TEXT, "limit": LIMIT, "before": BEFORE}
 TRAIL: Mapping[str, Schema] = {
     "kind": TEXT, "subject": TEXT, "person": TEXT, "words": TEXT, "since": WHEN, "until": WHEN,
 }  # fmt: skip
@@ -136,14 +143,14 @@ CALLS: Mapping[str, Call] = {
     "api_openapi.show": Call({200: ANY}),
     "api_status.show": Call({200: STATUS}),
     "api_items.index": Call(
-        {200: made_of(items=listed(ref("ItemInShort")))},
+        {200: made_of(items=listed(ref("ItemInShort")), next=TEXT)},
         {"state": {"type": "string", "enum": [str(state) for state in State]}, **ONE_OF_REPOSITORIES},
     ),
     "api_items.show": Call({200: ITEM}),
     "api_items.evidence": Call({200: made_of(evidence=listed(made_of(file=TEXT, sha256=TEXT)))}),
     "api_items.evidence_file": Call({200: ANY}),
-    "api_items.give": Call({202: made_of(number=NUMBER, item=TEXT)}, body=(JSON, ref("NewCommand"))),
-    "api_signals.index": Call({200: made_of(signals=listed(SIGNAL))}, ONE_OF_REPOSITORIES),
+    "api_items.give": Call({202: made_of(number=NUMBER, item=TEXT)}, body=(JSON, ref("NewCommand")), matched=True),
+    "api_signals.index": Call({200: made_of(signals=listed(SIGNAL), next=TEXT)}, ONE_OF_REPOSITORIES),
     "api_signals.show": Call({200: SIGNAL}),
     "api_signals.file": Call({201: SIGNAL}, body=(JSON, ref("NewSignal"))),
     "api_signals.take_table": Call(
@@ -155,19 +162,19 @@ CALLS: Mapping[str, Call] = {
     "api_repositories.index": Call({200: made_of(repositories=listed(REPOSITORY))}),
     "api_repositories.show": Call({200: REPOSITORY}),
     "api_deliveries.index": Call(
-        {200: made_of(deliveries=listed(ref("Delivery")), turned_away=REFUSALS)},
+        {200: made_of(deliveries=listed(ref("Delivery")), turned_away=REFUSALS, next=TEXT)},
         {"state": {"type": "string", "enum": [str(state) for state in DeliveryState]}, **ONE_OF_REPOSITORIES},
     ),
     "api_deliveries.show": Call({200: MESSAGE}),
     "api_deliveries.replay": Call({202: ref("Delivery")}),
     "api_lessons.index": Call(
-        {200: made_of(lessons=listed(ref("Lesson")))},
+        {200: made_of(lessons=listed(ref("Lesson")), next=TEXT)},
         {"state": {"type": "string", "enum": [str(state) for state in LessonState]}, **ONE_OF_REPOSITORIES},
     ),
     "api_lessons.show": Call({200: LESSON}),
     "api_lessons.add": Call({201: ref("Lesson")}, body=(JSON, ref("NewLesson"))),
-    "api_lessons.edit": Call({200: ref("Lesson")}, body=(JSON, ref("LessonChange"))),
-    "api_lessons.move": Call({200: ref("Lesson")}, body=(JSON, ref("LessonMove"))),
+    "api_lessons.edit": Call({200: ref("Lesson")}, body=(JSON, ref("LessonChange")), matched=True),
+    "api_lessons.move": Call({200: ref("Lesson")}, body=(JSON, ref("LessonMove")), matched=True),
     "api_learning.show": Call({200: ANY}),
     "api_learning.figures": Call({200: FIGURES}, {**BY, **NARROWED}),
     "api_learning.frictions": Call({200: made_of(frictions=listed(ANY))}, NARROWED),
@@ -190,19 +197,27 @@ CALLS: Mapping[str, Call] = {
     "api_users.index": Call({200: made_of(users=listed(ref("User")))}),
     "api_users.add": Call({201: both("User", password=TEXT)}, body=(JSON, ref("NewUser"))),
     "api_users.show": Call({200: PERSON}),
-    "api_users.change": Call({200: PERSON}, body=(JSON, ref("UserChange"))),
+    "api_users.change": Call({200: PERSON}, body=(JSON, ref("UserChange")), matched=True),
     "api_users.password": Call({200: both("User", password=TEXT)}),
     "api_users.end_session": Call({200: ref("Session")}),
     "api_audit.index": Call(
-        {200: made_of(events=listed(ref("Recorded")))}, {**TRAIL, "before": NUMBER, "limit": LIMIT}
+        {200: made_of(events=listed(ref("Recorded")), next=TEXT)}, {**TRAIL, "before": BEFORE, "limit": LIMIT}
     ),
     "api_audit.verify": Call({200: ref("Verification")}),
-    "api_audit.export": Call({200: TEXT}, TRAIL, gives="application/jsonl"),
+    "api_audit.export": Call({200: TEXT}, TRAIL, gives="application/jsonl", streamed=True),
     "api_system.show": Call({200: ref("Machine")}),
     "api_system.settings": Call({200: made_of(settings=listed(ref("Setting")))}),
     "api_system.doctor": Call({200: made_of(findings=listed(ref("Finding")))}),
     "api_system.index": Call({200: made_of(logs=listed(ref("Log")))}),
     "api_system.log": Call({200: made_of(lines=listed(TEXT))}, {"words": TEXT, "limit": LIMIT}),
+    "api_router.show": Call({200: made_of(text=TEXT, digest=TEXT, versions=NUMBER)}),
+    "api_router.save": Call({200: made_of(version=NUMBER)}, body=(JSON, ref("NewRules"))),
+    "api_router.look": Call(
+        {200: made_of(warnings=listed(made_of(rule=TEXT, text=TEXT)))}, body=(JSON, ref("ChangedRules"))
+    ),
+    "api_router.tried": Call({200: ANY}, body=(JSON, ref("ChangedRules"))),
+    "api_router.versions": Call({200: made_of(versions=listed(ANY))}),
+    "api_router.version": Call({200: ANY}),
     "api_models.index": Call({200: made_of(models=listed(ANY), problems=listed(TEXT), unfinished=listed(NUMBER))}),
     "api_models.show": Call({200: ANY}),
     "api_models.load": Call({202: ANY}, body=(JSON, ref("LoadOrder"))),
@@ -231,7 +246,7 @@ def document(app: Flask) -> Schema:
     paths: dict[str, dict[str, Schema]] = {}
     for path, method, rule in told(app):
         words = app.view_functions[rule.endpoint].__doc__ or ""
-        paths.setdefault(path, {})[method] = _operation(rule, " ".join(words.split()), CALLS[rule.endpoint])
+        paths.setdefault(path, {})[method] = _operation(rule, method, " ".join(words.split()), CALLS[rule.endpoint])
     return {
         "openapi": "3.1.0",
         "info": {"title": "The appliance's console", "version": __version__},
@@ -244,13 +259,13 @@ def document(app: Flask) -> Schema:
     }
 
 
-def _operation(rule: Rule, words: str, call: Call) -> Schema:
+def _operation(rule: Rule, method: str, words: str, call: Call) -> Schema:
     named = [
         {"name": name, "in": "path", "required": True, "schema": NUMBER if f"int:{name}" in rule.rule else TEXT}
         for name in re.findall(r"<(?:\w+:)?(\w+)>", rule.rule)
     ]
     asked = [{"name": name, "in": "query", "schema": schema} for name, schema in call.query.items()]
-    answers = {
+    answers: dict[str, Schema] = {
         str(status): {"description": "what was asked for", "content": {call.gives: {"schema": schema}}}
         for status, schema in call.answers.items()
     }
@@ -259,14 +274,27 @@ def _operation(rule: Rule, words: str, call: Call) -> Schema:
         "content": {JSON: {"schema": ref("Error")}},
     }
     made: Schema = {
-        "operationId": rule.endpoint, "summary": words, "parameters": [*named, *asked], "responses": answers,
+        "operationId": rule.endpoint, "summary": words, "parameters": [*named, *asked, *_conditions(method, call)],
+        "responses": answers,
     }  # fmt: skip
+    if method == "get" and not call.streamed:
+        answers["304"] = {"description": "nothing changed since the answer with that ETag"}
+        answers["200"]["headers"] = {"ETag": {"schema": TEXT}}
+        if "before" in call.query:
+            answers["200"]["headers"]["Link"] = {"description": "the next page, rel=next", "schema": TEXT}
+    if call.matched:
+        answers["412"] = {**answers["default"], "description": "it is no longer as it was read"}
     if call.body:
         media, schema = call.body
         made["requestBody"] = {"required": True, "content": {media: {"schema": schema}}}
     if call.signed:
         made["security"] = []
     return made
+
+
+def _conditions(method: str, call: Call) -> list[Schema]:
+    names = ["If-None-Match"] if method == "get" and not call.streamed else ["If-Match"] if call.matched else []
+    return [{"name": name, "in": "header", "description": "ETags", "schema": TEXT} for name in names]
 
 
 def _schemas() -> dict[str, Schema]:

@@ -18,9 +18,11 @@ from control.views import (
     manual,
     metrics,
     models,
+    playground,
     policies,
     questions,
     repositories,
+    router,
     signals,
     system,
 )
@@ -30,5 +32,6 @@ BLUEPRINTS = (
     repositories.blueprint,
     manual.blueprint, events.blueprint, hooks.blueprint, deliveries.blueprint, git.blueprint,
     metrics.blueprint, lessons.blueprint, account.blueprint, access.blueprint, audit.blueprint,
-    system.blueprint, models.blueprint, learning.blueprint, policies.blueprint, questions.blueprint,
+    system.blueprint, models.blueprint, playground.blueprint, learning.blueprint, policies.blueprint,
+    questions.blueprint, router.blueprint,
 )  # fmt: skip

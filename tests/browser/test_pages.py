@@ -22,7 +22,8 @@ def paths(box: Box) -> list[str]:
         f"{item}/approve", f"{item}/reject", "/signals", "/signals/new", "/signals/S-1", "/deliveries", "/lessons",
         "/learning", "/learning/policy", "/learning/policy/2/promote", "/learning/policy/roll-back",
         "/learning/frictions", "/learning/replays", "/learning/query", "/learning/query?question=autonomy",
-        "/repositories", "/account", "/access", "/access/users/a-viewer", "/audit", "/models", "/system",
+        "/repositories", "/router",
+        "/router/edit", "/account", "/access", "/access/users/a-viewer", "/audit", "/models", "/playground", "/system",
         "/system/logs/console.log", "/help/", "/help/access", "/help/routes", "/help/settings", "/nothing/here",
     ]  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from appliance.learning.service import Learning
+from appliance.ledger.routes import Routes, digest
 from appliance.lesson import Lesson
 from appliance.news import Delivery
 from appliance.user import Role
@@ -95,6 +96,7 @@ def test_real_answers_are_as_the_document_says(
     console.ledger.users.add("ada", Role.VIEWER, "test")
     (console.home.logs / "line.log").write_text("one line\n")
     publish(console.home, console.ledger)
+    Routes(console.home, console.ledger).save("# none\n", digest(""), "ada", "the first")
     names = {"users": "ada", "system": "line.log", "learning": "autonomy", "items": site.trajectory}
     ids = {"items": site.waiting, "signals": signal, "lessons": lesson.id}
     for path, methods in document["paths"].items():
@@ -129,3 +131,13 @@ def test_what_is_sent_and_what_is_wrong_is_answered_as_the_document_says(
     assert answered(filing, 400, filing, "default", json={"repo": "shop"}) == []
     assert answered(f"{table}?repo=shop", 201, table, data=b"id,title\n1,A\n2,B\n") == []
     assert wrong(document, document["components"]["schemas"]["Error"], {"error": {"code": 1}}) != []
+
+
+def test_the_document_tells_of_pages_etags_and_conditions(document: dict[str, Any]) -> None:
+    items = document["paths"]["/api/v1/items"]["get"]
+    assert {"before", "limit", "If-None-Match"} <= {one["name"] for one in items["parameters"]}
+    assert set(items["responses"]["200"]["headers"]) == {"ETag", "Link"} and "304" in items["responses"]
+    command = document["paths"]["/api/v1/items/{id}/commands"]["post"]
+    assert [one["name"] for one in command["parameters"]] == ["id", "If-Match"] and "412" in command["responses"]
+    export = document["paths"]["/api/v1/audit/export"]["get"]
+    assert "304" not in export["responses"] and "headers" not in export["responses"]["200"]
