@@ -263,12 +263,13 @@ def _protect(response: Response) -> Response:
     headers["Cross-Origin-Resource-Policy"] = "same-origin"
     headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
     if request.endpoint != "static":
-        headers["Cache-Control"] = "no-store"
+        kept = "ETag" in headers and not g.get("by_cookie", False)
+        headers["Cache-Control"] = "private, no-cache" if kept else "no-store"
     return response
 
 
 STATUS_OF = {
-    "usage": 400, "config": 400, "refused": 403, "no_sandbox": 403, "not_found": 404, "conflict": 409,
+    "usage": 400, "config": 400, "refused": 403, "no_sandbox": 403, "not_found": 404, "conflict": 409, "changed": 412,
     "limit": 413, "unavailable": 503, "not_signed_in": 401, "too_many_tries": 429, "wrong_signature": 401,
     "verification_failed": 422, "too_fast": 429,
 }  # fmt: skip

@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from appliance.errors import PolicyRefused
+from appliance.errors import Conflict, PolicyRefused
 
 
 class NotSignedIn(PolicyRefused):
     """No token or session, or not the right one."""
 
     code = "not_signed_in"
+
+
+class Changed(Conflict):
+    """What was to be changed is no longer what the program read (`If-Match`)."""
+
+    code = "changed"
 
 
 class WrongSignature(PolicyRefused):

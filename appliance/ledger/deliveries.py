@@ -96,10 +96,13 @@ class Deliveries:
         except NotFound:
             return {}
 
-    def list(self, repo: str = "", state: DeliveryState | None = None, limit: int = 100) -> list[Delivery]:
-        """Messages, newest first."""
+    def list(
+        self, repo: str = "", state: DeliveryState | None = None, limit: int = 100, before: int = 0
+    ) -> list[Delivery]:
+        """Messages, newest first; `before`: only those with a smaller number; 0 for all."""
         columns = schema.deliveries.c
-        query = select(columns.body).order_by(columns.number.desc()).limit(limit)
+        query = select(columns.body).where(columns.number < (before or schema.NO_END))
+        query = query.order_by(columns.number.desc()).limit(limit)
         query = query.where(columns.repo == repo) if repo else query
         query = query.where(columns.state == str(state)) if state else query
         with self._ledger.database.reading() as connection:

@@ -15,3 +15,12 @@ def item_of(signal: str) -> str:
 def signal_of(item: str) -> str:
     """The id of the signal that an item was opened for."""
     return item.replace("W-", "S-", 1)
+
+
+def number_of(id: str) -> int:
+    """The number in the id of an item, a signal or a lesson: rows are in its order.
+
+    >>> number_of("W-7")
+    7
+    """
+    return int(id.partition("-")[2])

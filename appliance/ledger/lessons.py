@@ -60,10 +60,12 @@ class Lessons:
         with self._ledger.database.reading() as connection:
             return self._get(connection, id)
 
-    def all(self, state: LessonState | None = None, repo: str = "", limit: int = 1000) -> list[Lesson]:
-        """Lessons, newest first; those of a repository are the ones that may be used there."""
+    def all(self, state: LessonState | None = None, repo: str = "", limit: int = 1000, before: int = 0) -> list[Lesson]:
+        """Lessons, newest first; those of a repository are the ones that may be used there. `before`: only those with a
+        smaller number; 0 for all."""
         columns = schema.lessons.c
-        query = select(columns.body).order_by(columns.number.desc()).limit(limit)
+        query = select(columns.body).where(columns.number < (before or schema.NO_END))
+        query = query.order_by(columns.number.desc()).limit(limit)
         query = query.where(columns.state == str(state)) if state else query
         query = query.where(columns.repo.in_(("", repo))) if repo else query
         with self._ledger.database.reading() as connection:

@@ -6,6 +6,9 @@ from sqlalchemy import Column, Float, Index, Integer, LargeBinary, MetaData, Str
 
 metadata = MetaData()
 
+NO_END = 2**63 - 1
+"""Above every number of a row."""
+
 events = Table(
     "events",
     metadata,

@@ -180,9 +180,11 @@ class Ledger:
             raise NotFound(f"there is no signal {id!r}", "`appliance signal list` shows all")
         return Signal.model_validate_json(row.body), row.item
 
-    def signals(self, repo: str = "", unopened: bool = False, limit: int = 1000) -> list[tuple[Signal, str]]:
-        """Signals with the id of their item; oldest first when only unopened ones are asked for, else newest first."""
-        query = select(schema.signals).limit(limit)
+    def signals(
+        self, repo: str = "", unopened: bool = False, limit: int = 1000, before: int = 0
+    ) -> list[tuple[Signal, str]]:
+        """Signals with their item's id, newest first, or those unopened, oldest first; `before`: of smaller numbers."""
+        query = select(schema.signals).where(schema.signals.c.number < (before or schema.NO_END)).limit(limit)
         query = query.where(schema.signals.c.repo == repo) if repo else query
         if unopened:
             query = query.where(schema.signals.c.item == "").order_by(schema.signals.c.number)
@@ -235,9 +237,10 @@ class Ledger:
             raise NotFound(f"there is no item {id!r}", "`appliance item list` shows all")
         return WorkItem.model_validate_json(body)
 
-    def items(self, repo: str = "", states: Sequence[State] = (), limit: int = 1000) -> list[WorkItem]:
-        """Items, newest first."""
-        query = select(schema.items.c.body).order_by(schema.items.c.number.desc()).limit(limit)
+    def items(self, repo: str = "", states: Sequence[State] = (), limit: int = 1000, before: int = 0) -> list[WorkItem]:
+        """Items, newest first; `before`: only those with a smaller number."""
+        query = select(schema.items.c.body).where(schema.items.c.number < (before or schema.NO_END)).limit(limit)
+        query = query.order_by(schema.items.c.number.desc())
         query = query.where(schema.items.c.repo == repo) if repo else query
         query = query.where(schema.items.c.state.in_([str(state) for state in states])) if states else query
         with self.database.reading() as connection:

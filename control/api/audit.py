@@ -6,7 +6,7 @@ from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from appliance.ledger.audit import found, verify_home
-from control.api.request import limit
+from control.api.request import limit, page
 from control.desk import desk
 from control.trail import asked_for, lines
 
@@ -16,8 +16,8 @@ blueprint = Blueprint("api_audit", __name__, url_prefix="/api/v1/audit")
 @blueprint.get("")
 def index() -> ResponseReturnValue:
     """Events, newest first; `kind`, `subject`, `person`, `words`, `since`, `until`, `before` (a number) narrow them."""
-    events = found(desk().ledger, asked_for(request.args), limit())
-    return jsonify({"events": [event.model_dump(mode="json") for event in events]})
+    events = found(desk().ledger, asked_for(request.args), limit() + 1)
+    return page("events", [(event.seq, event.model_dump(mode="json")) for event in events])
 
 
 @blueprint.post("/verify")

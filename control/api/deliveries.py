@@ -6,9 +6,10 @@ from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from appliance.intake.shown import as_data
-from control.api.request import limit
+from control.api.request import limit, page
 from control.desk import desk
 from control.intake import delivery_shown, delivery_state
+from control.paging import before
 from control.views.hooks import turned_away
 
 blueprint = Blueprint("api_deliveries", __name__, url_prefix="/api/v1/deliveries")
@@ -16,12 +17,13 @@ blueprint = Blueprint("api_deliveries", __name__, url_prefix="/api/v1/deliveries
 
 @blueprint.get("")
 def index() -> ResponseReturnValue:
-    """Messages from outside, newest first; `repo`, `state` and `limit` narrow the list. Refusals are counted."""
+    """Messages from outside, newest first; `repo`, `state` and `limit` narrow the list, `before` leads on.
+    Refusals are counted."""
     state = delivery_state(request.args.get("state", ""))
     repo, refused = request.args.get("repo", ""), turned_away()
-    found = desk().ledger.deliveries.list(repo, state, limit())
-    told = [one.model_dump(mode="json") for one in found]
-    return jsonify({"deliveries": told, "turned_away": refused.as_data(repo)})
+    found = desk().ledger.deliveries.list(repo, state, limit() + 1, before())
+    told = [(one.number, one.model_dump(mode="json")) for one in found]
+    return page("deliveries", told, turned_away=refused.as_data(repo))
 
 
 @blueprint.get("/<int:number>")

@@ -9,10 +9,12 @@ from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, ConfigDict
 
 from appliance.errors import UsageError
+from appliance.ledger.ids import number_of
 from appliance.work import State, WorkItem
-from control.api.request import body, limit
+from control.api.request import body, if_unchanged, limit, page
 from control.desk import desk
 from control.gate import person
+from control.paging import before
 from control.verbs import VERBS, offered
 from control.views.evidence import files_of, one_of
 from control.views.items import problem_with
@@ -34,13 +36,14 @@ class NewCommand(BaseModel):
 
 @blueprint.get("")
 def index() -> ResponseReturnValue:
-    """Items, newest first, in short; `state`, `repo` and `limit` narrow the list."""
+    """Items, newest first, in short; `state`, `repo` and `limit` narrow the list, `before` leads on."""
     state = request.args.get("state", "")
     if state and state not in set(State):
         raise UsageError(f"there is no state {state!r}", f"one of: {', '.join(State)}")
     states = (State(state),) if state else ()
-    found = desk().ledger.items(repo=request.args.get("repo", ""), states=states, limit=limit())
-    return jsonify({"items": [item.model_dump(mode="json", include=SHORT) for item in found]})
+    repo = request.args.get("repo", "")
+    found = desk().ledger.items(repo=repo, states=states, limit=limit() + 1, before=before())
+    return page("items", [(number_of(item.id), item.model_dump(mode="json", include=SHORT)) for item in found])
 
 
 @blueprint.get("/<id>")
@@ -63,13 +66,15 @@ def evidence_file(id: str, name: str) -> ResponseReturnValue:
 
 @blueprint.post("/<id>/commands")
 def give(id: str) -> ResponseReturnValue:
-    """Give a command: `{"verb": "reject", "text": "why"}`. Answers with its number; the line takes it up later."""
+    """Give a command: `{"verb": "reject", "text": "why"}`. Answers with its number; the line takes it up later.
+    With `If-Match` only while the item is as it was read."""
     asked = NewCommand.model_validate(body())
     if asked.verb not in VERBS:
         raise UsageError(f"nobody can {asked.verb!r} an item", f"one of: {', '.join(VERBS)}")
     problem = problem_with(VERBS[asked.verb], id, asked.text.strip())
     if problem:
         raise UsageError(problem, "send it as `text`")
+    if_unchanged(whole(desk().ledger.item(id)))
     number = desk().ledger.command(id, asked.verb, person(), asked.text.strip())
     return jsonify({"number": number, "item": url_for("api_items.show", id=id)}), 202
 

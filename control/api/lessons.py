@@ -9,11 +9,13 @@ from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, ConfigDict
 
 from appliance.errors import NotFound, UsageError
+from appliance.ledger.ids import number_of
 from appliance.lesson import Lesson, Scope
-from control.api.request import body, limit
+from control.api.request import body, if_unchanged, limit, page
 from control.desk import desk
 from control.gate import person
 from control.lessons import MOVES, history, state_of
+from control.paging import before
 
 blueprint = Blueprint("api_lessons", __name__, url_prefix="/api/v1/lessons")
 
@@ -46,17 +48,16 @@ class LessonMove(BaseModel):
 
 @blueprint.get("")
 def index() -> ResponseReturnValue:
-    """Lessons, newest first; `state`, `repo` and `limit` narrow the list."""
+    """Lessons, newest first; `state`, `repo` and `limit` narrow the list, `before` leads on."""
     state = state_of(request.args.get("state", ""))
-    found = desk().ledger.lessons.all(state, request.args.get("repo", ""), limit())
-    return jsonify({"lessons": [lesson.model_dump(mode="json") for lesson in found]})
+    found = desk().ledger.lessons.all(state, request.args.get("repo", ""), limit() + 1, before())
+    return page("lessons", [(number_of(lesson.id), _told(lesson)) for lesson in found])
 
 
 @blueprint.get("/<id>")
 def show(id: str) -> ResponseReturnValue:
     """One lesson, with its uses, its effect and the steps of its life."""
-    ledger = desk().ledger
-    return jsonify({**ledger.lessons.whole(id), "history": history(ledger, id)})
+    return jsonify(_whole(id))
 
 
 @blueprint.post("")
@@ -69,20 +70,29 @@ def add() -> ResponseReturnValue:
 
 @blueprint.post("/<id>/edit")
 def edit(id: str) -> ResponseReturnValue:
-    """Change a lesson's words or scope: `{"text", "scope"}`, one of them or both."""
+    """Change a lesson's words or scope: `{"text", "scope"}`, one of them or both.
+    With `If-Match` only while it is as it was read."""
     asked = LessonChange.model_validate(body())
     if asked.text is None and asked.scope is None:
         raise UsageError("nothing to change", "send `text`, `scope` or both")
+    if_unchanged(_whole(id))
     return jsonify(_told(desk().ledger.lessons.edit(id, person(), asked.text, asked.scope)))
 
 
 @blueprint.post("/<id>/<verb>")
 def move(id: str, verb: str) -> ResponseReturnValue:
-    """Confirm or retire a lesson: `{"why": "…"}`; `confirm` or `retire`."""
+    """Confirm or retire a lesson: `{"why": "…"}`; `confirm` or `retire`.
+    With `If-Match` only while it is as it was read."""
     if verb not in MOVES:
         raise NotFound(f"nobody can {verb!r} a lesson", f"one of: edit, {', '.join(MOVES)}")
     asked = LessonMove.model_validate(body())
+    if_unchanged(_whole(id))
     return jsonify(_told(desk().ledger.lessons.move(id, MOVES[verb].to, person(), asked.why)))
+
+
+def _whole(id: str) -> dict[str, Any]:
+    ledger = desk().ledger
+    return {**ledger.lessons.whole(id), "history": history(ledger, id)}
 
 
 def _told(lesson: Lesson) -> dict[str, Any]:

@@ -8,11 +8,13 @@ from flask import Blueprint, jsonify, request, url_for
 from flask.typing import ResponseReturnValue
 
 from appliance.intake import generic, rows
+from appliance.ledger.ids import number_of
 from appliance.work import Signal
-from control.api.request import body, limit, said
+from control.api.request import body, limit, page, said
 from control.desk import desk
 from control.gate import source
 from control.intake import NewSignal
+from control.paging import before
 from control.whole_body import whole_body
 
 blueprint = Blueprint("api_signals", __name__, url_prefix="/api/v1/signals")
@@ -20,9 +22,9 @@ blueprint = Blueprint("api_signals", __name__, url_prefix="/api/v1/signals")
 
 @blueprint.get("")
 def index() -> ResponseReturnValue:
-    """Signals, newest first; `repo` and `limit` narrow the list."""
-    found = desk().ledger.signals(repo=request.args.get("repo", ""), limit=limit())
-    return jsonify({"signals": [_told(signal, item) for signal, item in found]})
+    """Signals, newest first; `repo` and `limit` narrow the list, `before` leads on."""
+    found = desk().ledger.signals(repo=request.args.get("repo", ""), limit=limit() + 1, before=before())
+    return page("signals", [(number_of(signal.id), _told(signal, item)) for signal, item in found])
 
 
 @blueprint.get("/<id>")

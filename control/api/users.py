@@ -11,7 +11,7 @@ from appliance.errors import PolicyRefused
 from appliance.user import CONSOLE
 from control import accounts
 from control.accounts import NewToken, NewUser, UserChange
-from control.api.request import body
+from control.api.request import body, if_unchanged
 from control.desk import desk
 from control.gate import person, who_asks
 
@@ -71,8 +71,10 @@ def show(name: str) -> ResponseReturnValue:
 
 @blueprint.patch("/<name>")
 def change(name: str) -> ResponseReturnValue:
-    """Change the role or shut out and let in: `{"role", "disabled"}`, either or both. The person is signed out."""
+    """Change the role or shut out and let in: `{"role", "disabled"}`, either or both. The person is signed out.
+    With `If-Match` only while the account is as it was read."""
     asked = UserChange.model_validate(body())
+    if_unchanged(_told(name))
     desk().ledger.users.change(name, person(), role=asked.role, disabled=asked.disabled)
     return jsonify(_told(name))
 

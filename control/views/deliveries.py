@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from appliance.news import DeliveryState
 from control.desk import desk
 from control.intake import delivery_shown, delivery_state
+from control.paging import before, onward
 from control.views.hooks import turned_away
 
 blueprint = Blueprint("deliveries", __name__, url_prefix="/deliveries")
@@ -17,12 +18,13 @@ PAGE = 200
 
 @blueprint.get("")
 def index() -> ResponseReturnValue:
-    """All messages from outside, newest first; `?state=` and `?repo=` narrow the list."""
+    """All messages from outside, newest first; `?state=` and `?repo=` narrow the list, `?before=` leads on."""
     ledger = desk().ledger
     state, repo = request.args.get("state", ""), request.args.get("repo", "")
-    found = ledger.deliveries.list(repo, delivery_state(state), PAGE)
+    found = ledger.deliveries.list(repo, delivery_state(state), PAGE, before())
     return render_template(
-        "deliveries.html", deliveries=found, state=state, repo=repo, states=list(DeliveryState), page=PAGE,
+        "deliveries.html", deliveries=found, state=state, repo=repo, states=list(DeliveryState),
+        older=onward(found[-1].number) if len(found) == PAGE else "",
         repositories=ledger.repositories(), refused=turned_away().counts(repo), since=turned_away().since,
     )  # fmt: skip
 

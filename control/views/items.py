@@ -6,6 +6,7 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
 from appliance.errors import FactoryError, NotFound, UsageError
+from appliance.ledger.ids import number_of
 from appliance.ledger.store import check_legal
 from appliance.work import Change, Finding, State, WorkItem
 from control.beside import beside
@@ -13,6 +14,7 @@ from control.desk import desk
 from control.diff import MOST_ROWS, Row, by_file, rows, with_findings
 from control.gate import person
 from control.health import read_health
+from control.paging import before, onward
 from control.painting import painted
 from control.story import story
 from control.verbs import VERBS, Verb, offered
@@ -29,14 +31,15 @@ LONGEST_TEXT = 8000
 
 @blueprint.get("")
 def index() -> ResponseReturnValue:
-    """All items, newest first; `?state=` and `?repo=` narrow the list."""
+    """All items, newest first; `?state=` and `?repo=` narrow the list, `?before=` leads on."""
     ledger = desk().ledger
     state, repo = request.args.get("state", ""), request.args.get("repo", "")
     if state and state not in set(State):
         raise UsageError(f"there is no state {state!r}", f"one of: {', '.join(State)}")
-    found = ledger.items(repo=repo, states=(State(state),) if state else (), limit=PAGE)
+    found = ledger.items(repo=repo, states=(State(state),) if state else (), limit=PAGE, before=before())
     return render_template(
-        "items.html", seq=ledger.tip()[0], items=found, state=state, repo=repo, counts=ledger.counts(), page=PAGE,
+        "items.html", seq=ledger.tip()[0], items=found, state=state, repo=repo, counts=ledger.counts(),
+        older=onward(number_of(found[-1].id)) if len(found) == PAGE else "",
         states=list(State), repositories=ledger.repositories(),
     )  # fmt: skip
 

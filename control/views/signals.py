@@ -5,10 +5,12 @@ from __future__ import annotations
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from appliance.ledger.ids import number_of
 from appliance.work import Kind
 from control.desk import desk
 from control.gate import source
 from control.intake import NewSignal, problems_of
+from control.paging import before, onward
 
 blueprint = Blueprint("signals", __name__, url_prefix="/signals")
 
@@ -17,9 +19,11 @@ PAGE = 200
 
 @blueprint.get("")
 def index() -> ResponseReturnValue:
-    """All signals, newest first."""
+    """All signals, newest first; `?before=` leads on."""
     ledger = desk().ledger
-    return render_template("signals.html", seq=ledger.tip()[0], signals=ledger.signals(limit=PAGE), page=PAGE)
+    found = ledger.signals(limit=PAGE, before=before())
+    older = onward(number_of(found[-1][0].id)) if len(found) == PAGE else ""
+    return render_template("signals.html", seq=ledger.tip()[0], signals=found, older=older)
 
 
 @blueprint.get("/new")

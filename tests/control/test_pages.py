@@ -219,9 +219,14 @@ def test_an_answer_too_large_is_refused(console: Console, site: Site) -> None:
     assert answer.status_code == 413
 
 
-def test_many_items_are_shown_in_part_and_say_so(console: Console, site: Site) -> None:
+def test_many_items_are_shown_in_part_and_lead_on_to_the_rest(console: Console, site: Site) -> None:
     for number in range(205):
         open_one(console.ledger, f"item {number}")
-    text = console.browser().get("/items").text
-    assert text.count('<td class="id">') == 200 and "The newest 200 are shown" in text
-    assert "more</p>" in console.browser().get("/").text
+    browser = console.browser()
+    text = browser.get("/items").text
+    onward = re.search(r'href="(/items\?before=\d+)" rel="next">Older', text)
+    assert text.count('<td class="id">') == 200 and onward
+    rest = browser.get(onward[1]).text
+    assert rest.count('<td class="id">') == 8 and "Older" not in rest
+    assert browser.get("/items?before=x").status_code == 400
+    assert "more</p>" in browser.get("/").text
