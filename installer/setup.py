@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from installer import llama_wheel, pip, system
+from installer import assets, llama_wheel, pip, system
 from installer.__main__ import NEWEST, OLDEST
 from installer.checkout import Checkout
-from installer.errors import InstallError
+from installer.errors import InstallError, Refused
 from installer.terminal import Terminal, elapsed, run
 
 NOT_TO_BE_HAD = "not to be had"
@@ -103,6 +103,7 @@ def plan(checkout: Checkout, terminal: Terminal, dev: bool) -> list[Step]:
         _packages_step(checkout, terminal, dev),
         _llama_step(checkout, terminal),
         _own_step(checkout, terminal),
+        _assets_step(checkout, terminal),
         *([_tests_step(checkout, terminal, kind, wanted) for kind, wanted in FOR_TESTS] if dev else []),
     ]
 
@@ -172,6 +173,31 @@ def _own_step(checkout: Checkout, terminal: Terminal) -> Step:
         stamps.write(appliance=own())
 
     return Step("the appliance itself", lambda: "" if stamps.read().get("appliance") == own() else "its command", apply)
+
+
+def _assets_step(checkout: Checkout, terminal: Terminal) -> Step:
+    """What cannot be had is told once, and tried again when the lock is renewed or the archives are carried here."""
+    stamps = Stamps(checkout.venv)
+
+    def given_up() -> str:
+        return f"{NOT_TO_BE_HAD}:{digest(checkout.lock('assets'))}"
+
+    def lacks() -> str:
+        missing = assets.lacking(checkout)
+        if missing and stamps.read().get("assets") == given_up() and not assets.at_hand(checkout):
+            return ""
+        return ", ".join(asset.archive for asset in missing)
+
+    def apply(name: str) -> None:
+        try:
+            assets.bring(checkout, terminal, name)
+        except Refused:
+            raise
+        except InstallError as error:
+            stamps.write(assets=given_up())
+            terminal.say(f"  {name}: {error.message}\n  {error.hint}")
+
+    return Step("assets of the console", lacks, apply)
 
 
 def _tests_step(checkout: Checkout, terminal: Terminal, kind: str, wanted: Callable[[], list[system.Need]]) -> Step:
