@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from appliance.errors import FactoryError
@@ -80,6 +80,16 @@ class Judged(Noun):
         return "; ".join(said)
 
 
+class Foresight(Noun):
+    """What came of looking for who is worth most by what a report means, in one rule; `holds` when it decides."""
+
+    rule: str
+    holds: bool
+    candidates: tuple[str, ...] = ()
+    outcomes: int | None = None
+    why: str = ""
+
+
 class Version(Noun):
     """One policy file and its story."""
 
@@ -88,7 +98,7 @@ class Version(Noun):
     format: int | None = None
     in_use: bool = False
     judged: tuple[Judged, ...] = ()
-    predictors: tuple[Mapping[str, Any], ...] = ()
+    foresights: tuple[Foresight, ...] = ()
     more: Mapping[str, Any] = {}
     steps: tuple[Step, ...] = ()
     broken: str = ""
@@ -135,12 +145,12 @@ def _version(policies: Policies, number: int, current: int, told: Sequence[Step]
     policy = file["policy"]
     evaluation = file.get("evaluation")
     cells = evaluation if isinstance(evaluation, list) else _mapping(evaluation).get("rules")
-    rest = {name: value for name, value in file.items() if name not in ("policy", "evaluation")}
+    rest = {name: value for name, value in file.items() if name not in ("policy", "evaluation", "prospects")}
     if isinstance(evaluation, Mapping):
         rest |= {name: value for name, value in evaluation.items() if name != "rules"}
     return own.with_(
         made=str(policy.get("made", "")), format=_whole(policy.get("format")), more=rest,
-        judged=tuple(judged(cell) for cell in _mappings(cells)), predictors=tuple(_mappings(policy.get("predictors"))),
+        judged=tuple(judged(cell) for cell in _mappings(cells)), foresights=tuple(_foresights(policy, file)),
     )  # fmt: skip
 
 
@@ -157,6 +167,23 @@ def judged(cell: Mapping[str, Any]) -> Judged:
         candidates=tuple(_known(one) for one in _mappings(cell.get("candidates"))),
         proof=proof if said else None, more={name: value for name, value in cell.items() if name not in TOLD},
     )  # fmt: skip
+
+
+def _foresights(policy: Mapping[str, Any], file: Mapping[str, Any]) -> Iterator[Foresight]:
+    """Those that decide, then the rules in which none was proved, each once."""
+    told = {str(one.get("rule", "")): one for one in _mappings(file.get("prospects"))}
+    for one in _mappings(policy.get("predictors")):
+        quality, rule = _mapping(one.get("quality")), str(one.get("rule", ""))
+        why = str(_mapping(told.pop(rule, None)).get("why", ""))
+        yield Foresight(
+            rule=rule, holds=True, candidates=_names(quality.get("models")), outcomes=_whole(quality.get("evidence")),
+            why=why,
+        )  # fmt: skip
+    for rule, one in told.items():
+        yield Foresight(
+            rule=rule, holds=False, candidates=_names(one.get("candidates")), outcomes=_whole(one.get("tries")),
+            why=str(one.get("why", "")),
+        )  # fmt: skip
 
 
 def _known(one: Mapping[str, Any]) -> Known:

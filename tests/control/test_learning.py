@@ -149,7 +149,9 @@ def test_a_policy_of_another_format_or_a_broken_file_is_shown_as_far_as_it_goes(
     folder = console.home.policy / "versions"
     (folder / "2.json").write_text("no JSON")
     (folder / "3.json").write_text(
-        '{"policy": {"format": 2, "version": 3, "predictors": [{"rule": "r", "margin": 0.1, "evidence": 9}]},'
+        '{"policy": {"format": 2, "version": 3, "predictors": [{"rule": "r",'
+        ' "quality": {"models": ["small", "big"], "evidence": 9}}]}, "prospects": [{"rule": "r", "why": "+0.1"}, {"rule": "z",'
+        ' "why": "INCONCLUSIVE: <few>", "tries": "?"}, 7],'
         ' "evaluation": {"rules": [{"rule": "r", "candidates": [{"candidate": "c", "quality": "?"}], "trust": 0.5},'
         ' {"rule": "q", "changes": true, "order": ["b"], "offpolicy": {"conclusive": false, "why": "<INCONCLUSIVE>"}}],'
         ' "replayed": {"tasks": 20}}}'
@@ -158,7 +160,8 @@ def test_a_policy_of_another_format_or_a_broken_file_is_shown_as_far_as_it_goes(
     assert policies.versions() == [1, 2, 3, 4]
     page = console.browser().get("/learning/policy").text
     assert page.count("its file cannot be read") == 2 and "&lt;INCONCLUSIVE&gt;" in page
-    assert all(word in page for word in ("not shown on the log", "trust", "replayed", "9 outcomes"))
+    assert all(word in page for word in ("not shown on the log", "trust", "replayed", "9 outcomes", "small, big"))
+    assert "Rule z: what reports mean does not decide: INCONCLUSIVE: &lt;few&gt;" in page
 
 
 def test_nothing_that_comes_from_outside_is_markup_on_these_pages(console: Console) -> None:
