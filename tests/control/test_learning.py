@@ -150,8 +150,8 @@ def test_a_policy_of_another_format_or_a_broken_file_is_shown_as_far_as_it_goes(
     (folder / "2.json").write_text("no JSON")
     (folder / "3.json").write_text(
         '{"policy": {"format": 2, "version": 3, "predictors": [{"rule": "r",'
-        ' "quality": {"models": ["small", "big"], "evidence": 9}}]}, "prospects": [{"rule": "r", "why": "+0.1"}, {"rule": "z",'
-        ' "why": "INCONCLUSIVE: <few>", "tries": "?"}, 7],'
+        ' "quality": {"models": ["small", "big"], "evidence": 9}}]},'
+        ' "prospects": [{"rule": "r", "why": "+0.1"}, {"rule": "z", "why": "INCONCLUSIVE: <few>", "tries": "?"}, 7],'
         ' "evaluation": {"rules": [{"rule": "r", "candidates": [{"candidate": "c", "quality": "?"}], "trust": 0.5},'
         ' {"rule": "q", "changes": true, "order": ["b"], "offpolicy": {"conclusive": false, "why": "<INCONCLUSIVE>"}}],'
         ' "replayed": {"tasks": 20}}}'
