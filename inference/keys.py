@@ -109,8 +109,13 @@ class KeyStore:
             self._write(tuple(changed if key.id == changed.id else key for key in self.list()))
             return changed
 
-    def ensure(self, name: str, file: Path | None = None) -> str:
-        """The token of the box's own key `name`, kept in `secrets/NAME.key` (0600); made when missing or dead."""
+    def ensure(
+        self, name: str, file: Path | None = None, scopes: tuple[str, ...] = SCOPES, terms: Terms | None = None
+    ) -> str:
+        """The token of the box's own key `name`, kept in `secrets/NAME.key` (0600); made when missing or dead.
+
+        `terms` are those of the first; a later one keeps what a person has made of them.
+        """
         file = file or self.folder / f"{name}.key"
         with self._locked():
             token = file.read_text(encoding="ascii").strip() if file.exists() else ""
@@ -120,8 +125,8 @@ class KeyStore:
             token = PREFIX + secrets.token_urlsafe(32)
             replace_private(file, (token + "\n").encode("ascii"))
             keys = self.list()
-            terms = next((key.terms for key in reversed(keys) if key.name == name), Terms())
-            self._write((*(_retired(key, name) for key in keys), _made(name, token, None, SCOPES, terms)))
+            terms = next((key.terms for key in reversed(keys) if key.name == name), terms or Terms())
+            self._write((*(_retired(key, name) for key in keys), _made(name, token, None, scopes, terms)))
             return token
 
     def _add(self, made: Key, expires_days: float | None) -> Key:

@@ -17,9 +17,13 @@ from appliance.private import replace_private
 from appliance.repair.ngram import ensure_ngram
 from appliance.settings import Settings
 from control.access import ensure_session_key, ensure_token
-from inference.keys import KeyStore
+from inference.keys import KeyStore, Terms
+from models.card import WRITING
 from models.minilm import ensure_default
 from models.registry import Registry
+
+PLAYGROUND = "console-playground"
+"""The key with which the console's playground asks the gateway: for answers in words, and nothing else."""
 
 
 @click.command()
@@ -61,7 +65,9 @@ def make_home(home: Home) -> list[str]:
         ) from error
     ensure_token(home)
     ensure_session_key(home)
-    KeyStore(home.secrets / "keys.json").ensure("line")
+    keys = KeyStore(home.secrets / "keys.json")
+    keys.ensure("line")
+    keys.ensure(PLAYGROUND, scopes=("infer",), terms=Terms(tasks=WRITING))
     open_ledger(home).close()
     return made
 

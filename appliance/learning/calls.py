@@ -20,8 +20,8 @@ BY_CALLER = "the caller"
 
 SHAPE: dict[str, Any] = {
     **dict.fromkeys(
-        ("id", "at", "endpoint", "key", "task", "stage", "repo", "item", "episode", "model", "digest", "engine",
-         "quantisation", "prompt_digest", "rule", "priority", "error", "suggested", "chosen"),
+        ("id", "at", "endpoint", "key", "person", "task", "stage", "repo", "item", "episode", "model", "digest",
+         "engine", "quantisation", "prompt_digest", "rule", "priority", "error", "suggested", "chosen"),
         "VARCHAR",
     ),
     **dict.fromkeys(("prompt_tokens", "completion_tokens", "cached_tokens", "policy_version"), "BIGINT"),
@@ -52,8 +52,8 @@ CALLS = f"""
 INSERT INTO model_calls BY NAME
 SELECT id AS call, happened, endpoint, coalesce(task, '') AS task, coalesce(stage, '') AS stage,
     coalesce(repo, '') AS repo, coalesce(item, '') AS item, coalesce(episode, '') AS episode, key,
-    coalesce(asked.team, '') AS team, coalesce(model, '') AS model, coalesce(digest, '') AS digest,
-    coalesce(engine, '') AS engine, coalesce(quantisation, '') AS quantisation,
+    coalesce(person, '') AS person, coalesce(asked.team, '') AS team, coalesce(model, '') AS model,
+    coalesce(digest, '') AS digest, coalesce(engine, '') AS engine, coalesce(quantisation, '') AS quantisation,
     coalesce(prompt_digest, '') AS prompt_digest, coalesce(rule, '') AS rule, attempts, stream, priority,
     coalesce(prompt_tokens, 0) AS prompt_tokens, coalesce(completion_tokens, 0) AS completion_tokens, cached_tokens,
     seconds, waited_seconds, first_token_seconds, status, coalesce(error, '') AS error
@@ -109,6 +109,15 @@ FROM call_days
 WHERE ($repo = '' OR repo = $repo) AND ($model = '' OR model = $model)
     AND ($days = 0 OR day > (now() AT TIME ZONE 'UTC')::DATE - $days)
 GROUP BY day ORDER BY day
+"""
+
+BY_PERSON = """
+SELECT person, key, count(*) AS calls, count(*) FILTER (coalesce(status, 0) <> 200) AS failed,
+    sum(prompt_tokens)::BIGINT AS prompt_tokens, sum(completion_tokens)::BIGINT AS completion_tokens,
+    round(sum(seconds), 1) AS seconds, max(happened) AS latest
+FROM model_calls
+WHERE person <> '' AND ($days = 0 OR happened > (now() AT TIME ZONE 'UTC') - to_days($days::INTEGER))
+GROUP BY person, key ORDER BY calls DESC, person, key
 """
 
 SPEEDS = f"""

@@ -72,6 +72,11 @@ QUERIES: Mapping[str, Query] = {
         sql=calls.BY_DAY,
         parameters={"repo": "", "model": "", "days": 0},
     ),
+    "calls_by_person": Query(
+        what="calls of each person whom callers name, like the playground does: failures, tokens, seconds",
+        sql=calls.BY_PERSON,
+        parameters={"days": 0},
+    ),
     "speeds": Query(
         what="how long good calls took, in seconds: median and 95th percentile, to 9 %",
         sql=calls.SPEEDS,

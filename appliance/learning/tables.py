@@ -73,8 +73,8 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     },
     "model_calls": {
         "call": "VARCHAR", "happened": "TIMESTAMP", "endpoint": "VARCHAR", "task": "VARCHAR", "stage": "VARCHAR",
-        "repo": "VARCHAR", "item": "VARCHAR", "episode": "VARCHAR", "key": "VARCHAR", "team": "VARCHAR",
-        "model": "VARCHAR", "digest": "VARCHAR", "engine": "VARCHAR", "quantisation": "VARCHAR",
+        "repo": "VARCHAR", "item": "VARCHAR", "episode": "VARCHAR", "key": "VARCHAR", "person": "VARCHAR",
+        "team": "VARCHAR", "model": "VARCHAR", "digest": "VARCHAR", "engine": "VARCHAR", "quantisation": "VARCHAR",
         "prompt_digest": "VARCHAR", "rule": "VARCHAR", "attempts": "INTEGER", "stream": "BOOLEAN",
         "priority": "VARCHAR", "prompt_tokens": "BIGINT", "completion_tokens": "BIGINT", "cached_tokens": "BIGINT",
         "seconds": "DOUBLE", "waited_seconds": "DOUBLE", "first_token_seconds": "DOUBLE", "status": "INTEGER",

@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from appliance.engines_client import EnginesClient
 from appliance.errors import NotFound, Unavailable, UsageError
 from control.desk import desk
+from control.playground import WRITING
 
 blueprint = Blueprint("models", __name__, url_prefix="/models")
 
@@ -36,7 +37,8 @@ def show(name: str) -> ResponseReturnValue:
     if told["engine"] and told["engine"]["engine"]:
         look = _looked_at(told["id"])
     changing = _is_changing([told["engine"]] if told["engine"] else [])
-    return render_template("model.html", model=told, engine=told["engine"], look=look, changing=changing)
+    return render_template("model.html", model=told, engine=told["engine"], look=look, changing=changing,
+                           writes=bool(set(WRITING) & set(told["tasks"])))  # fmt: skip
 
 
 @blueprint.post("/<name>/load")

@@ -29,7 +29,7 @@ from inference.permits import may_call
 from inference.router import as_json
 
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-ABOUT = ("stage", "repo", "item")
+ABOUT = ("stage", "repo", "item", "person")
 """What a caller may say about a call in `metadata`, besides `task`, and finds again in its usage line."""
 
 
