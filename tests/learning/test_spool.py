@@ -18,6 +18,7 @@ from appliance.learning.spool import chunk_at
 from appliance.learning.store import Store
 from appliance.ledger import open_ledger
 from appliance.settings import Settings
+from appliance.work import utcnow
 from tests.learning.world import calls, spooled, tell, with_repositories
 
 
@@ -227,3 +228,20 @@ def test_calls_that_a_cut_log_lost_are_noticed_by_the_ledgers_mark(home: Home, l
     assert learning.ledger.watermark(opening.OF_FILE + file.name) == size
     learning._store.set_back(file.name, size - 1, "")
     assert "were in it once" in opening.unread(learning._store, home.spool, learning.ledger)
+
+
+def test_calls_are_told_by_the_person_whom_their_caller_names(home: Home, learning: Learning) -> None:
+    first, second, third, other = calls(range(4))
+    old, now = "2020-01-01T00:00:00+00:00", utcnow().isoformat()
+    named = [
+        {**first, "person": "ada", "at": old, "status": 200}, {**second, "person": "ada", "at": old, "status": 502},
+        {**third, "person": "eve", "at": now},
+    ]  # fmt: skip
+    spooled(home, [*named, other])
+    learning.catch_up()
+    rows = learning.answer({"ask": "calls_by_person"})["rows"]
+    assert [(row["person"], row["key"], row["calls"]) for row in rows] == [("ada", "k1", 2), ("eve", "k1", 1)]
+    assert rows[0]["failed"] == 1
+    assert rows[0]["completion_tokens"] == first["completion_tokens"] + second["completion_tokens"]
+    late = learning.answer({"ask": "calls_by_person", "with": {"days": 1}})["rows"]
+    assert [row["person"] for row in late] == ["eve"]
