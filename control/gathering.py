@@ -82,7 +82,7 @@ class Caller(TConn):  # type: ignore[misc]
         Raises BlockingIOError, ssl.SSLWantReadError or ssl.SSLWantWriteError while there is none, OSError when there
         will be none.
         """
-        if not self.greeted:
+        if not (self.greeted or self.leaving):
             self.sock.do_handshake()
             self.greeted = True
         piece: bytes = self.sock.recv(PIECE)

@@ -67,6 +67,15 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         process.wait(20)
 
 
+@pytest.fixture(autouse=True)
+def no_worker_ends(service: Served) -> Iterator[None]:
+    """A worker that ends is made anew at once, and nobody would notice."""
+    with service.client() as before, service.client() as after:
+        process = before.get("/").headers["x-process"]
+        yield
+        assert after.get("/").headers["x-process"] == process
+
+
 def half_a_greeting(trusting: ssl.SSLContext) -> bytes:
     out = ssl.MemoryBIO()
     with pytest.raises(ssl.SSLWantReadError):
@@ -124,6 +133,7 @@ def test_plain_http_is_told_that_the_port_speaks_tls(service: Served) -> None:
         words = b""
         while piece := sock.recv(4096):
             words += piece
+        sock.sendall(b"more of it")
     assert words.startswith(b"HTTP/1.1 400 ") and b"https://" in words
 
 

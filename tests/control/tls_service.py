@@ -3,6 +3,7 @@ the scheme it was asked by and the size of the body."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,7 +19,8 @@ THREADS = 2
 def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
     """A WSGI application."""
     words = f"{environ['wsgi.url_scheme']} {len(environ['wsgi.input'].read())}\n".encode()
-    start("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(words)))])
+    head = [("Content-Type", "text/plain"), ("Content-Length", str(len(words))), ("X-Process", str(os.getpid()))]
+    start("200 OK", head)
     return [words]
 
 
