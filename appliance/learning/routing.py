@@ -2,7 +2,8 @@
 
 Only first tries count: a second one is made where another failed, so its tasks are harder than the first one's. How
 good a candidate is in one rule is a Beta distribution, pulled to what it is over all rules; in one repository of the
-rule it is pulled to what it is in the rule. Older outcomes count less.
+rule it is pulled to what it is in the rule. How hard, is told by how unlike rules and repositories have been
+(`pulling.py`). Older outcomes count less.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from appliance.learning.offpolicy import Judged, Logged, compared
+from appliance.learning.pulling import USUAL, Cell, pull_of
 from appliance.policy import Meaning, Weights, worth
 from appliance.work import Noun
 
@@ -34,8 +36,6 @@ ORDER BY tries.seq DESC LIMIT {MOST_TRIES}
 """The newest first: item by item, did the first try hold (shipped, closed, not reverted), and how long did it take."""
 
 HALF_LIFE_DAYS = 60.0
-PULL = 8.0
-"""Outcomes that a candidate's quality over all rules counts in one rule, and that in the rule in one repository."""
 LEAST_EVIDENCE = 5
 MARGIN = 0.02
 SURE = 1.64
@@ -71,6 +71,13 @@ class Inside(Noun):
         return Weights(self.quality, self.cost, self.speed)
 
 
+class Pulls(NamedTuple):
+    """Outcomes that a candidate's quality over all rules counts in one rule, and that in a rule in one repository."""
+
+    rule: float = USUAL
+    repo: float = USUAL
+
+
 class Standing(Noun):
     """What is known of one candidate in one rule."""
 
@@ -95,6 +102,8 @@ class Verdict(Noun):
     changes: bool
     why: str
     candidates: tuple[Standing, ...]
+    pull: float = USUAL
+    """Outcomes that what is known of a candidate elsewhere counts here."""
     offpolicy: Judged | None = None
     """What the log says of the new order where another candidate could have come first; None where there is none."""
 
@@ -104,17 +113,27 @@ def judge(tries: Iterable[Try], rules: Iterable[Inside]) -> list[Verdict]:
     known = list(tries)
     newest = max((one.at for one in known), default=0.0)
     weights = [0.5 ** ((newest - one.at) / 86_400 / HALF_LIFE_DAYS) for one in known]
-    found = []
+    pulls, found = pulls_of(known, weights), []
     for inside in rules:
-        verdict = _of_cell(inside, "", known, weights)
+        verdict = _of_cell(inside, "", known, weights, pulls)
         repos = sorted({one.repo for one in known if one.rule == inside.rule and one.repo})
-        own = [_of_cell(inside.with_(order=verdict.order), repo, known, weights) for repo in repos]
+        own = [_of_cell(inside.with_(order=verdict.order), repo, known, weights, pulls) for repo in repos]
         found += [verdict, *(one for one in own if one.changes)]
     return found
 
 
-def _of_cell(inside: Inside, repo: str, tries: Sequence[Try], weights: Sequence[float]) -> Verdict:
-    found = {name: one for name in inside.order if (one := _estimate(name, inside.rule, repo, tries, weights))}
+def pulls_of(tries: Sequence[Try], weights: Sequence[float]) -> Pulls:
+    """How much rules, and repositories in a rule, tell of one another: from all candidates together."""
+    by_rule: dict[str, dict[str, Cell]] = {}
+    by_repo: dict[tuple[str, str], dict[str, Cell]] = {}
+    for one, weight in zip(tries, weights, strict=True):
+        by_rule.setdefault(one.candidate, {}).setdefault(one.rule, Cell()).add(weight, one.held)
+        by_repo.setdefault((one.candidate, one.rule), {}).setdefault(one.repo, Cell()).add(weight, one.held)
+    return Pulls(pull_of(by_rule.values()), pull_of(by_repo.values()))
+
+
+def _of_cell(inside: Inside, repo: str, tries: Sequence[Try], weights: Sequence[float], pulls: Pulls) -> Verdict:
+    found = {name: one for name in inside.order if (one := _estimate(name, inside.rule, repo, tries, weights, pulls))}
     longest = max((one.seconds for one in found.values()), default=0.0) or 1.0
     for name, one in found.items():
         found[name] = one.with_(worth=round(worth(inside.weights, name, one.quality, one.seconds / longest), 4))
@@ -131,7 +150,7 @@ def _of_cell(inside: Inside, repo: str, tries: Sequence[Try], weights: Sequence[
         rule=inside.rule, repo=repo, before=inside.order, order=order if changes else inside.order,
         gain=round(gain, 4), needed=round(needed, 4), changes=changes,
         why=why or f"better by {gain:.3f}, {needed:.3f} were needed", candidates=tuple(found.values()),
-        offpolicy=judged,
+        pull=round(pulls.repo if repo else pulls.rule, 2), offpolicy=judged,
     )  # fmt: skip
 
 
@@ -164,7 +183,9 @@ def _compared(inside: Inside, order: Sequence[str], found: Mapping[str, Standing
     return gain, needed, "" if gain >= needed else f"better by {gain:.3f} only, {needed:.3f} were needed"
 
 
-def _estimate(name: str, rule: str, repo: str, tries: Sequence[Try], weights: Sequence[float]) -> Standing | None:
+def _estimate(
+    name: str, rule: str, repo: str, tries: Sequence[Try], weights: Sequence[float], pulls: Pulls
+) -> Standing | None:
     """None while there are too few outcomes of this candidate anywhere, or none in the repository that is asked for."""
     own = [(one, weight) for one, weight in zip(tries, weights, strict=True) if one.candidate == name]
     inside = [(one, weight) for one, weight in own if one.rule == rule]
@@ -175,9 +196,9 @@ def _estimate(name: str, rule: str, repo: str, tries: Sequence[Try], weights: Se
     quality = (1 + sum(each for one, each in own if one.held)) / (2 + weight)
     seconds = sum(each * one.seconds for one, each in own) / weight
     count = 2 + weight
-    for cell in (inside, here) if repo else (inside,):
+    for cell, wanted in ((inside, pulls.rule), (here, pulls.repo)) if repo else ((inside, pulls.rule),):
         near = sum(each for _, each in cell)
-        pull = min(PULL, count - near)
+        pull = min(wanted, count - near)
         quality = (sum(each for one, each in cell if one.held) + pull * quality) / (near + pull)
         seconds = (sum(each * one.seconds for one, each in cell) + pull * seconds) / (near + pull)
         count = near + pull

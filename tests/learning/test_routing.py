@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from appliance.learning.routing import Inside, Try, Verdict, judge, preferences
+from appliance.learning.pulling import USUAL
+from appliance.learning.routing import Inside, Try, Verdict, judge, preferences, pulls_of
 
 RULE = Inside(rule="r", order=("search", "small", "big"), quality=1.0, cost=0.0, speed=0.0)
 DAY = 86_400.0
@@ -71,3 +72,16 @@ def test_a_repository_has_its_own_order_where_its_outcomes_say_so() -> None:
         ("", ("search", "big", "small")), ("shop", ("search", "small", "big")),
     ]  # fmt: skip
     assert [(one["repo"], one["evidence"]) for one in preferences(verdicts)] == [("", 362), ("shop", 120)]
+
+
+def test_repositories_that_are_alike_count_for_one_another_and_those_that_are_not_do_not() -> None:
+    chances = {"small": 0.5, "big": 0.8}
+    alike = [one for n in range(6) for one in tries(random.Random(n), 40, chances, repo=f"r{n}")]
+    swapped = {"small": 0.95, "big": 0.1}
+    apart = [one for n in range(6) for one in tries(random.Random(n), 40, (chances, swapped)[n % 2], repo=f"r{n}")]
+    ones = [1.0] * len(alike)
+    assert pulls_of(alike, ones).repo > 2 * USUAL and pulls_of(apart, ones).repo < USUAL / 2
+    assert pulls_of(alike, ones).rule == USUAL, "one rule tells nothing of how unlike rules are"
+    own = {one.repo: one for one in judge(apart, [RULE]) if one.repo}
+    assert set(own) == {"r1", "r3", "r5"} or set(own) == {"r0", "r2", "r4"}
+    assert all(one.pull == round(pulls_of(apart, ones).repo, 2) for one in own.values())
