@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from flask import Flask, Response, jsonify, make_response, render_template, request
 from flask.typing import ResponseReturnValue
@@ -12,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from appliance.config import Home
 from appliance.errors import FactoryError
-from control import access, api, views, wording
+from control import access, api, places, views, wording
 from control.desk import EXTENSION, Desk
 from control.gate import Gate, http_status, is_for_programs
 from control.one_time import Codes
@@ -35,6 +36,7 @@ def create_app(desk: Desk, token: str, session_key: str) -> Flask:
     app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY, MAX_FORM_MEMORY_SIZE=LARGEST_BODY)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(wording.FILTERS)
+    app.jinja_env.globals.update(has_asset=has_asset, places=places.BAR, within=places.WITHIN)
     app.extensions[EXTENSION] = desk
     codes = Codes(access.ensure_code_key(desk.home))
     Gate(desk.ledger, codes, token, session_key, desk.settings.console).install(app)
@@ -46,6 +48,11 @@ def create_app(desk: Desk, token: str, session_key: str) -> Flask:
     app.register_error_handler(ParseException, _on_broken_chunks)
     app.register_error_handler(Exception, _on_surprise)
     return app
+
+
+def has_asset(name: str) -> bool:
+    """Did the set-up bring this file of a third party? Pages do without where it could not."""
+    return (Path(__file__).parent / "static" / "vendor" / name).is_file()
 
 
 def home_of(app: Flask) -> Home:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from appliance.lesson import between
@@ -12,7 +13,6 @@ LEAST = 10
 """Cases below which no share is said: its interval would span more than half of all there is."""
 MOST_COLUMNS = 53
 """Weeks in a chart, the newest."""
-HEIGHT = 100.0
 
 
 class Share(Noun):
@@ -80,27 +80,33 @@ def contended(row: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class Column(Noun):
-    """One group of a chart, in the units of its drawing: `HEIGHT` high, one wide."""
+class Weeks(Noun):
+    """Weeks as charts take them: seconds since 1970 of the Monday, the week's name, and the values."""
 
-    group: str
-    alone: float
-    others: float
-    shipped: int
-    count: int
+    counts: list[tuple[int, str, tuple[int, ...]]]
+    hours: list[tuple[int, str, tuple[float | None, ...]]]
 
 
-def columns(rows: Sequence[Mapping[str, Any]]) -> list[Column]:
-    """Groups of the question `autonomy` as columns: what was shipped alone, and on top of it the rest."""
-    newest = rows[-MOST_COLUMNS:]
-    most = max((row["shipped"] for row in newest), default=0) or 1
-    return [
-        Column(
-            group=row["group"], alone=round(HEIGHT * row["alone"] / most, 2), shipped=row["shipped"],
-            others=round(HEIGHT * (row["shipped"] - row["alone"]) / most, 2), count=row["alone"],
-        )
-        for row in newest
-    ]  # fmt: skip
+def by_week(rows: Sequence[Mapping[str, Any]]) -> Weeks:
+    """The newest weeks of the question `autonomy`: changes shipped, alone and taken back; median hours to ship.
+
+    >>> by_week([{"group": "2026-W01", "shipped": 3, "alone": 2, "reverted": 0, "median_seconds": 5400.0}])
+    Weeks(counts=[(1766966400, '2026-W01', (3, 2, 0))], hours=[(1766966400, '2026-W01', (1.5,))])
+    """
+    newest = [(_monday(row["group"]), row) for row in rows[-MOST_COLUMNS:]]
+    return Weeks(
+        counts=[(at, row["group"], (row["shipped"], row["alone"], row["reverted"])) for at, row in newest],
+        hours=[(at, row["group"], (_hours(row["median_seconds"]),)) for at, row in newest],
+    )
+
+
+def _monday(week: str) -> int:
+    year, _, number = week.partition("-W")
+    return int(datetime.fromisocalendar(int(year), int(number), 1).replace(tzinfo=UTC).timestamp())
+
+
+def _hours(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds / 3600, 2)
 
 
 def runs(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -60,6 +60,8 @@ items = Table(
     Column("not_before_wall", Float, nullable=False, server_default="0"),
     Index("items_by_state", "state", "severity", "number"),
     Index("items_by_repo", "repo", "number"),
+    Index("items_by_created", "created"),
+    Index("items_by_updated", "updated"),
 )
 
 repositories = Table(

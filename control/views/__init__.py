@@ -18,6 +18,7 @@ from control.views import (
     manual,
     metrics,
     models,
+    palette,
     playground,
     policies,
     questions,
@@ -32,6 +33,6 @@ BLUEPRINTS = (
     repositories.blueprint,
     manual.blueprint, events.blueprint, hooks.blueprint, deliveries.blueprint, git.blueprint,
     metrics.blueprint, lessons.blueprint, account.blueprint, access.blueprint, audit.blueprint,
-    system.blueprint, models.blueprint, playground.blueprint, learning.blueprint, policies.blueprint,
+    system.blueprint, models.blueprint, palette.blueprint, playground.blueprint, learning.blueprint, policies.blueprint,
     questions.blueprint, router.blueprint,
 )  # fmt: skip

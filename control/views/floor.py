@@ -5,7 +5,8 @@ from __future__ import annotations
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 
-from appliance.work import ENDED, State, WorkItem
+from appliance.ledger.overview import by_day
+from appliance.work import ENDED, State, WorkItem, utcnow
 from control.desk import desk
 from control.health import read_health
 from control.lanes import lanes, needing_people
@@ -17,6 +18,8 @@ LIVE_STATES = tuple(state for state in State if state not in ENDED)
 SAMPLE = "sample"
 """The repository that `make run` brings along to show the main job once."""
 RECENT = 8
+DAYS = 14
+"""Drawn of the throughput."""
 
 
 @blueprint.get("/")
@@ -35,6 +38,7 @@ def show() -> ResponseReturnValue:
         ended=ledger.items(states=tuple(ENDED), limit=RECENT),
         health=read_health(desk().home),
         sample=_sample(),
+        days=by_day(ledger, DAYS, utcnow().date()),
         newest=[(event, step(event)) for event in reversed(ledger.tail(max(0, seq - RECENT)))],
     )
 

@@ -13,7 +13,7 @@ from appliance.learning.client import LearningClient
 from appliance.learning.frictions import MEANING
 from control.desk import desk
 from control.questions import GROUPS, Asked, asked_for, question
-from control.shares import HEIGHT, columns, objected, runs, shipped
+from control.shares import by_week, objected, runs, shipped
 
 blueprint = Blueprint("learning", __name__, url_prefix="/learning")
 
@@ -37,7 +37,7 @@ def index() -> ResponseReturnValue:
             "total": [shipped(row) for row in client.query("autonomy", by="all", **own)],
             "objections": [objected(row) for row in objections],
             "judged": [objected(row) for row in client.query("review_precision", by="all", **own)],
-            "weeks": columns(weeks), "height": HEIGHT,
+            "weeks": by_week(weeks),
         }  # fmt: skip
 
     return _page(

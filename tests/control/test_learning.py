@@ -10,7 +10,7 @@ import pytest
 
 from appliance.learning.queries import QUERIES
 from control.questions import EXAMPLES, question
-from control.shares import columns, share
+from control.shares import by_week, share
 from tests.control.learned import learning, live, publish
 from tests.control.world import Console, Site
 
@@ -212,12 +212,16 @@ def test_a_person_writes_down_a_lesson_and_its_life_is_told(console: Console, si
     ]  # fmt: skip
 
 
-def test_shares_and_columns_say_no_more_than_there_is() -> None:
+def test_shares_and_weeks_say_no_more_than_there_is() -> None:
     assert share(0, 0).in_words() == "–" and share(2, 3).beside() == "too few to say a share"
     assert 0 <= share(0, 50).low <= share(0, 50).high < 0.1
-    drawn = columns([{"group": f"w{n}", "shipped": n, "alone": n // 2} for n in range(60)])
-    assert len(drawn) == 53 and drawn[-1].alone + drawn[-1].others == pytest.approx(100)
-    assert columns([]) == []
+    rows = [
+        {"group": f"2025-W{n + 1:02}", "shipped": n, "alone": n // 2, "reverted": 0, "median_seconds": None}
+        for n in range(52)
+    ]
+    drawn = by_week(rows)
+    assert drawn.counts[-1] == (1766361600, "2025-W52", (51, 25, 0)) and drawn.hours[-1][2] == (None,)
+    assert len(by_week([*rows, *rows]).counts) == 53 and by_week([]).counts == []
 
 
 def test_the_console_loads_no_duckdb() -> None:
