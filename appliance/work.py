@@ -180,6 +180,7 @@ class Candidate(Noun):
     files: Mapping[str, str] = Field(description="path → whole new content")
     origin: str = Field(description="template name, or model id")
     place: str = Field("", description="kind of statement that a search's edit is made in")
+    found: int = Field(0, description="changes a search had tried when this one passed; 0 where nobody counted")
     weight: float = 0.0
     cluster: int = 0
     why: str = ""

@@ -236,6 +236,7 @@ def _candidate(fault: Fault, cluster: Cluster, number: int, clusters: Sequence[C
         files=files,
         origin=edit.names(),
         place=" + ".join(places(fault.sources[part.path])(part.line) for part in edit.all),
+        found=edit.found,
         weight=round(cluster.odds / total, 4),
         cluster=number,
         why=why(edit, fault.sources),

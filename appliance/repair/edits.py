@@ -23,6 +23,8 @@ class Edit:
     also: tuple[Edit, ...] = ()
     """Further edits of a pair, in this or other files."""
     traits: Mapping[str, float] = field(default_factory=dict, compare=False, hash=False)
+    found: int = field(default=0, compare=False)
+    """Edits that had been tried when it passed, itself counted; 0 while it has not."""
 
     @property
     def all(self) -> tuple[Edit, ...]:

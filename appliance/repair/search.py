@@ -178,7 +178,7 @@ class _Search:
         self.say()
         if not self.bench.passes(job) or self.refused(edit):
             return False
-        self.passing.append(edit)
+        self.passing.append(replace(edit, found=self.bench.tried))
         return True
 
     def try_cold(self) -> None:
@@ -291,9 +291,13 @@ class Ahead:
 def far_down(passing: Sequence[Edit], edits: Sequence[Edit], total: float) -> list[Edit]:
     """Passing edits with the odds of their place in the order, where these are better than those of their score: far
     down, the ranking is too sure of itself. That odds fall as the place rises is an assumption, not a measurement."""
-    at = {id(edit): number for number, edit in enumerate(edits, start=1)}
+    wanted = {edit.key for edit in passing}
+    at: dict[object, int] = {}
+    for number, edit in enumerate(edits, start=1):
+        if edit.key in wanted:
+            at.setdefault(edit.key, number)
     return [
-        replace(edit, score=max(edit.score, total + math.log(TAIL / at[id(edit)]))) if id(edit) in at else edit
+        replace(edit, score=max(edit.score, total + math.log(TAIL / at[edit.key]))) if edit.key in at else edit
         for edit in passing
     ]
 

@@ -12,12 +12,11 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from closed_loop_search import HABITS, Spared, spared
+from closed_loop_search import HABITS, Spared, interval, left, spared
 
 from appliance.learning.service import Learning
 from appliance.settings import Settings
@@ -69,24 +68,32 @@ def router(home: Path, seed: int, items: int) -> list[str]:
 
 def searched(rows: list[Spared]) -> list[str]:
     """Print what search took; the aims it missed."""
-    before, after = (sum(row.candidates[n] for row in rows) for n in (0, 1))
-    right = [sum(row.right[n] for row in rows) for n in (0, 1)]
-    heads = f"{'right':>7}{'then':>6}{'candidates':>12}{'then':>7}{'change':>9}"
-    print(f"{'Search':<8}{'learned from':>14}{'unseen':>8}{heads}")
-    for row in rows:
-        print(line(row.name, row.learned_from, row.faults, row.right, row.candidates))
-    print(line("all", sum(row.learned_from for row in rows), sum(row.faults for row in rows), right, (before, after)))
+    every = Spared("all", sum(row.learned_from for row in rows), tuple(pair for row in rows for pair in row.pairs))
+    print("Search: unseen faults before and after learning; what is left of a count has its 95 % interval by bootstrap")
+    print(f"{'':<8}{'learned':>8}{'unseen':>7}{'right':>7}{'then':>5}{'wrong':>6}{'then':>5}", end="")
+    print(f"{'until right':>13}{'then':>7}{'left':>21}{'all tried':>11}{'then':>7}{'left':>21}")
+    for row in (*rows, every):
+        print(line(row))
+    right, wrong = every.count("first"), every.count("wrong")
     aims = {
-        "search tries 30 % fewer candidates at least": after <= AIM * before,
+        "search finds the right change after 30 % fewer candidates at least": left(every.found) <= AIM,
         "search is right as often as before": right[1] >= right[0],
+        "search ships no more wrong changes than before": wrong[1] <= wrong[0],
     }
     return [aim for aim, held in aims.items() if not held]
 
 
-def line(name: str, learned: int, faults: int, right: Sequence[int], tried: Sequence[int]) -> str:
+def line(row: Spared) -> str:
     """One line of the table."""
-    change = f"{100 * (tried[1] / tried[0] - 1):+.0f} %" if tried[0] else "-"
-    return f"{name:<8}{learned:>14}{faults:>8}{right[0]:>7}{right[1]:>6}{tried[0]:>12}{tried[1]:>7}{change:>9}"
+    said = f"{row.name:<8}{row.learned_from:>8}{len(row.pairs):>7}"
+    for what, width in (("first", 7), ("wrong", 6)):
+        counts = row.count(what)
+        said += f"{counts[0]:>{width}}{counts[1]:>5}"
+    for pairs, width in ((row.found, 13), (row.tried, 11)):
+        low, high = interval(pairs)
+        share = f"{100 * left(pairs):.0f} % ({100 * low:.0f} to {100 * high:.0f})" if pairs else "-"
+        said += f"{sum(one for one, _ in pairs):>{width}}{sum(other for _, other in pairs):>7}{share:>21}"
+    return said
 
 
 def progress(text: str) -> None:

@@ -142,6 +142,7 @@ def test_a_model_is_judged_and_every_result_is_kept_and_nothing_shipped(shop: Sh
     assert (figures["selected"]["right"], figures["first"]["right"], figures["false_accepts"]["right"]) == (2, 2, 0)
     assert figures["tokens"] > 0 and figures["models"][0].startswith("good")
     assert [row["restored"] for row in right["rows"]] == [True, True]
+    assert [row["found"] for row in right["rows"]] == [0, 0], "a model's changes are not counted so"
     worse = shop.ground(ScriptedModel("I cannot.", name="good"))
     again = replay(shop.ledger, worse, shop.tasks()[:1], ["good", EARLIER], shop.said.append)
     assert again["contenders"][0]["selected"]["right"] == 0
@@ -182,6 +183,7 @@ def test_the_command_survives_a_kill_and_its_next_call_ends_the_run(shop: Shop) 
     search = figures["contenders"][0]
     assert (search["tasks"], search["tokens"]) == (2, 0) and search["candidates"] > 0
     assert search["first"]["right"] >= 1, "search finds a slip back"
+    assert all(0 < row["found"] <= row["tried"] for row in figures["rows"] if row["first"])
     assert "1 of 2 results are there already" in done.stderr
     assert not (shop.home.root / "replay").exists()
 

@@ -108,6 +108,7 @@ def test_wrong_comparison_is_mended(repair: Repair, tmp_path: Path) -> None:
     found = repair(PRICES, report="shipping(50) gives 5 instead of 0")
     assert found.decision == "ship", found
     assert "total >= FREE_FROM" in found.candidates[0].files["prices.py"]
+    assert 1 <= found.candidates[0].found < found.tried, "it looks on after the one it ships"
     assert applied(tmp_path / "tree", found).split()[2] == "prices.py"
 
 

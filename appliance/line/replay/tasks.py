@@ -79,6 +79,7 @@ class Tried(Noun):
     held: int = Field(0, description="tests held back that failed, or are new: what could show a wrong change")
     restored: bool = Field(False, description="the code is the original's again")
     tried: int = Field(0, description="different changes tested")
+    found: int = Field(0, description="of these, until a search had the one it ships; 0 where nobody counted")
     calls: int = Field(0, description="answers of models")
     prompt_tokens: int = 0
     completion_tokens: int = 0

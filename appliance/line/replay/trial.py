@@ -205,7 +205,9 @@ def judged(ground: Ground, stand: Standing, row: Tried, last: Attempt) -> Tried:
     right = restored or passes(ground, stand, best.files)
     ships = last.outcome == "plausible"
     first = right if last.strategy == SEARCH else right and row.calls == 1
-    return row.with_(first=first, selected=ships and right, wrong=ships and not right, restored=restored)
+    return row.with_(
+        first=first, selected=ships and right, wrong=ships and not right, restored=restored, found=best.found
+    )
 
 
 def same_code(sound: Mapping[str, str], files: Mapping[str, str], tree: Path) -> bool:
