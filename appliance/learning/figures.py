@@ -33,6 +33,11 @@ PRECISION = f"""WITH told AS (SELECT {GROUP.format(at="happened", gate="gate")} 
  SELECT {NAMED} AS "group", objections, accepted, overruled, acted_on, undecided
  FROM summed ORDER BY 1"""  # noqa: S608 - as above
 
+POLICY_WEEKS = """SELECT date_trunc('week', happened)::DATE::VARCHAR AS week, rule, repo,
+  policy_version AS version, chosen, count(*) AS choices, count(*) FILTER (explored) AS explored
+ FROM decisions WHERE source = 'line' AND policy_version IS NOT NULL AND ($repo = '' OR repo = $repo)
+ AND ($days = 0 OR happened > (now() AT TIME ZONE 'UTC') - to_days($days)) GROUP BY ALL ORDER BY ALL"""
+
 REPLAYS = """WITH told AS (SELECT happened, seq, json_transform(payload, '{"repo": "VARCHAR", "run": "BIGINT",
   "task": "VARCHAR", "kind": "VARCHAR", "contender": "VARCHAR", "model": "VARCHAR", "outcome": "VARCHAR",
   "first": "BOOLEAN", "selected": "BOOLEAN", "wrong": "BOOLEAN", "prompt_tokens": "BIGINT",

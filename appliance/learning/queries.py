@@ -87,6 +87,11 @@ QUERIES: Mapping[str, Query] = {
         sql=figures.AUTONOMY,
         parameters=figures.GROUPED,
     ),
+    "policy_weeks": Query(
+        what="choices of the line with a policy at hand: by week, rule, repository, version and who was chosen",
+        sql=figures.POLICY_WEEKS,
+        parameters={"repo": "", "days": 0},
+    ),
     "review_precision": Query(
         what="objections of the gates, and what people made of them", sql=figures.PRECISION, parameters=figures.GROUPED
     ),

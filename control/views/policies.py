@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from appliance.errors import Conflict
+from appliance.errors import Conflict, LimitExceeded, Unavailable
+from appliance.learning.client import LearningClient
 from appliance.learning.policies import Policies
 from control.desk import desk
 from control.gate import person
-from control.learned_policy import steps, version, versions
+from control.learned_policy import Step, steps, version, versions
+from control.questions import question
+from control.savings import Savings, saved
 
 blueprint = Blueprint("policies", __name__, url_prefix="/learning/policy")
 
 PAGE = 50
 """Versions on the page."""
+MOST_VERSIONS = 200
+"""Versions whose savings are summed, the newest."""
 
 
 def kept() -> Policies:
@@ -51,7 +58,19 @@ def index() -> ResponseReturnValue:
     return render_template(
         "policies.html", versions=versions(policies, told, PAGE), current=policies.current(),
         more=max(0, len(policies.versions()) - PAGE), steps=told[::-1][:PAGE], settings=desk().settings.learning,
+        question=question("policy_weeks"), **_savings(policies, told),
     )  # fmt: skip
+
+
+def _savings(policies: Policies, told: list[Step]) -> dict[str, Any]:
+    """Weeks with what following the policy saved; why they are not known, when the learning process is away."""
+    if not policies.versions():
+        return {"savings": Savings(), "away": ""}
+    try:
+        rows = LearningClient(desk().home).query("policy_weeks")
+    except (Unavailable, LimitExceeded) as error:
+        return {"savings": Savings(), "away": error.message}
+    return {"savings": saved(rows, versions(policies, told, MOST_VERSIONS)), "away": ""}
 
 
 @blueprint.get("/<int:number>/promote")
