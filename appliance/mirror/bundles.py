@@ -102,7 +102,7 @@ def make(git: Git, bare: Path, into: Path, since: Iterable[str]) -> Header:
     names = git(bare, "for-each-ref", "--format=%(refname)", "refs/heads", "refs/tags", env=there).splitlines()
     known = existing(git, bare, since)
     wanted = "\n".join([*names, *(f"^{commit}" for commit in sorted(known)), ""])
-    with _aside(into) as draft:
+    with _aside(into.absolute()) as draft:  # git works in another folder
         try:
             git(
                 bare,

@@ -102,6 +102,16 @@ def test_a_repository_that_nobody_knew_is_made_and_looked_after(
     assert receipts.read(carried.with_name("shop.bundle.receipt")).refs == {"refs/heads/main": head}
 
 
+def test_a_file_without_a_folder_is_in_the_folder_one_stands_in(
+    low: Side, high: Side, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    low.run("export", "shop", "shop.bundle")
+    high.run("import", "shop.bundle", "--signer", low.run("signer")["fingerprint"])
+    assert {"shop.bundle", "shop.bundle.receipt"} <= {one.name for one in tmp_path.iterdir()}
+    assert [one.name for one in open_ledger(high.home).repositories()] == ["shop"]
+
+
 def test_only_what_is_new_travels_the_second_time(low: Side, high: Side, server: Server, carried: Path) -> None:
     new = server.push("shop.py", "PRICE = 2\n")
     git(server.tree, "push", "-q", "origin", f"{new}~1:refs/heads/old")  # a new branch of a commit that is known
