@@ -29,14 +29,21 @@ BAR = (
     Place(name="manual", endpoint="manual.index", label="Help", key="h"),
 )
 """As the bar shows them."""
-WITHIN = {"lessons": "learning", "policies": "learning", "questions": "learning", "playground": "models"}
+WITHIN = {
+    "lessons": "learning",
+    "policies": "learning",
+    "questions": "learning",
+    "playground": "models",
+    "policy": "repositories",
+}
 """Blueprint → the place in the bar that it belongs to."""
 SMALLER = (
     Place(name="new", endpoint="signals.form", label="File a signal", key="n"),
     Place(name="lessons", endpoint="lessons.index", label="Lessons"),
     Place(name="frictions", endpoint="learning.frictions", label="Frictions: where work rubs"),
     Place(name="replays", endpoint="learning.replays", label="Replays"),
-    Place(name="policy", endpoint="policies.index", label="Routing policy: versions, promote, roll back"),
+    Place(name="policy", endpoint="policy.show", label="Policy: autonomy, protected paths, budgets"),
+    Place(name="policies", endpoint="policies.index", label="Routing policy: versions, promote, roll back"),
     Place(name="sql", endpoint="questions.ask", label="SQL over the learning store"),
     Place(name="playground", endpoint="playground.show", label="Playground: talk to models"),
     Place(name="rules", endpoint="router.edit", label="Change the router's rules"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from appliance.autonomy import effective
 from appliance.errors import FactoryError
 from appliance.line.parts import Parts
-from appliance.settings import AutonomySettings
-from appliance.work import Autonomy, EffectiveAutonomy, Kind, Outcome, State, TrackedRepository, WorkItem
+from appliance.work import Kind, Outcome, State, WorkItem
 
 DUPLICATE_COSINE = 0.88
 """Reports this similar, naming the same things, are one. MiniLM gives paraphrases of one report 0.8 to 0.95 and reports
@@ -68,16 +68,6 @@ def judge_severity(kind: Kind, words: str) -> tuple[int, str]:
         if found:
             return severity, f'severity {severity}, as it says "{found.group(0)}"'
     return (2, "severity 2, as incidents are") if kind is Kind.INCIDENT else (3, "severity 3, the usual")
-
-
-ORDER = tuple(Autonomy)
-
-
-def effective(settings: AutonomySettings, tracked: TrackedRepository) -> EffectiveAutonomy:
-    """The lower of the box's cap and the repository's own level."""
-    if ORDER.index(settings.cap) < ORDER.index(tracked.autonomy):
-        return EffectiveAutonomy(effective=settings.cap, why="the box's cap")
-    return EffectiveAutonomy(effective=tracked.autonomy, why=f"set for repository {tracked.name}")
 
 
 def find_twin(item: WorkItem, parts: Parts) -> tuple[WorkItem | None, str]:

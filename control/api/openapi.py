@@ -29,6 +29,7 @@ from control.api.items import SHORT, NewCommand
 from control.api.learning import FreeQuestion, RollBack
 from control.api.lessons import LessonChange, LessonMove, NewLesson
 from control.api.models import LoadOrder
+from control.api.repositories import PolicyChange
 from control.api.request import MOST_ROWS
 from control.api.router import ChangedRules, NewRules
 from control.health import Part
@@ -56,7 +57,7 @@ NOUNS: tuple[type[BaseModel], ...] = (
 ASKED: tuple[type[BaseModel], ...] = (
     NewSignal, NewCommand, NewLesson, LessonChange, LessonMove, NewUser, UserChange, NewToken, LoadOrder, ChangedRules,
     NewRules,
-    FreeQuestion, RollBack,
+    FreeQuestion, RollBack, PolicyChange,
 )  # fmt: skip
 
 
@@ -161,6 +162,7 @@ CALLS: Mapping[str, Call] = {
     ),
     "api_repositories.index": Call({200: made_of(repositories=listed(REPOSITORY))}),
     "api_repositories.show": Call({200: REPOSITORY}),
+    "api_repositories.change": Call({200: REPOSITORY}, body=(JSON, ref("PolicyChange"))),
     "api_deliveries.index": Call(
         {200: made_of(deliveries=listed(ref("Delivery")), turned_away=REFUSALS, next=TEXT)},
         {"state": {"type": "string", "enum": [str(state) for state in DeliveryState]}, **ONE_OF_REPOSITORIES},

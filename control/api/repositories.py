@@ -6,12 +6,22 @@ from typing import Any
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
+from pydantic import BaseModel, ConfigDict
 
-from appliance.work import MirrorHealth, TrackedRepository, utcnow
+from appliance.work import Autonomy, MirrorHealth, TrackedRepository, utcnow
+from control.api.request import body
 from control.desk import desk
 from control.wording import without_password
 
 blueprint = Blueprint("api_repositories", __name__, url_prefix="/api/v1/repositories")
+
+
+class PolicyChange(BaseModel):
+    """What a program changes of how far the box goes in a repository."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    autonomy: Autonomy
 
 
 @blueprint.get("")
@@ -27,6 +37,13 @@ def show(name: str) -> ResponseReturnValue:
     """One repository, and how its mirror stands."""
     ledger = desk().ledger
     return jsonify(_told(ledger.repository(name), ledger.forges.health(name)))
+
+
+@blueprint.patch("/<name>")
+def change(name: str) -> ResponseReturnValue:
+    """Change a repository's autonomy: `{"autonomy": "medium"}`; it holds for what is triaged from then on."""
+    asked, ledger = PolicyChange.model_validate(body()), desk().ledger
+    return jsonify(_told(ledger.change_repository(name, autonomy=asked.autonomy), ledger.forges.health(name)))
 
 
 def _told(repository: TrackedRepository, health: MirrorHealth) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from control.views import (
     palette,
     playground,
     policies,
+    policy,
     questions,
     repositories,
     router,
@@ -34,5 +35,5 @@ BLUEPRINTS = (
     manual.blueprint, events.blueprint, hooks.blueprint, deliveries.blueprint, git.blueprint,
     metrics.blueprint, lessons.blueprint, account.blueprint, access.blueprint, audit.blueprint,
     system.blueprint, models.blueprint, palette.blueprint, playground.blueprint, learning.blueprint, policies.blueprint,
-    questions.blueprint, router.blueprint,
+    policy.blueprint, questions.blueprint, router.blueprint,
 )  # fmt: skip

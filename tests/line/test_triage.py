@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from appliance.autonomy import effective
 from appliance.errors import Unavailable
-from appliance.line.triage import effective, judge_kind, judge_severity, names_in, run
+from appliance.line.triage import judge_kind, judge_severity, names_in, run
 from appliance.settings import AutonomySettings, Settings
 from appliance.work import Autonomy, Kind, State, TrackedRepository, WorkItem
 
