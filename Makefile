@@ -8,7 +8,7 @@ WHEELS := offline-wheels
 # A file's tests stay together, in order: what they share is made once. More than four boxes at once want more memory than a box has.
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
-.PHONY: help run test test-clients test-vllm test-forge test-learning soak check bench bench-peers bench-router wheels lock clean setup setup-dev
+.PHONY: help run test test-clients test-vllm test-forge test-learning soak check bench bench-peers bench-router wheels keys bundle verify-bundle lock clean setup setup-dev
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -60,6 +60,15 @@ bench-router: setup-dev  ## measure the learned router on RouteLLM's MMLU outcom
 wheels:  ## fill offline-wheels/ for a machine without a package index
 	@$(PYTHON) -m installer wheels
 
+keys:  ## make the pair of keys that bundles are signed with: KEYS=DIR, kept offline
+	@$(PYTHON) -m installer keys --keys "$(KEYS)"
+
+bundle:  ## build the signed bundle for a closed network into dist/: KEYS=DIR [OUT=DIR]
+	@$(PYTHON) -m installer bundle --keys "$(KEYS)" --out "$(or $(OUT),dist)"
+
+verify-bundle:  ## build the bundle twice and compare byte for byte: KEYS=DIR
+	@$(PYTHON) -m installer verify-bundle --keys "$(KEYS)"
+
 lock:  ## renew the lock files (maintainers; needs uv; UPGRADE=--upgrade takes newer releases)
 	$(LOCK) --no-emit-package llama-cpp-python pyproject.toml $(WHEELS)/runtime.in -o $(WHEELS)/runtime.lock
 	$(LOCK) --no-emit-package llama-cpp-python pyproject.toml $(WHEELS)/runtime.in $(WHEELS)/dev.in -c $(WHEELS)/runtime.lock -o $(WHEELS)/dev.lock
@@ -68,6 +77,7 @@ lock:  ## renew the lock files (maintainers; needs uv; UPGRADE=--upgrade takes n
 	$(LOCK) $(WHEELS)/aider.in -o $(WHEELS)/aider.lock
 	$(LOCK) $(WHEELS)/peers.in -o $(WHEELS)/peers.lock
 	$(filter-out --universal,$(LOCK)) --python-platform x86_64-manylinux_2_28 --only-binary :all: --excludes $(WHEELS)/vllm.without $(WHEELS)/vllm.in -o $(WHEELS)/vllm.lock
+	$(LOCK) $(WHEELS)/bundle.in -o $(WHEELS)/bundle.lock
 	$(LOCK) --no-deps $(WHEELS)/llama.in -o $(WHEELS)/llama.lock
 	$(LOCK) --no-deps $(WHEELS)/models.in -o $(WHEELS)/models.lock
 

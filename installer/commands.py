@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from installer import environment, foreground, preflight
+from installer.bundle import build
 from installer.checkout import Checkout
 from installer.errors import InstallError
 from installer.setup import setup
 from installer.terminal import Terminal
+from installer.trust import signature
 from installer.wheelhouse import fill
 
 
@@ -29,6 +32,13 @@ def dispatch(words: list[str]) -> int:
                     environment.make(checkout, lock, terminal)
             case "preflight":
                 return _preflight(asked.json, checkout)
+            case "keys":
+                signature.make_key(asked.keys / build.PRIVATE, asked.keys / build.PUBLIC)
+                terminal.say(f"fingerprint: {signature.fingerprint(asked.keys / build.PUBLIC)}")
+            case "bundle":
+                build.build(checkout, asked.keys, asked.out, terminal)
+            case "verify-bundle":
+                return _compare(checkout, asked.keys, terminal)
             case "run":
                 return foreground.run(asked.command)
     except InstallError as error:
@@ -56,6 +66,14 @@ def _preflight(as_json: bool, checkout: Checkout) -> int:
     return 1 if any(row.verdict == "fail" for row in rows) else 0
 
 
+def _compare(checkout: Checkout, keys: Path, terminal: Terminal) -> int:
+    differing = build.compared(checkout, keys, terminal)
+    terminal.say("two builds are equal, byte for byte" if not differing else "two builds differ:")
+    for name in differing:
+        terminal.say(f"  {name}")
+    return 1 if differing else 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m installer", description="sets up a checkout of the appliance")
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -66,6 +84,15 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("lock", nargs="+", help="its name, such as `clients`")
     verb = verbs.add_parser("preflight", help="look at this machine: pass, warn or fail, each with its fix")
     verb.add_argument("--json", action="store_true")
+    for name, what in (
+        ("keys", "make the pair of keys that bundles are signed with"),
+        ("bundle", "build what is carried into a closed network"),
+        ("verify-bundle", "build the bundle twice and compare"),
+    ):
+        verb = verbs.add_parser(name, help=what)
+        verb.add_argument("--keys", type=Path, required=True, help="the folder of the signing keys")
+        if name == "bundle":
+            verb.add_argument("--out", type=Path, default=Path("dist"), help="where the bundle goes (default: dist)")
     verb = verbs.add_parser("run", help="run a command in the foreground; Ctrl-C goes to it alone")
     verb.add_argument("command", nargs=argparse.REMAINDER)
     return parser

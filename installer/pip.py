@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from installer.checkout import Checkout, pins
+from installer.errors import InstallError
 from installer.terminal import Progress, Terminal, run
 
 
@@ -56,17 +58,32 @@ def install_checkout(checkout: Checkout, terminal: Terminal, name: str) -> None:
     run([checkout.python, "-m", "pip", *options, checkout.root], terminal, name, checkout.log, env=environment(True))
 
 
-def download(checkout: Checkout, locks: Sequence[str], terminal: Terminal, name: str) -> None:
-    """Fill the wheelhouse from the configured index with every pin of `locks`, for this Python and platform."""
+def download(
+    checkout: Checkout, locks: Sequence[str], terminal: Terminal, name: str, folder: Path | None = None
+) -> None:
+    """Fill the wheelhouse from the configured index with every pin of `locks`, for this Python and platform.
+
+    Another `folder` is filled from the wheelhouse, where that is filled.
+    """
+    of = sources(checkout) if folder else []
     files = [word for lock in locks for word in ("-r", str(checkout.lock(lock)))]
     options = ["download", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--progress-bar", "off"]
     run(
-        [checkout.python, "-m", "pip", *options, "--dest", checkout.wheelhouse, *files],
+        [checkout.python, "-m", "pip", *options, *of, "--dest", folder or checkout.wheelhouse, *files],
         terminal, name, checkout.log,
         progress=counting(sum(len(pins(checkout.lock(lock).read_text("utf-8"))) for lock in locks)),
-        env=environment(False),
+        env=environment(bool(of)),
         hint=f"this needs a package index that pip is configured for; all of its output: {checkout.log}",
     )  # fmt: skip
+
+
+def check(checkout: Checkout, locks: Sequence[str], folder: Path) -> None:
+    """Hold every wheel in `folder` to the hashes of the locks. Raises InstallError."""
+    known = {one for lock in locks for pin in pins(checkout.lock(lock).read_text("utf-8")) for one in pin.hashes}
+    for wheel in sorted(folder.iterdir()):
+        with wheel.open("rb") as stream:
+            if hashlib.file_digest(stream, "sha256").hexdigest() not in known:
+                raise InstallError(f"{wheel} is not what the locks name", f"delete {folder}, then run this again")
 
 
 def counting(total: int) -> Progress:

@@ -51,7 +51,7 @@ def look(checkout: Checkout) -> list[Row]:
         memory(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         clock(time.time()),
         temporary(_mount_options(Path("/tmp"), Path("/proc/mounts"))),  # noqa: S108
-        sandbox(_sandbox_output()),
+        sandbox(sandbox_output()),
         sqlite(_sqlite_version(checkout)),
     ]
 
@@ -144,7 +144,8 @@ def _mount_options(folder: Path, table: Path) -> list[str]:
     return best[1]
 
 
-def _sandbox_output() -> str | None:
+def sandbox_output() -> str | None:
+    """What bubblewrap complains about; empty when it works, None when it is missing."""
     command = ["bwrap", "--ro-bind", "/", "/", "--unshare-all", "--die-with-parent", "true"]
     try:
         said = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=20)

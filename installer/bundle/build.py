@@ -1,0 +1,230 @@
+"""Builds a bundle from a commit: everything the box needs, listed in a manifest that is signed, with the key's owner.
+
+Nothing comes from the working tree: the commit is exported, so what is not committed is not shipped. Names are sorted,
+times are the commit's and modes are fixed, so that two builds of a commit are equal (`make verify-bundle`). The one
+part that is taken as it was made before is the compiled llama.cpp wheel from the cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+import tarfile
+import tempfile
+import time
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from installer import llama_wheel, pip
+from installer.bundle import papers
+from installer.checkout import Checkout
+from installer.errors import InstallError
+from installer.setup import setup
+from installer.terminal import Terminal, elapsed, run
+from installer.trust import signature
+from installer.trust.manifest import LARGEST_FILE, Entry, Manifest, encoded
+from installer.wheel_slimming import note_of
+
+LOCKS = ("runtime", "models")
+PRIVATE, PUBLIC = "release.key", "release.pem"
+"""The signing keys' names in the folder that KEYS names."""
+
+VENDORED = Path("control") / "static" / "vendor"
+NOT_SHIPPED = frozenset({"install.sh", ".gitignore", "integrity"})
+ROOMS = ("appliance", "inference", "models", "control", "installer")
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What is built: the exported tree, the commit's time (seconds since the epoch), the version it says it is."""
+
+    tree: Path
+    built: int
+    version: str
+
+
+def build(checkout: Checkout, keys: Path, out: Path, terminal: Terminal) -> Path:
+    """Build the bundle of the checkout's commit into the folder `out`; returns the bundle's folder.
+
+    Raises:
+        InstallError: no keys, no index and no wheels, a file too large for FAT32, or a bundle of that name is there.
+    """
+    started = time.monotonic()
+    private, public = keys / PRIVATE, keys / PUBLIC
+    if not private.is_file() or not public.is_file():
+        raise InstallError(f"{keys} has no {PRIVATE} and {PUBLIC}", "make keys KEYS=DIR, once; keep the folder offline")
+    setup(checkout, terminal, dev=False)
+    with tempfile.TemporaryDirectory(prefix="appliance-bundle-") as work:
+        commit = exported(checkout, Path(work) / "tree")
+        made = out / f"appliance-{commit.version}-{platform.machine()}.bundle"
+        if made.exists():
+            raise InstallError(f"{made} is there already", "move it away, or name another folder: OUT=DIR")
+        half = made.with_suffix(".part")
+        shutil.rmtree(half, ignore_errors=True)
+        half.mkdir(parents=True)
+        llama = _wheels(checkout, commit, half / "wheels", terminal)
+        papers.write(checkout, commit.tree, half, terminal)
+        (half / "installer.pyz").write_bytes(program(commit.tree / "installer", commit.built))
+        shutil.copyfile(commit.tree / "installer" / "install.sh", half / "install.sh")
+        sealed(half, commit, llama, private, public)
+        half.replace(made)
+    size = sum(file.stat().st_size for file in made.rglob("*") if file.is_file())
+    terminal.say(f"{made}: {size / 1e6:.0f} MB in {elapsed(time.monotonic() - started)}")
+    terminal.say(f"fingerprint of the key, to be told by another way than the medium: {signature.fingerprint(public)}")
+    return made
+
+
+def exported(checkout: Checkout, tree: Path) -> Commit:
+    """Write the checkout's commit to `tree`, with fixed modes."""
+    archive = tree.with_suffix(".tar")
+    run(["git", "-C", checkout.root, "archive", "-o", archive, "HEAD"], Terminal(), "the commit", checkout.log)
+    with tarfile.open(archive) as members:
+        built = int(max(member.mtime for member in members))  # git writes the commit's time
+        if hasattr(tarfile, "data_filter"):
+            members.extractall(tree, filter="data")
+        else:  # Python before 3.11.4; git wrote the archive this instant
+            members.extractall(tree)  # noqa: S202
+    archive.unlink()
+    vendored = checkout.root / VENDORED  # fetched by lock, so not in the commit
+    if vendored.is_dir():
+        shutil.copytree(vendored, tree / VENDORED)
+    for place in [tree, *tree.rglob("*")]:
+        if not place.is_symlink():
+            place.chmod(0o755 if place.is_dir() else 0o644)
+    said = re.search(r'^__version__ = "([^"]+)"', (tree / "appliance" / "__init__.py").read_text("utf-8"), re.MULTILINE)
+    if said is None:
+        raise InstallError("appliance/__init__.py says no version", "build from a checkout of the project")
+    return Commit(tree, built, said[1])
+
+
+def program(package: Path, built: int) -> bytes:
+    """The installer as one file that Python runs: its own modules, and nothing else, in a fixed order."""
+    held = io.BytesIO()
+    start = b"import sys\n\nfrom installer.target.commands import main\n\nsys.exit(main(sys.argv[1:]))\n"
+    sources = {f"installer/{file.relative_to(package).as_posix()}": file.read_bytes() for file in package.rglob("*.py")}
+    stamp = time.gmtime(max(built, 315_532_800))[:6]  # a zip knows no time before 1980
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in sorted({**sources, "__main__.py": start}.items()):
+            member = zipfile.ZipInfo(name, stamp)
+            member.create_system, member.external_attr = 3, 0o100644 << 16
+            archive.writestr(member, content)
+    return held.getvalue()
+
+
+def sealed(folder: Path, commit: Commit, llama: Path, private: Path, public: Path) -> Manifest:
+    """Write manifest, signatures and public key; all modes and times are fixed.
+
+    Raises:
+        InstallError: a file is too large for the file system of a medium.
+    """
+    note = note_of(llama, llama_wheel.NOTE)
+    manifest = Manifest(
+        version=commit.version,
+        built=commit.built,
+        arch=platform.machine(),
+        python=f"{sys.version_info[0]}.{sys.version_info[1]}",
+        processor=tuple(sorted(json.loads(note)["features"])) if note else (),
+        files=tuple(_entries(folder)),
+    )
+    (folder / "manifest.json").write_bytes(encoded(manifest))
+    shutil.copyfile(public, folder / "key.pem")
+    for name, mark in (("manifest.json", "manifest.sig"), ("install.sh", "install.sh.sig")):
+        (folder / mark).write_bytes(signature.sign(folder / name, private))
+        signature.verify((folder / name).read_bytes(), (folder / mark).read_bytes(), folder / "key.pem", name)
+    for place in [*folder.rglob("*"), folder]:
+        place.chmod(0o755 if place.is_dir() or place.name == "install.sh" else 0o644)
+        os.utime(place, (commit.built, commit.built))
+    return manifest
+
+
+def _entries(folder: Path) -> list[Entry]:
+    found = []
+    for file in sorted(folder.rglob("*"), key=lambda file: file.relative_to(folder).as_posix()):
+        name = file.relative_to(folder).as_posix()
+        if not file.is_file() or name == "install.sh":
+            continue
+        if file.stat().st_size > LARGEST_FILE:
+            raise InstallError(f"{name} is larger than 4 GiB", "FAT32 cannot hold it; leave it out of the bundle")
+        found.append(Entry(name, llama_wheel.sha256(file), file.stat().st_size))
+    return found
+
+
+def _wheels(checkout: Checkout, commit: Commit, folder: Path, terminal: Terminal) -> Path:
+    """Fill the folder with every wheel and the one list that names them with their hashes; returns llama.cpp's."""
+    shutil.copytree(_downloaded(checkout, terminal), folder)
+    llama = llama_wheel.obtain(checkout, terminal, "llama.cpp")
+    shutil.copyfile(llama, folder / llama.name)
+    env = pip.environment(True) | {"SOURCE_DATE_EPOCH": str(commit.built)}
+    options = ["wheel", "--no-index", "--no-deps", "--no-build-isolation", "--no-cache-dir", "--wheel-dir"]
+    words: list[str | Path] = [checkout.python, "-m", "pip", *options, folder, commit.tree]
+    run(words, terminal, "the appliance itself", checkout.log, env=env)
+    _complete(next(folder.glob("appliance-*.whl")), commit.tree)
+    lines = []
+    for wheel in sorted(folder.glob("*.whl")):
+        name, version, *_ = wheel.name.split("-")
+        lines.append(f"{name.replace('_', '-').lower()}=={version} --hash=sha256:{llama_wheel.sha256(wheel)}\n")
+    (folder / "requirements.txt").write_text("".join(lines), "utf-8")
+    return folder / llama.name
+
+
+def _complete(wheel: Path, tree: Path) -> None:
+    """See that no file of the commit stayed out of the wheel. Raises InstallError."""
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+    wanted = {
+        file.relative_to(tree).as_posix() for room in ROOMS for file in (tree / room).rglob("*")
+        if file.is_file() and file.name not in NOT_SHIPPED
+    }  # fmt: skip
+    missing = sorted(wanted - held)
+    if missing:
+        message = f"{len(missing)} files would be missing from the box, {missing[0]} first"
+        raise InstallError(message, "name their endings in pyproject.toml")
+
+
+def _downloaded(checkout: Checkout, terminal: Terminal) -> Path:
+    """The wheels of the locks, fetched once for each state of the locks and each Python."""
+    mark = hashlib.sha256(b"".join(checkout.lock(lock).read_bytes() for lock in LOCKS)).hexdigest()[:12]
+    folder = checkout.cache / "bundle" / f"{mark}-{sys.version_info[0]}.{sys.version_info[1]}"
+    if not folder.exists():
+        half = folder.with_name(f"{folder.name}.{os.getpid()}")
+        half.mkdir(parents=True)
+        try:
+            pip.download(checkout, LOCKS, terminal, "wheels", half)
+            half.replace(folder)
+        finally:
+            shutil.rmtree(half, ignore_errors=True)
+    pip.check(checkout, LOCKS, folder)
+    return folder
+
+
+def compared(checkout: Checkout, keys: Path, terminal: Terminal) -> list[str]:
+    """Build twice, under another umask and time zone; the names of the files that differ, none when all are equal."""
+    with tempfile.TemporaryDirectory(prefix="appliance-twice-") as work:
+        one = build(checkout, keys, Path(work) / "one", terminal)
+        mask, zone = os.umask(0o077), os.environ.get("TZ")
+        os.environ["TZ"] = "Pacific/Auckland"
+        time.tzset()
+        try:
+            other = build(checkout, keys, Path(work) / "a" / "longer" / "way" / "two", terminal)
+        finally:
+            os.umask(mask)
+            os.environ.pop("TZ") if zone is None else os.environ.update(TZ=zone)
+            time.tzset()
+        return sorted({name for name, _ in _facts(one) ^ _facts(other)})
+
+
+def _facts(folder: Path) -> set[tuple[str, tuple[int, int, str]]]:
+    return {
+        (
+            place.relative_to(folder).as_posix(),
+            (place.stat().st_mode, int(place.stat().st_mtime), llama_wheel.sha256(place) if place.is_file() else ""),
+        )
+        for place in folder.rglob("*")
+    }

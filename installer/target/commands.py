@@ -1,0 +1,273 @@
+"""The verbs on the target: verify, preflight, install (which also upgrades), rollback, status, uninstall."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from installer import preflight
+from installer.errors import InstallError, Refused
+from installer.llama_recipe import processor_features
+from installer.preflight import Row
+from installer.target import receipt, running
+from installer.target.journal import Change, Journal, carry_out, take_back
+from installer.target.places import Places, point
+from installer.target.steps import Work, restore, revision, steps, whole
+from installer.terminal import Terminal, elapsed
+from installer.trust import payload, signature
+from installer.trust.manifest import Accepted, Decision, Manifest, decide, digest, parse
+
+ROOM = 2.5
+"""Times the medium's size that must be free: the copy, the unpacked release, and what it writes first."""
+
+
+def main(words: list[str]) -> int:
+    """Do what the words ask; the exit status."""
+    asked = _parser().parse_args(words)
+    places, terminal = Places(asked.prefix.absolute(), asked.home.absolute()), Terminal()
+    try:
+        verb = {"verify": _verify, "preflight": _preflight, "install": _install, "rollback": _rollback,
+                "status": _status, "uninstall": _uninstall}[asked.verb]  # fmt: skip
+        return verb(asked, places, terminal)
+    except InstallError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return error.exit_status
+    except OSError as error:
+        print(f"error: {error.strerror}: {error.filename}", file=sys.stderr)
+        print("hint: mend that, then run the same command again: it goes on or goes back", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; running the same command again goes on from here", file=sys.stderr)
+        return 130
+
+
+def _trusted(asked: argparse.Namespace, places: Places) -> tuple[Manifest, bytes, Decision]:
+    """The medium's manifest, once its signature and its age were judged. Raises Refused."""
+    if asked.medium is None or not asked.fingerprint:
+        raise Refused("no medium was named", "run install.sh on the medium")
+    key, medium = asked.medium / "key.pem", asked.medium
+    found = signature.fingerprint(key)
+    if not signature.same(asked.fingerprint, found):
+        raise Refused(f"the medium is signed with the key {found}, not with the one you typed", "compare the two")
+    raw = (medium / "manifest.json").read_bytes()
+    signature.verify(raw, (medium / "manifest.sig").read_bytes(), key, "the manifest")
+    manifest = parse(raw)
+    decision = decide(manifest, raw, found, places.accepted(), time.time())
+    if decision.kind == "refused":
+        raise Refused(decision.reason, "appliance releases only go forward by a medium")
+    return manifest, raw, decision
+
+
+def _verify(asked: argparse.Namespace, places: Places, terminal: Terminal) -> int:
+    manifest, _, decision = _trusted(asked, places)
+    payload.listed(asked.medium, manifest)
+    started = time.monotonic()
+    read = 0
+    for entry in manifest.files:
+        payload.check(asked.medium, entry)
+        read += entry.size
+        terminal.working("verify", time.monotonic() - started, read / max(1, manifest.size), entry.path)
+    took = time.monotonic() - started
+    terminal.say(f"{len(manifest.files)} files, {manifest.size / 1e6:.0f} MB are what was signed ({elapsed(took)})")
+    terminal.say(f"release {manifest.release}: {decision.kind}, {decision.reason}")
+    return 0
+
+
+def _preflight(asked: argparse.Namespace, places: Places, terminal: Terminal) -> int:
+    manifest, _, _ = _trusted(asked, places)
+    rows = look(manifest, places)
+    if asked.json:
+        print(json.dumps([row.as_dict() for row in rows], indent=1))
+    else:
+        _show(rows, terminal)
+    return 1 if any(row.verdict == "fail" for row in rows) else 0
+
+
+def look(manifest: Manifest, places: Places) -> list[Row]:
+    """Every check of this machine against the release."""
+    there = next(folder for folder in (places.prefix, *places.prefix.parents) if folder.exists())
+    wanted, free = manifest.size * ROOM / 1e9, shutil.disk_usage(there).free / 1e9
+    running_python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    lacking = sorted(set(manifest.processor) - processor_features())
+    rows = [
+        Row("python", "pass", running_python) if running_python == manifest.python else
+        Row("python", "fail", running_python, f"install Python {manifest.python}, or name it: PYTHON=…"),
+        Row("system", "pass", manifest.arch) if platform.machine() == manifest.arch else
+        Row("system", "fail", platform.machine(), f"use the bundle for it; this one is for {manifest.arch}"),
+        Row("processor", "pass", "has what the build uses") if not lacking else
+        Row("processor", "fail", f"lacks {', '.join(lacking)}", "use a bundle built for this processor"),
+        Row("disk", "pass", f"{free:.1f} GB free") if free >= wanted else
+        Row("disk", "fail", f"{free:.1f} GB free", f"make room: {wanted:.1f} GB below {there}"),
+        *(Row(name, "pass", "there") if shutil.which(name) else
+          Row(name, "fail", "not installed", f"apt-get install {package}")
+          for name, package in (("git", "git"), ("bwrap", "bubblewrap"), ("openssl", "openssl"))),
+    ]  # fmt: skip
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    sandbox = preflight.sandbox(preflight.sandbox_output())
+    return [*rows, preflight.memory(memory), preflight.clock(time.time()), sandbox]
+
+
+def _install(asked: argparse.Namespace, places: Places, terminal: Terminal) -> int:
+    manifest, raw, decision = _trusted(asked, places)
+    with alone(places):
+        journal = Journal(places.state / "journal.json")
+        _settle_cut_short(journal, manifest, places, terminal)
+        rows = look(manifest, places)
+        if any(row.verdict == "fail" for row in rows):
+            _show(rows, terminal)
+            raise InstallError("this machine cannot take the release", "mend what fails above, then run this again")
+        previous = places.chosen(places.current)
+        old = journal.unfinished()
+        if old is not None:
+            change = old
+        else:
+            mend = previous == manifest.release and whole(places.release(previous))
+            kept = not mend and (places.home / "ledger.db").exists()
+            previous = "" if previous == manifest.release else previous
+            change = Change(manifest.release, previous, time.time(), kept=kept, mend=mend)
+        work = Work(places, change, terminal, asked.medium, manifest)
+        planned = steps(work)
+        _show([row for row in rows if row.verdict != "pass"], terminal)
+        if decision.warning:
+            terminal.say(f"warning: {decision.warning}")
+        terminal.say(f"{decision.kind} {manifest.release} in {places.prefix}, data in {places.home}:")
+        terminal.say("  " + " → ".join(step.name for step in planned))
+        if not asked.yes and not _agreed():
+            raise InstallError("nothing was changed", "answer yes, or give --yes")
+        change = carry_out(change, planned, journal, terminal)
+        places.accept(Accepted(signature.fingerprint(asked.medium / "key.pem"), manifest.built, digest(raw)))
+        file = receipt.write(places, change, digest(raw))
+    terminal.say(f"done in {elapsed(sum(change.seconds.values()))}; receipt: {file}")
+    terminal.say(f"the box: {places.current}/venv/bin/appliance --home {places.home} status")
+    return 0
+
+
+def _settle_cut_short(journal: Journal, manifest: Manifest, places: Places, terminal: Terminal) -> None:
+    """A change that was going back, or was another's, is taken back first."""
+    cut = journal.unfinished()
+    if cut is not None and (cut.phase == "undoing" or cut.release != manifest.release):
+        terminal.say(f"an earlier change to {cut.release} was cut short; it is taken back first")
+        take_back(cut, steps(Work(places, cut, terminal)), journal, terminal)
+
+
+def _rollback(asked: argparse.Namespace, places: Places, terminal: Terminal) -> int:
+    with alone(places):
+        journal = Journal(places.state / "journal.json")
+        cut = journal.unfinished()
+        if cut is not None:
+            terminal.say(f"the change to {cut.release} was cut short; it is taken back")
+            take_back(cut, steps(Work(places, cut, terminal)), journal, terminal)
+            return 0
+        now, before = places.chosen(places.current), places.chosen(places.previous)
+        if not now or not before or not whole(places.release(before)):
+            raise InstallError("there is no release to go back to", "an upgrade keeps the one before it")
+        snapshot = places.snapshots / now
+        migrated = revision(places.home) != revision(snapshot)
+        if migrated and not asked.to_snapshot:
+            raise InstallError(
+                f"{now} changed the ledger's tables; {before} can read the snapshot from before the upgrade alone",
+                "what came in since would be put aside and not be seen any more: give --to-snapshot to do that",
+            )
+        started = time.monotonic()
+        running.stop(places)
+        if migrated:
+            terminal.say(f"what was there is kept in {restore(places.home, snapshot)}")
+        point(places.current, Path("releases") / before)
+        point(places.previous, Path("releases") / now)
+        shutil.rmtree(snapshot, ignore_errors=True)  # a later upgrade takes its own
+        running.start(places, places.release(before), terminal)
+    terminal.say(f"{before} runs again after {elapsed(time.monotonic() - started)}")
+    return 0
+
+
+def _status(_: argparse.Namespace, places: Places, terminal: Terminal) -> int:
+    cut = Journal(places.state / "journal.json").unfinished()
+    terminal.say(f"release   {places.chosen(places.current) or 'none'}")
+    terminal.say(f"before    {places.chosen(places.previous) or 'none'}")
+    terminal.say(f"box       {'runs' if running.pid(places) is not None else 'does not run'}")
+    if cut is not None:
+        terminal.say(f"cut short {cut.release} ({cut.phase}): run install.sh again to go on, or `rollback` to go back")
+    return 0 if cut is None else 1
+
+
+def _uninstall(asked: argparse.Namespace, places: Places, terminal: Terminal) -> int:
+    if not places.current.is_symlink() and not places.releases.is_dir():
+        raise InstallError(f"no box is installed in {places.prefix}", "name it: --prefix DIR")
+    if asked.with_data and not (places.home / "ledger.db").exists():
+        raise InstallError(f"{places.home} is no home of a box", "name it: --home DIR, or leave out --with-data")
+    terminal.say(f"removes {places.prefix}" + (f" and all data in {places.home}" if asked.with_data else ""))
+    if not asked.yes and not _agreed():
+        raise InstallError("nothing was changed", "answer yes, or give --yes")
+    with alone(places):
+        running.stop(places)
+        for name in ("current", "previous"):
+            (places.prefix / name).unlink(missing_ok=True)
+        for folder in (places.releases, places.staging, places.snapshots, places.state):
+            shutil.rmtree(folder, ignore_errors=True)
+        if asked.with_data:
+            shutil.rmtree(places.home)
+    left = [one.name for one in places.prefix.iterdir() if one.name != "lock"]
+    if not left:
+        shutil.rmtree(places.prefix)
+    said = f"left in {places.prefix}, not the installer's: {', '.join(left)}" if left else f"{places.prefix} is gone"
+    terminal.say(said + ("" if asked.with_data else f"; the data stay in {places.home}"))
+    return 0
+
+
+def _show(rows: list[Row], terminal: Terminal) -> None:
+    for row in rows:
+        terminal.say(f"{row.verdict:<5} {row.name:<18} {row.found}" + (f"\n      fix: {row.fix}" if row.fix else ""))
+
+
+def _agreed() -> bool:
+    return sys.stdin.isatty() and input("go on? [yes/no] ").strip().lower() in {"y", "yes"}
+
+
+@contextmanager
+def alone(places: Places) -> Iterator[None]:
+    """Hold the installation. Raises InstallError when another run does."""
+    places.prefix.mkdir(parents=True, exist_ok=True)
+    with (places.prefix / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InstallError("another run of the installer is at work", "wait for it") from error
+        yield
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="install.sh --fingerprint HEX", description="installs the appliance")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for name, what in (
+        ("verify", "hold every file of the medium to its signature; changes nothing"),
+        ("preflight", "look at this machine: pass, warn or fail, each with its fix"),
+        ("install", "install, or upgrade what is installed; again: mend it"),
+        ("rollback", "back to the release before, or take back what was cut short"),
+        ("status", "which release runs, and whether a change was cut short"),
+        ("uninstall", "remove the programs; the data stay unless told otherwise"),
+    ):
+        verb = verbs.add_parser(name, help=what)
+        verb.add_argument("--prefix", type=Path, default=Path("/opt/appliance"), help="the programs (/opt/appliance)")
+        verb.add_argument("--home", type=Path, default=Path("/var/lib/appliance"), help="the data (/var/lib/appliance)")
+        verb.add_argument("--medium", type=Path, help=argparse.SUPPRESS)
+        verb.add_argument("--fingerprint", default="", help=argparse.SUPPRESS)
+        if name == "preflight":
+            verb.add_argument("--json", action="store_true", help="print the rows as JSON")
+        if name in {"install", "uninstall"}:
+            verb.add_argument("--yes", action="store_true", help="do not ask")
+        if name == "rollback":
+            verb.add_argument("--to-snapshot", action="store_true", help="with the data from before the upgrade")
+        if name == "uninstall":
+            verb.add_argument("--with-data", action="store_true", help="remove the data, too")
+    return parser

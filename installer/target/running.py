@@ -1,0 +1,124 @@
+"""Starts and stops a box without systemd: `appliance up` in a session of its own, known by its start time."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from installer.errors import InstallError
+from installer.target.places import Places
+from installer.terminal import Terminal
+
+READY_SECONDS = 180.0
+STOP_SECONDS = 60.0
+
+
+def pid(places: Places) -> int | None:
+    """The supervisor's process id, or None when no box runs in the home. A number given anew does not count."""
+    try:
+        told = json.loads((places.home / "run" / "up.json").read_text("utf-8"))
+        number, started = int(told["pid"]), told["started"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return number if _started(number) == started else None
+
+
+def start(places: Places, release: Path, terminal: Terminal | None = None, only: str = "") -> None:
+    """Start the release's box and wait until all of it is ready.
+
+    What it prints is not kept: among it is the console's token.
+
+    Raises:
+        InstallError: it ended, or is not ready in time.
+    """
+    program = [str(release / "venv" / "bin" / "appliance"), "--home", str(places.home), "up"]
+    if pid(places) is None:
+        with tempfile.TemporaryFile() as said:  # without a name: nothing stays of it
+            child = subprocess.Popen(
+                [*program, *(["--only", only] if only else [])], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=said, start_new_session=True, env=environment(), cwd=places.prefix,
+            )  # fmt: skip
+            _wait(places, release, child, said, terminal)
+    elif not ready(places, release):
+        raise InstallError("a box runs in the home that is not ready", "stop it, then run this again")
+
+
+def _wait(
+    places: Places, release: Path, child: subprocess.Popen[bytes], said: BinaryIO, terminal: Terminal | None
+) -> None:
+    started = time.monotonic()
+    while not ready(places, release):
+        seconds = time.monotonic() - started
+        if child.poll() is not None:
+            said.seek(0)
+            lines = [line for line in said.read().decode("utf-8", "replace").splitlines() if "token" not in line]
+            raise InstallError("the box ended: " + "; ".join(lines[-3:]), f"see {places.home / 'logs'}")
+        if seconds > READY_SECONDS:
+            raise InstallError(f"the box is not ready after {READY_SECONDS:.0f} s", f"see {places.home / 'logs'}")
+        if terminal is not None:
+            terminal.working("start", seconds, None, "waiting until every process is ready")
+        time.sleep(0.5)
+
+
+def ready(places: Places, release: Path) -> bool:
+    """Whether every process of the box says that it is ready."""
+    try:
+        asked = command(places, release, ["status"], seconds=30)
+    except InstallError:
+        return False
+    return asked.returncode == 0
+
+
+def stop(places: Places) -> None:
+    """Stop the box; nothing when none runs. Raises InstallError when it does not end."""
+    number = pid(places)
+    if number is None:
+        return
+    handle = os.pidfd_open(number)
+    try:
+        if pid(places) != number:
+            return  # it ended, and its number may be another's by now
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+        gone, _, _ = select.select([handle], [], [], STOP_SECONDS)
+    finally:
+        os.close(handle)
+    if not gone:
+        raise InstallError(f"the box (process {number}) does not stop", "look what it waits for, then run this again")
+
+
+def command(
+    places: Places, release: Path, words: Sequence[str], seconds: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the release over the home, its output as text. Raises InstallError when it cannot run."""
+    program = [str(release / "venv" / "bin" / "appliance"), "--home", str(places.home), "--json", *words]
+    try:
+        return subprocess.run(
+            program, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=seconds,
+            env=environment(), cwd=places.prefix,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InstallError(f"`appliance {words[0]}` does not answer: {error}", f"see {places.home / 'logs'}") from error
+
+
+def environment() -> dict[str, str]:
+    """What a box needs of the caller's environment, and nothing that would change its settings or its Python."""
+    kept = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME", "SSL_CERT_FILE"}
+    return {name: value for name, value in os.environ.items() if name in kept}
+
+
+def _started(number: int) -> int | None:
+    """Start time of a living process in clock ticks since boot (field 22 of proc(5)'s stat); None when it is gone."""
+    try:
+        told = Path(f"/proc/{number}/stat").read_bytes()
+    except OSError:
+        return None
+    fields = told.rpartition(b")")[2].split()  # the name may hold anything, so count from its closing bracket
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
