@@ -88,7 +88,7 @@ def test_stopping_ends_the_call_and_keeps_what_came(played: tuple[Box, Gateway])
     page = box.enter("a-developer", width=390, dark=True)
     page.goto("/playground?left=auto")
     page.click("summary")
-    page.fill("#most_tokens", "1900")
+    page.fill("#most_tokens", "7900")
     page.fill("#words", "Hello?")
     assert page.evaluate(STOP_AT_FIRST_WORDS) is True, "there was a button to stop it"
     page.wait_for_selector("text=stopped by you")

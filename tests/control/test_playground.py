@@ -134,7 +134,7 @@ def test_a_stream_tells_pieces_then_figures_or_why_there_are_none(gateway: Gatew
 @pytest.mark.integration
 def test_a_call_ends_when_nobody_listens_any_more_and_limits_of_the_key_hold(gateway: Gateway) -> None:
     settings = load(gateway.home.settings_file, {}).gateway
-    going = converse(gateway.home, settings, Asked(model="auto", words="Hello?", most_tokens=400), "eve")
+    going = converse(gateway.home, settings, Asked(model="auto", words="Hello?", most_tokens=7900), "eve")
     next(going)
     going.close()  # type: ignore[attr-defined]
     left = until(lambda: [line for line in gateway.usage() if line.get("person") == "eve"])

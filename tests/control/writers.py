@@ -29,11 +29,11 @@ parameters = { set = { ignore_eos = true } }
 def writers(home: Home) -> Iterator[Gateway]:
     """`tiny` may chat and says Hi!, `mender` may repair and says Yes!; by the rules, `tiny` goes on for ever."""
     for name, task, says in ((TINY, "chat", "Hi"), (MENDER, "repair", "Yes")):
-        weights = write_tiny_llama(home.root / f"{name}.gguf", answer=says)
+        weights = write_tiny_llama(home.root / f"{name}.gguf", answer=says, context=8192)
         import_model(weights, Registry(home.models), name, tasks=(task,))
     home.routes_file.write_text(ENDLESS)
     home.settings_file.write_text(
-        f"[gateway]\nport = {free_port()}\nkeepalive_seconds = 1\n[engines]\ncontext_tokens = 2048\nthreads = 2\n"
+        f"[gateway]\nport = {free_port()}\nkeepalive_seconds = 1\n[engines]\ncontext_tokens = 8192\nthreads = 2\n"
     )
     KeyStore(home.secrets / "keys.json").ensure(PLAYGROUND, scopes=("infer",), terms=Terms(tasks=WRITING))
     with running_engines(home), running_gateway(home) as running:
