@@ -23,6 +23,12 @@ _PARTS = (
     re.compile(r"(?i)\bauthorization:\s*(?:bearer|basic|token)\s+(?P<secret>[\w.~+/=-]{8,})"),
 )
 _MARK = re.compile(r"\[redacted-[0-9a-f]{8}\]")
+_SIGNS = (
+    "key-----", "akia", "asia", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "sk-", "hf_",
+    "npm_", "pypi-", "apl_", "apt_", "eyj", "passw", "secret", "api_key", "api-key", "apikey", "accesst", "access_t",
+    "access-t", "autht", "auth_t", "auth-t", "authorization", "token=",
+)  # fmt: skip
+"""In lower case: each pattern above needs one of them, or `://` and `@`."""
 
 
 def redact(text: str) -> tuple[str, dict[str, str]]:
@@ -43,6 +49,17 @@ def redact(text: str) -> tuple[str, dict[str, str]]:
     for pattern in _PARTS:
         text = pattern.sub(part, text)
     return text, found
+
+
+def may_hold_a_secret(text: str) -> bool:
+    """Is it worth the time to look closer? True for every text that `redact` would change, and for some others; JSON
+    may be asked whole.
+
+    >>> may_hold_a_secret('{"body": "PASSWORD=hunter22"}'), may_hold_a_secret("all tests pass")
+    (True, False)
+    """
+    low = text.casefold()
+    return any(sign in low for sign in _SIGNS) or ("://" in low and "@" in low)
 
 
 def restore(text: str, secrets: Mapping[str, str]) -> str:

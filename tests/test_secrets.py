@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.droids.prompt import cut, section
-from appliance.secrets import leftover, redact, restore
+from appliance.secrets import leftover, may_hold_a_secret, redact, restore
 
 KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----"
+
+
+BEGINNINGS = """
+AKIA ASIA ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- xoxb- xoxp- sk- hf_ npm_ pypi- apl_ apt_ eyJabcdefghij.
+password=' PASSWD=' my_secret:' api-key=' apikey=' API_KEY= access_token=' authtoken=' AUTH-TOKEN=' TOKEN=
+https://me:word@host Authorization:Bearer
+"""
 
 
 @pytest.mark.parametrize(
@@ -30,11 +39,22 @@ def test_a_secret_is_taken_out_and_can_be_put_back(text: str, secret: str) -> No
     assert secret not in clean and leftover(clean) in found
     assert restore(clean, found) == text
     assert redact(clean) == (clean, {}), "a mark is no secret"
+    assert may_hold_a_secret(json.dumps({"body": text}))
 
 
 @pytest.mark.parametrize("text", ["password = None", "def token(x): return x", "http://localhost:8080/a@b", "sk-short"])
 def test_ordinary_code_stays_as_it_is(text: str) -> None:
     assert redact(text) == (text, {})
+
+
+@given(
+    st.sampled_from(BEGINNINGS.split()),
+    st.from_regex(r"[A-Za-z0-9]{16,20}", fullmatch=True),
+    st.sampled_from(("", "'", "@", " ", ".")),
+)
+def test_whatever_is_taken_out_is_worth_a_closer_look(before: str, word: str, after: str) -> None:
+    text = f"{before}{word}{after}{word}"
+    assert may_hold_a_secret(text) or redact(text) == (text, {})
 
 
 @given(st.text(max_size=300))

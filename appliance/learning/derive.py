@@ -19,6 +19,7 @@ from appliance.learning.derive_gates import findings, release, reverted, verdict
 from appliance.learning.derive_told import incident, lesson, lesson_use, review, signal
 from appliance.learning.said import Row, figure, mapping, moment, text
 from appliance.ledger.chain import Recorded, canonical
+from appliance.secrets import may_hold_a_secret, redact
 from appliance.work import Result
 
 FROM_EVENTS = (
@@ -49,20 +50,31 @@ class Batch:
 
 
 def derive(events: Iterable[Recorded]) -> Batch:
-    """All rows of a batch of events, in order."""
+    """All rows of a batch of events, in order, without what looks like a secret: people put them into reports."""
     batch = Batch()
     for event in events:
-        at = moment(event.at)
+        at, spelled = moment(event.at), _spelled(_without_vector(event.payload))
+        if may_hold_a_secret(spelled):
+            event = event.model_copy(update={"payload": redacted(event.payload)})
+            spelled = _spelled(_without_vector(event.payload))
         batch.rows["events"].append(
-            {"seq": event.seq, "happened": at, "kind": event.kind, "subject": event.subject,
-             "payload": _spelled(_without_vector(event.payload))}
-        )  # fmt: skip
+            {"seq": event.seq, "happened": at, "kind": event.kind, "subject": event.subject, "payload": spelled}
+        )
         if event.kind in STAGE_ENDS:
             if event.payload.get("stage"):
                 _stage_end(batch, event, at)
         elif event.kind in READERS:
             READERS[event.kind](batch, event, at)
     return batch
+
+
+def redacted(value: Any) -> Any:
+    """A JSON value with marks in place of secrets in each of its texts."""
+    if isinstance(value, str):
+        return redact(value)[0]
+    if isinstance(value, Mapping):
+        return {key: redacted(inner) for key, inner in value.items()}
+    return [redacted(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _without_vector(payload: Mapping[str, Any]) -> Mapping[str, Any]:

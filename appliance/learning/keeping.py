@@ -6,7 +6,7 @@ What is removed here is removed from the spool too, so that a store built anew h
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -25,11 +25,16 @@ OF_CALLS: Mapping[str, str] = {
 
 TEXTS: Mapping[str, tuple[str, ...]] = {
     "signals": ("title", "author"), "items": ("title",), "incidents": ("title",), "reviews": ("person", "words"),
-    "stage_runs": ("reason",), "verdicts": ("reason",), "findings": ("message",),
+    "stage_runs": ("reason",), "verdicts": ("reason",), "findings": ("message",), "lessons": ("words", "why"),
+    "model_calls": ("person",),
 }  # fmt: skip
 """Columns with words of people, or about what they said."""
 
-TOLD_BY_PEOPLE = "kind IN ('SignalReceived', 'CommandGiven', 'CommandApplied')"
+DECIDED = ("stage_runs", "verdicts", "releases", "lessons")
+"""Tables that name who decided: a rule, a model, or `person:` and a name."""
+
+ASKED_LATER = ("OutcomeLearned", "FrictionFound", "ReplayStarted", "ReplayRan", "ReplayEnded")
+"""Events whose payloads are figures that questions read; those of all others may hold anybody's words."""
 
 WORTH_BYTES = 64 * 1024 * 1024
 WORTH_SHARE = 0.3
@@ -58,21 +63,32 @@ def keep(connection: duckdb.DuckDBPyConnection, settings: LearningSettings, now:
         gone = {"name": f"usage-{first:%Y%m%d}.jsonl"}
         connection.execute("DELETE FROM spool_files WHERE file < $name", gone)
     if first := first_day(settings.texts_days, now):
-        for table, columns in TEXTS.items():
-            at = "opened" if table == "items" else "happened"
-            emptied = ", ".join(f"{name} = ''" for name in columns)
-            some = " OR ".join(f"{name} <> ''" for name in columns)
-            changed += _count(connection.execute(
-                f"UPDATE {table} SET {emptied} WHERE {at} < $first AND ({some})", {"first": first}  # noqa: S608
-            ))  # fmt: skip
-        changed += _count(connection.execute(
-            "UPDATE decisions SET meaning = NULL WHERE happened < $first AND meaning IS NOT NULL", {"first": first}
-        ))  # fmt: skip
-        changed += _count(connection.execute(
-            f"UPDATE events SET payload = NULL WHERE happened < $first AND payload IS NOT NULL AND {TOLD_BY_PEOPLE}",  # noqa: S608
-            {"first": first},
-        ))  # fmt: skip
+        changed += sum(_count(connection.execute(one, {"first": first})) for one in _emptying())
     return changed
+
+
+def _emptying() -> Iterator[str]:
+    """The statements that empty what people said, and their names, before `$first`."""
+    for table, columns in TEXTS.items():
+        at = "opened" if table == "items" else "happened"
+        emptied = ", ".join(f"{name} = ''" for name in columns)
+        some = " OR ".join(f"{name} <> ''" for name in columns)
+        yield f"UPDATE {table} SET {emptied} WHERE {at} < $first AND ({some})"  # noqa: S608 - our own names
+    for table in DECIDED:
+        yield (
+            f"UPDATE {table} SET decided_by = 'person' WHERE happened < $first"  # noqa: S608 - as above
+            " AND starts_with(decided_by, 'person:')"
+        )
+    yield "UPDATE decisions SET meaning = NULL WHERE happened < $first AND meaning IS NOT NULL"
+    yield "UPDATE events SET subject = 'user' WHERE happened < $first AND starts_with(subject, 'user ')"
+    yield (
+        "UPDATE events SET payload = NULL WHERE happened < $first AND payload IS NOT NULL"  # noqa: S608 - as above
+        f" AND kind NOT IN {ASKED_LATER}"
+    )
+    yield (
+        "UPDATE events SET payload = json_object('facts', payload -> '$.facts') WHERE happened < $first"
+        " AND kind = 'OutcomeLearned' AND json_keys(payload) <> ['facts']"
+    )
 
 
 def _count(done: duckdb.DuckDBPyConnection) -> int:

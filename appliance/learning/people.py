@@ -8,6 +8,7 @@ compared with are words, so it is found in free text too, wherever it stands as 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -83,6 +84,34 @@ def forget(ledger: Ledger, name: str) -> str:
 
 def veil(people: Sequence[Forgotten]) -> Callable[[Recorded], Recorded]:
     """What shows an event without the names of these people."""
+    veiled = _veil_of(people)
+
+    def show(event: Recorded) -> Recorded:
+        if event.kind == Fact.PERSON_FORGOTTEN:
+            return event
+        return event.model_copy(update={"subject": veiled(event.subject), "payload": veiled(event.payload)})
+
+    return show if people else lambda event: event
+
+
+def veil_of_lines(people: Sequence[Forgotten]) -> Callable[[str], str]:
+    """What shows lines of JSON without the names of these people: callers put what they like into tasks and teams.
+
+    A line that is no JSON becomes an empty one, which is none either.
+    """
+    veiled = _veil_of(people)
+
+    def show(line: str) -> str:
+        try:
+            return json.dumps(veiled(json.loads(line)), ensure_ascii=False)
+        except ValueError:
+            return ""
+
+    return (lambda text: "\n".join(map(show, text.split("\n")))) if people else lambda text: text
+
+
+def _veil_of(people: Sequence[Forgotten]) -> Callable[[Any], Any]:
+    """What replaces the names in each text of a JSON value."""
     lengths = sorted({one.words for one in people}, reverse=True)
 
     @lru_cache(maxsize=100_000)
@@ -96,12 +125,7 @@ def veil(people: Sequence[Forgotten]) -> Callable[[Recorded], Recorded]:
             return {key: veiled(inner) for key, inner in value.items()}
         return [veiled(inner) for inner in value] if isinstance(value, list | tuple) else value
 
-    def show(event: Recorded) -> Recorded:
-        if event.kind == Fact.PERSON_FORGOTTEN:
-            return event
-        return event.model_copy(update={"payload": veiled(event.payload)})
-
-    return show if people else lambda event: event
+    return veiled
 
 
 def _replaced(value: str, lengths: Sequence[int], pseudonym: Callable[[tuple[str, ...]], str]) -> str:

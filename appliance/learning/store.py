@@ -7,6 +7,7 @@ import hashlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from appliance.learning import freely, keeping
 from appliance.learning.calls import insert_calls
 from appliance.learning.derive import derive
 from appliance.learning.items import take_in
-from appliance.learning.people import Forgotten, veil
+from appliance.learning.people import Forgotten, veil, veil_of_lines
 from appliance.learning.rows import insert
 from appliance.learning.spool import Chunk
 from appliance.learning.sums import add_stages
@@ -62,7 +63,7 @@ class Store:
         Raises duckdb.Error when it cannot be opened as what it should be.
         """
         self._people = len(people)
-        self._veil = veil(people)
+        self._veil, self._veil_lines = veil(people), veil_of_lines(people)
         self.file = file
         self.exports = file.parent / EXPORTS
         self._gate = threading.Condition()
@@ -163,7 +164,7 @@ class Store:
         with self._transaction() as connection:
             if position is None:
                 connection.execute("INSERT INTO spool_files VALUES (?, 0, 0, 0, '')", [chunk.file])
-            damaged = insert_calls(connection, chunk)
+            damaged = insert_calls(connection, replace(chunk, text=self._veil_lines(chunk.text)))
             connection.execute(
                 "UPDATE spool_files SET position = ?, lines = lines + ?, damaged = damaged + ? WHERE file = ?",
                 [chunk.end, chunk.lines, damaged, chunk.file],
