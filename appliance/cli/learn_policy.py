@@ -42,27 +42,29 @@ def report(box: Box) -> None:
 @click.command()
 @pass_box
 def train(box: Box) -> None:
-    """Publish a policy, if outcomes speak for one by more than chance; `learn promote` takes it into use."""
+    """Publish a policy, if outcomes speak for one by more than chance; `learn promote` takes it into use.
+
+    With `learning.promote = "auto"` one that is proved is taken into use at once; one that was not proved when it was
+    published, or whose training was killed before that step, by the next training.
+    """
     verdicts, seen = _judged(box)
     wanted, predictors = preferences(verdicts), [one.predictor for one in seen if one.predictor]
-    promoted = False
+    gains, auto = bool(wanted or predictors), box.settings.learning.promote == "auto"
     with _policies(box) as kept:
-        number = kept.current()
-        known = [kept.read(one)["policy"] for one in kept.versions()[-1:]]
-        fresh = bool(wanted or predictors) and not any(_says_the_same(one, wanted, predictors) for one in known)
+        number = next(reversed(kept.versions()), 0)
+        fresh = gains and not (number and _says_the_same(kept.read(number)["policy"], wanted, predictors))
         if fresh:
             said = _as_told(verdicts, seen)
             number = kept.publish(wanted, said["rules"], datetime.now(UTC), predictors, said["prospects"])
-            promoted = box.settings.learning.promote == "auto" and proved(verdicts, predictors)
-            if promoted:
-                kept.promote(number, "learning")
+        promoted = auto and gains and kept.awaits(number) and proved(verdicts, predictors)
+        if promoted:
+            kept.promote(number, "learning")
     why = f"policy {number} is published: `appliance learn promote {number}` takes it into use"
-    if fresh and promoted:
+    if promoted:
         why = f"policy {number} is published and in use (learning.promote); it is rolled back if it is worse"
-    elif fresh and box.settings.learning.promote == "auto":
+    elif fresh and auto:
         why += "; not by itself: choices left to chance do not prove each of its orders yet"
-    if not fresh:
-        gains = bool(wanted or predictors)
+    elif not fresh:
         why = "nothing new is published: " + ("the newest policy says the same" if gains else "no rule would gain")
     told = {"published": number if fresh else None, "promoted": promoted, **_as_told(verdicts, seen)}
     box.emit(told, lambda: "\n".join([why, *_lines(verdicts, seen)]))

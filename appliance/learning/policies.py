@@ -74,6 +74,14 @@ class Policies:
             raise NotFound(f"there is no policy {number}", f"there are: {known}") from error
         return told
 
+    def awaits(self, number: int) -> bool:
+        """Has nobody, nor the box, taken any version into use or back since this one was published?"""
+        steps = [
+            one for one in self._ledger.history(SUBJECT)
+            if one.kind in (Fact.POLICY_PUBLISHED, Fact.POLICY_PROMOTED, Fact.POLICY_ROLLED_BACK)
+        ]  # fmt: skip
+        return bool(steps) and steps[-1].kind == Fact.POLICY_PUBLISHED and steps[-1].payload.get("version") == number
+
     def promote(self, number: int, by: str) -> None:
         """Take a version into use. Raises NotFound, or Conflict when it is in use."""
         policy = self.read(number)["policy"]

@@ -114,6 +114,18 @@ def test_a_policy_that_choices_left_to_chance_prove_promotes_itself_where_the_si
     assert run(home, capsys, "train")["published"] is None, "the same evidence publishes nothing twice"
 
 
+def test_a_training_killed_before_its_promotion_is_finished_by_the_next_and_what_was_taken_back_stays_back(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(home, capsys, "train")["promoted"] is False  # all that one killed right after publishing leaves behind
+    home.settings_file.write_text('[learning]\npromote = "auto"\n')
+    told = run(home, capsys, "train")
+    assert (told["published"], told["promoted"], candidates(home)) == (None, True, ("coder-32b", "coder-7b"))
+    assert run(home, capsys, "train")["promoted"] is False, "once is enough"
+    run(home, capsys, "rollback")
+    assert run(home, capsys, "train")["promoted"] is False and candidates(home) == ("coder-7b", "coder-32b")
+
+
 def test_what_is_inconclusive_promotes_nothing_by_itself() -> None:
     lucky = Verdict(
         rule="r", before=("a", "b"), order=("b", "a"), gain=1, needed=0, changes=True, why="", candidates=()
