@@ -1,11 +1,11 @@
-"""The floor's picture: which item is in which lane, and what needs a person. Pure."""
+"""The floor's picture: which item is in which lane. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from appliance.events import STAGE_FACTS
-from appliance.work import ENDED, Noun, Signal, State, WorkItem
+from appliance.work import Noun, Signal, WorkItem
 
 LANE_SHOWS = 6
 """Items drawn in one lane; the rest is a number."""
@@ -24,23 +24,19 @@ class Lane(Noun):
         return len(self.items) + len(self.signals) + self.more
 
 
-def lanes(items: Sequence[WorkItem], signals: Sequence[Signal] = ()) -> list[Lane]:
-    """A lane for each stage in order; `signals` are those no item was opened for yet. Ended items are in no lane."""
+def lanes(items: Sequence[WorkItem], counts: Mapping[str, int], signals: Sequence[Signal] = ()) -> list[Lane]:
+    """A lane for each stage in order, drawn with the first of `items` that are in it; `counts` says how many are, by
+    the item's own word for its stage. `signals` are those no item was opened for yet."""
     made = []
     for stage in STAGE_FACTS:
-        here = [item for item in items if item.state not in ENDED and lane_of(item) == stage]
+        here = [item for item in items if lane_of(item.stage) == stage][:LANE_SHOWS]
         waiting = tuple(signals[:LANE_SHOWS]) if stage == "signal" else ()
-        more = max(0, len(here) - LANE_SHOWS) + (len(signals) - len(waiting) if stage == "signal" else 0)
-        made.append(Lane(stage=stage, items=tuple(here[:LANE_SHOWS]), more=more, signals=waiting))
+        count = sum(many for name, many in counts.items() if lane_of(name) == stage)
+        more = max(0, count - len(here)) + (len(signals) - len(waiting) if stage == "signal" else 0)
+        made.append(Lane(stage=stage, items=tuple(here), more=more, signals=waiting))
     return made
 
 
-def lane_of(item: WorkItem) -> str:
-    """The stage an item is in: the one that runs next, or that stopped. A name nobody knows counts as triage."""
-    return item.stage if item.stage in STAGE_FACTS else "triage"
-
-
-def needing_people(items: Sequence[WorkItem]) -> list[WorkItem]:
-    """What waits for a person, worst first, then longest waiting."""
-    waiting = [item for item in items if item.state == State.NEEDS_HUMAN]
-    return sorted(waiting, key=lambda item: (item.severity, item.updated))
+def lane_of(stage: str) -> str:
+    """The lane of a stage that runs next, or that stopped. A name nobody knows counts as triage."""
+    return stage if stage in STAGE_FACTS else "triage"

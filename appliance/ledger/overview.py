@@ -8,7 +8,9 @@ from sqlalchemy import func, select
 
 from appliance.ledger import schema
 from appliance.ledger.store import Ledger
-from appliance.work import ENDED, Noun, State
+from appliance.work import ENDED, Noun, State, WorkItem
+
+LIVE = tuple(str(state) for state in State if state not in ENDED)
 
 
 class Day(Noun):
@@ -43,9 +45,36 @@ def by_day(ledger: Ledger, days: int, today: date) -> list[Day]:
     return [Day(day=date.fromisoformat(day), **counts) for day, counts in sorted(found.items())]
 
 
+def live_counts(ledger: Ledger) -> list[tuple[str, str, int]]:
+    """Stage, repository and how many items that have not ended are there."""
+    items = schema.items.c
+    query = select(items.stage, items.repo, func.count()).where(items.state.in_(LIVE)).group_by(items.stage, items.repo)
+    with ledger.database.reading() as connection:
+        return [(stage, repo, count) for stage, repo, count in connection.execute(query)]
+
+
+def newest_live(ledger: Ledger, each: int) -> list[WorkItem]:
+    """The newest items that have not ended, so many of each stage, newest first. Bodies are read of these alone."""
+    items = schema.items.c
+    rank = func.row_number().over(partition_by=items.stage, order_by=items.number.desc()).label("rank")
+    ranked = select(items.number, rank).where(items.state.in_(LIVE)).subquery()
+    numbers = select(ranked.c.number).where(ranked.c.rank <= each)
+    query = select(items.body).where(items.number.in_(numbers)).order_by(items.number.desc())
+    with ledger.database.reading() as connection:
+        return [WorkItem.model_validate_json(body) for body in connection.scalars(query)]
+
+
+def worst_waiting(ledger: Ledger, most: int) -> list[WorkItem]:
+    """What waits for a person, worst first, then the oldest."""
+    items = schema.items.c
+    query = select(items.body).where(items.state == str(State.NEEDS_HUMAN)).order_by(items.severity, items.number)
+    with ledger.database.reading() as connection:
+        return [WorkItem.model_validate_json(body) for body in connection.scalars(query.limit(most))]
+
+
 def titled(ledger: Ledger, words: str, most: int) -> list[tuple[str, str]]:
     """Ids and titles of the newest items whose titles hold the words, letters of ASCII large or small alike."""
     items = schema.items.c
-    query = select(items.id, items.title).where(items.title.icontains(words, autoescape=True))
+    query = select(items.id, items.title).where(items.title.contains(words, autoescape=True))
     with ledger.database.reading() as connection:
         return [(row.id, row.title) for row in connection.execute(query.order_by(items.number.desc()).limit(most))]

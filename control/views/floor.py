@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 
-from appliance.ledger.overview import by_day
-from appliance.work import ENDED, State, WorkItem, utcnow
+from appliance.ledger.overview import by_day, live_counts, newest_live, worst_waiting
+from appliance.work import ENDED, WorkItem, utcnow
 from control.desk import desk
 from control.health import read_health
-from control.lanes import lanes, needing_people
+from control.lanes import LANE_SHOWS, lanes
 from control.story import step
 
 blueprint = Blueprint("floor", __name__)
 
-LIVE_STATES = tuple(state for state in State if state not in ENDED)
 SAMPLE = "sample"
 """The repository that `make run` brings along to show the main job once."""
 RECENT = 8
+WAITING = 20
+"""Shown of what needs a person; the rest is a number."""
 DAYS = 14
 """Drawn of the throughput."""
 
@@ -27,13 +30,15 @@ def show() -> ResponseReturnValue:
     """The floor: lanes with live items, what needs a person, the health of all processes, the newest events."""
     ledger = desk().ledger
     seq, _ = ledger.tip()
-    live = ledger.items(states=LIVE_STATES)
+    stages: Counter[str] = Counter()
+    for stage, _, count in live_counts(ledger):
+        stages[stage] += count
     unopened = [signal for signal, _ in ledger.signals(unopened=True)]
     return render_template(
         "floor.html",
         seq=seq,
-        lanes=lanes(live, unopened),
-        waiting=needing_people(live),
+        lanes=lanes(newest_live(ledger, LANE_SHOWS), stages, unopened),
+        waiting=worst_waiting(ledger, WAITING),
         counts=ledger.counts(),
         ended=ledger.items(states=tuple(ENDED), limit=RECENT),
         health=read_health(desk().home),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 
-from appliance.work import ENDED, MirrorHealth, State
+from appliance.ledger.overview import live_counts
+from appliance.work import MirrorHealth
 from control.desk import desk
 
 blueprint = Blueprint("repositories", __name__, url_prefix="/repositories")
@@ -15,10 +18,9 @@ blueprint = Blueprint("repositories", __name__, url_prefix="/repositories")
 def index() -> ResponseReturnValue:
     """All repositories with their branch, autonomy, open items, and how their mirrors stand."""
     ledger = desk().ledger
-    live = ledger.items(states=tuple(state for state in State if state not in ENDED))
+    still: Counter[str] = Counter()
+    for _, repo, count in live_counts(ledger):
+        still[repo] += count
     mirrors = ledger.forges.all_health()
-    known = [
-        (one, [item for item in live if item.repo == one.name], mirrors.get(one.name, MirrorHealth()))
-        for one in ledger.repositories()
-    ]
+    known = [(one, still[one.name], mirrors.get(one.name, MirrorHealth())) for one in ledger.repositories()]
     return render_template("repositories.html", seq=ledger.tip()[0], known=known)

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from appliance.config import Home
 from appliance.ledger import open_ledger
-from appliance.ledger.overview import by_day
+from appliance.ledger.overview import by_day, live_counts, newest_live, titled, worst_waiting
 from appliance.work import State
 from tests.control.world import fill, open_one
 
@@ -48,4 +48,34 @@ def test_the_floors_questions_read_an_index_not_every_item(home: Home) -> None:
                 text(f"EXPLAIN QUERY PLAN SELECT {column} FROM items WHERE {column} >= '2026-11-07'")
             )
             assert f"items_by_{column}" in str(plan.all())
+    ledger.close()
+
+
+def test_counts_and_newest_leave_out_what_ended_and_the_worst_comes_first(home: Home) -> None:
+    ledger = open_ledger(home)
+    fill(ledger)
+    for _ in range(9):
+        open_one(ledger, "more")
+    with ledger.database.writing() as connection:
+        connection.execute(text("UPDATE items SET state = 'closed' WHERE number = 12"))
+        connection.execute(text("UPDATE items SET severity = 1 WHERE number = 2"))
+    stages = {(stage, repo): count for stage, repo, count in live_counts(ledger)}
+    newest = newest_live(ledger, 6)
+    waiting = [item.id for item in worst_waiting(ledger, 20)]
+    most = [item.id for item in worst_waiting(ledger, 1)]
+    found = titled(ledger, "MORE", 3)
+    ledger.close()
+    assert sum(stages.values()) == 11 and stages[("ship", "shop")] == stages[("build", "shop")] == 1
+    assert [item.id for item in newest] == [f"W-{n}" for n in (11, 10, 9, 8, 7, 6, 2, 1)]
+    assert (waiting, most) == (["W-2", "W-1"], ["W-2"])
+    assert found == [("W-12", "more"), ("W-11", "more"), ("W-10", "more")]
+
+
+def test_a_title_is_looked_for_in_the_index_alone(home: Home) -> None:
+    ledger = open_ledger(home)
+    with ledger.database.reading() as connection:
+        plan = connection.execute(
+            text("EXPLAIN QUERY PLAN SELECT id, title FROM items WHERE title LIKE '%a%' ORDER BY number DESC LIMIT 9")
+        )
+        assert "COVERING INDEX items_by_title" in str(plan.all())
     ledger.close()
