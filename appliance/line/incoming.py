@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from appliance.errors import Conflict, FactoryError, NotFound, UsageError
 from appliance.intake.reading import read
 from appliance.ledger import Ledger
 from appliance.line import telling
 from appliance.line.heard import Hearing, Later, Settled
-from appliance.news import Delivery, DeliveryState
+from appliance.news import Delivery, DeliveryState, News
 from appliance.ports import Forge
 from appliance.work import TrackedRepository, WorkItem
 
@@ -45,7 +45,9 @@ class Away:
 class Begun:
     """A message of which a part is done. A process that ends forgets it: what was done is then known by its keys."""
 
-    came: list[Settled]
+    told: tuple[News, ...]
+    """Read once: reading a table takes as long as filing many of its rows."""
+    came: list[Settled] = field(default_factory=list)
     late: FactoryError | None = None
 
 
@@ -97,18 +99,19 @@ class Incoming:
     def _heard(self, delivery: Delivery) -> list[Settled] | None:
         """Act on all that a message says; None while there is more than fits into one turn. Raises Later or Conflict to
         be asked again soon, else as the forge does."""
+        begun = self._begun.pop(delivery.number, None)
         try:
             tracked = self._ledger.repository(delivery.repo)
-            told = read(delivery, self._ledger.deliveries.raw(delivery.number), tracked.mapping)
+            raw = self._ledger.deliveries.raw
+            begun = begun or Begun(read(delivery, raw(delivery.number), tracked.mapping))
         except (UsageError, NotFound) as error:
             return [Settled(DeliveryState.REFUSED, error.message)]
-        hearing = Hearing(self._ledger, self._forge_of, tracked, delivery, told, self._fetch, self._explained)
-        begun = self._begun.pop(delivery.number, None) or Begun([])
+        hearing = Hearing(self._ledger, self._forge_of, tracked, delivery, begun.told, self._fetch, self._explained)
         until = self._ledger.clock.monotonic() + TURN_SECONDS
-        for turn, news in enumerate(told[len(begun.came) :]):
+        for turn, news in enumerate(begun.told[len(begun.came) :]):
             if turn and self._ledger.clock.monotonic() > until:
                 self._begun[delivery.number] = begun
-                why = f"{len(begun.came)} of {len(told)} are done"
+                why = f"{len(begun.came)} of {len(begun.told)} are done"
                 self._ledger.deliveries.settle(delivery.number, DeliveryState.WAITING, why)
                 return None
             try:
