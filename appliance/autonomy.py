@@ -12,7 +12,7 @@ ORDER = tuple(Autonomy)
 
 ALLOWS: Mapping[Autonomy, str] = {
     Autonomy.OFF: "No change reaches the server: a finished one waits here for approval.",
-    Autonomy.LOW: "As off: the two do not differ yet.",
+    Autonomy.LOW: "As off, the two do not differ yet: a finished change waits here for approval.",
     Autonomy.MEDIUM: "A finished change is pushed to a branch of its own, on a forge as a merge request, and lands "
     "once it is approved, there or here.",
     Autonomy.HIGH: "A change lands by itself when every gate passed.",
