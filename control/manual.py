@@ -23,7 +23,8 @@ from control.roles import needed
 FOLDER = Path(__file__).parent / "help"
 
 ORDER = (
-    "index", "getting-started", "concepts", "cli", "repositories", "media", "forges", "merge-requests", "intake",
+    "index", "getting-started", "installing", "concepts", "cli", "repositories", "media", "forges",
+    "merge-requests", "intake",
     "repair", "droids", "sandbox", "learning", "lessons", "replay", "engines", "playground", "clients", "keys",
     "routing", "access", "troubleshooting", "settings", "routes", "metrics",
 )  # fmt: skip
