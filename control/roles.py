@@ -27,7 +27,7 @@ _OPERATOR = (
     "api_learning.promote", "api_learning.take_back",
 )  # fmt: skip
 _ADMINISTRATOR = (
-    "access.index", "access.show", "api_users.index", "api_users.show",
+    "access.index", "access.show", "api_users.index", "api_users.show", "policy.ask",
 )  # fmt: skip
 """Reading that a viewer may not; whatever changes something and stands nowhere is an administrator's too."""
 
