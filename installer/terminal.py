@@ -77,12 +77,14 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     hint: str = "",
+    held: Sequence[int] = (),
 ) -> None:
     """Run a command to its end, show how far it is, keep its output in `log`.
 
     Args:
         progress: tells the share done from a line of output, where the line tells it.
         detail: what of a line is shown beside it.
+        held: open files it gets: a lock it then holds until it ends, even where its caller was killed.
 
     Raises:
         InstallError: it ended with another status than 0; the message carries the end of its output.
@@ -95,7 +97,7 @@ def run(
         try:
             child = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                errors="replace", env=env, cwd=cwd, process_group=0,
+                errors="replace", env=env, cwd=cwd, process_group=0, pass_fds=held,
             )  # fmt: skip
         except OSError as error:
             raise InstallError(f"cannot start {words[0]}: {error.strerror}", hint) from error

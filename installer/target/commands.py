@@ -120,7 +120,7 @@ def look(manifest: Manifest, places: Places) -> list[Row]:
 
 def _install(asked: argparse.Namespace, places: Places, terminal: Terminal) -> int:
     manifest, raw, decision = _trusted(asked, places)
-    with alone(places):
+    with alone(places) as lock:
         journal = Journal(places.state / "journal.json")
         _settle_cut_short(journal, manifest, places, terminal)
         rows = look(manifest, places)
@@ -136,7 +136,7 @@ def _install(asked: argparse.Namespace, places: Places, terminal: Terminal) -> i
             kept = not mend and (places.home / "ledger.db").exists()
             previous = "" if previous == manifest.release else previous
             change = Change(manifest.release, previous, time.time(), kept=kept, mend=mend)
-        work = Work(places, change, terminal, asked.medium, manifest)
+        work = Work(places, change, terminal, asked.medium, manifest, lock)
         planned = steps(work)
         _show([row for row in rows if row.verdict != "pass"], terminal)
         if decision.warning:
@@ -235,15 +235,31 @@ def _agreed() -> bool:
 
 
 @contextmanager
-def alone(places: Places) -> Iterator[None]:
-    """Hold the installation. Raises InstallError when another run does."""
+def alone(places: Places, seconds: float = 120) -> Iterator[int]:
+    """Hold the installation; gives the open file that does. What a killed run started holds it a little longer.
+
+    Raises:
+        InstallError: another run holds it.
+    """
     places.prefix.mkdir(parents=True, exist_ok=True)
     with (places.prefix / "lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InstallError("another run of the installer is at work", "wait for it") from error
-        yield
+        until, told = time.monotonic() + seconds, False
+        while not _locked(handle.fileno()):
+            if time.monotonic() > until:
+                raise InstallError("another run of the installer is at work", "wait for it, then run this again")
+            if not told:
+                print("another run, or what it left behind, is at work; waiting for it", file=sys.stderr)
+            told = True
+            time.sleep(0.2)
+        yield handle.fileno()
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _parser() -> argparse.ArgumentParser:

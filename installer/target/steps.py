@@ -33,13 +33,17 @@ open_ledger(Home(pathlib.Path(sys.argv[1]))).close()\n"
 
 @dataclass(frozen=True)
 class Work:
-    """What the steps work with; `medium` and `manifest` are None where a run only takes back."""
+    """What the steps work with; `medium`, `manifest` and `lock` are None where a run only takes back.
+
+    `lock` is the open file that holds the installation: what unpacks keeps it, so that a run after a kill waits for it.
+    """
 
     places: Places
     change: Change
     terminal: Terminal
     medium: Path | None = None
     manifest: Manifest | None = None
+    lock: int | None = None
 
     @property
     def release(self) -> Path:
@@ -109,13 +113,15 @@ def _unpack(work: Work) -> None:
     _remove(release)
     release.mkdir(parents=True)
     log, name = places.log, "unpack the release"
-    run([sys.executable, "-m", "venv", release / "venv"], work.terminal, name, log)
+    held = () if work.lock is None else (work.lock,)
+    run([sys.executable, "-m", "venv", release / "venv"], work.terminal, name, log, held=held)
     listed = staging / "wheels" / "requirements.txt"
     options = ["install", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--progress-bar", "off"]
     where = ["--no-index", "--find-links", str(staging / "wheels"), "-r", str(listed)]
     run(
         [release / "venv" / "bin" / "python", "-m", "pip", *options, *where], work.terminal, name, log,
         progress=pip.counting(len(manifest.below("wheels")) - 1), env=pip.environment(True),
+        held=held,
     )  # fmt: skip
     for paper in ("installer.pyz", "sbom.json", "licences.txt", "LICENSE", "release-notes.md"):
         if (staging / paper).exists():
@@ -250,5 +256,3 @@ def _medium(work: Work) -> tuple[Path, Manifest]:
 
 def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-
-

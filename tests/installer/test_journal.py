@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import sqlite3
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from installer.errors import InstallError
 from installer.target import steps as made
+from installer.target.commands import alone
 from installer.target.journal import Change, Journal, Step, carry_out, take_back
 from installer.target.places import Places, point
 from installer.terminal import Terminal
@@ -93,6 +95,21 @@ def test_a_run_that_fails_and_is_killed_while_going_back_leaves_nothing_when_it_
     with pytest.raises(InstallError, match="it fails"):
         go(World(tmp_path / "marks", fail="c"), tmp_path / "journal.json")
     assert World(tmp_path / "marks").marks() == set()
+
+
+def test_what_a_killed_run_left_at_work_is_waited_for(tmp_path: Path) -> None:
+    """A killed installer's pip went on writing into the release that the next run was removing."""
+    places = Places(tmp_path / "opt", tmp_path / "home")
+    with alone(places) as lock:
+        left = subprocess.Popen(["sleep", "60"], pass_fds=[lock])
+    try:
+        with pytest.raises(InstallError, match="at work"), alone(places, seconds=0.1):
+            pass
+    finally:
+        left.kill()
+        left.wait()
+    with alone(places, seconds=0.1):
+        pass
 
 
 def test_a_damaged_journal_is_said_and_nothing_is_done(tmp_path: Path) -> None:
