@@ -103,8 +103,8 @@ def veil_of_lines(people: Sequence[Forgotten]) -> Callable[[str], str]:
 
     def show(line: str) -> str:
         try:
-            return json.dumps(veiled(json.loads(line)), ensure_ascii=False)
-        except ValueError:
+            return json.dumps(veiled(json.loads(line)))  # in ASCII: half a surrogate pair can be no text for DuckDB
+        except (ValueError, RecursionError):
             return ""
 
     return (lambda text: "\n".join(map(show, text.split("\n")))) if people else lambda text: text

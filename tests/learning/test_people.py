@@ -99,3 +99,12 @@ def test_a_name_is_replaced_wherever_it_is_a_word_of_its_own(said: str, seen: st
     show = people.veil(people.known(ledger))
     event = Recorded(seq=1, at="", kind="K", subject="S", payload={"deep": [{"text": said}]}, prev="", hash="")
     assert show(event).payload == {"deep": [{"text": seen.replace("X", pseudonym)}]}
+
+
+def test_names_go_from_lines_of_calls_and_a_line_that_is_none_stays_one(ledger: Ledger) -> None:
+    pseudonym = people.forget(ledger, "ada")
+    show = people.veil_of_lines(people.known(ledger))
+    shown = show('{"task": "for Ada", "half": "\\ud800"}\nada{\n' + "[" * 100_000).split("\n")
+    assert shown == [f'{{"task": "for {pseudonym}", "half": "\\ud800"}}', "", ""]
+    shown[0].encode()
+    assert people.veil_of_lines(())("ada{") == "ada{"
