@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import func, literal_column, select
 
 from appliance.ledger import schema
 from appliance.ledger.store import Ledger
@@ -60,6 +60,15 @@ def newest_live(ledger: Ledger, each: int) -> list[WorkItem]:
     ranked = select(items.number, rank).where(items.state.in_(LIVE)).subquery()
     numbers = select(ranked.c.number).where(ranked.c.rank <= each)
     query = select(items.body).where(items.number.in_(numbers)).order_by(items.number.desc())
+    with ledger.database.reading() as connection:
+        return [WorkItem.model_validate_json(body) for body in connection.scalars(query)]
+
+
+def newest_ended(ledger: Ledger, most: int) -> list[WorkItem]:
+    """The newest items that have ended. Most have, so that a walk from the newest on finds them at once; by the index
+    of states (which the plus keeps away) all of them would be sorted first."""
+    query = select(schema.items.c.body).where(literal_column("+items.state").not_in(LIVE))
+    query = query.order_by(schema.items.c.number.desc()).limit(most)
     with ledger.database.reading() as connection:
         return [WorkItem.model_validate_json(body) for body in connection.scalars(query)]
 

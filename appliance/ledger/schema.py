@@ -62,6 +62,7 @@ items = Table(
     Index("items_by_repo", "repo", "number"),
     Index("items_by_created", "created"),
     Index("items_by_updated", "updated"),
+    Index("items_in_state", "state", "number"),
     Index("items_by_title", "number", "title", "id"),
 )
 

@@ -7,8 +7,8 @@ from collections import Counter
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 
-from appliance.ledger.overview import by_day, live_counts, newest_live, worst_waiting
-from appliance.work import ENDED, WorkItem, utcnow
+from appliance.ledger.overview import by_day, live_counts, newest_ended, newest_live, worst_waiting
+from appliance.work import WorkItem, utcnow
 from control.desk import desk
 from control.health import read_health
 from control.lanes import LANE_SHOWS, lanes
@@ -40,7 +40,7 @@ def show() -> ResponseReturnValue:
         lanes=lanes(newest_live(ledger, LANE_SHOWS), stages, unopened),
         waiting=worst_waiting(ledger, WAITING),
         counts=ledger.counts(),
-        ended=ledger.items(states=tuple(ENDED), limit=RECENT),
+        ended=newest_ended(ledger, RECENT),
         health=read_health(desk().home),
         sample=_sample(),
         days=by_day(ledger, DAYS, utcnow().date()),

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from appliance.config import Home
 from appliance.ledger import open_ledger
-from appliance.ledger.overview import by_day, live_counts, newest_live, titled, worst_waiting
+from appliance.ledger.overview import by_day, live_counts, newest_ended, newest_live, titled, worst_waiting
 from appliance.work import State
 from tests.control.world import fill, open_one
 
@@ -61,6 +61,7 @@ def test_counts_and_newest_leave_out_what_ended_and_the_worst_comes_first(home: 
         connection.execute(text("UPDATE items SET severity = 1 WHERE number = 2"))
     stages = {(stage, repo): count for stage, repo, count in live_counts(ledger)}
     newest = newest_live(ledger, 6)
+    ended = [item.id for item in newest_ended(ledger, 8)]
     waiting = [item.id for item in worst_waiting(ledger, 20)]
     most = [item.id for item in worst_waiting(ledger, 1)]
     found = titled(ledger, "MORE", 3)
@@ -68,6 +69,7 @@ def test_counts_and_newest_leave_out_what_ended_and_the_worst_comes_first(home: 
     assert sum(stages.values()) == 11 and stages[("ship", "shop")] == stages[("build", "shop")] == 1
     assert [item.id for item in newest] == [f"W-{n}" for n in (11, 10, 9, 8, 7, 6, 2, 1)]
     assert (waiting, most) == (["W-2", "W-1"], ["W-2"])
+    assert ended == ["W-12"]
     assert found == [("W-12", "more"), ("W-11", "more"), ("W-10", "more")]
 
 
