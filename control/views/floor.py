@@ -44,7 +44,7 @@ def show() -> ResponseReturnValue:
         health=read_health(desk().home),
         sample=_sample(),
         days=by_day(ledger, DAYS, utcnow().date()),
-        newest=[(event, step(event)) for event in reversed(ledger.tail(max(0, seq - RECENT)))],
+        newest=[(event, step(event)) for event in reversed(ledger.tail(max(0, seq - RECENT), RECENT))],
     )
 
 
