@@ -164,7 +164,11 @@ def _wheels(checkout: Checkout, commit: Commit, folder: Path, terminal: Terminal
     env = pip.environment(True) | {"SOURCE_DATE_EPOCH": str(commit.built)}
     options = ["wheel", "--no-index", "--no-deps", "--no-build-isolation", "--no-cache-dir", "--wheel-dir"]
     words: list[str | Path] = [checkout.python, "-m", "pip", *options, folder, commit.tree]
-    run(words, terminal, "the appliance itself", checkout.log, env=env)
+    mask = os.umask(0o022)  # the wheel's members get the modes of copies made on the way
+    try:
+        run(words, terminal, "the appliance itself", checkout.log, env=env)
+    finally:
+        os.umask(mask)
     _complete(next(folder.glob("appliance-*.whl")), commit.tree)
     lines = []
     for wheel in sorted(folder.glob("*.whl")):
