@@ -213,14 +213,15 @@ def _uninstall(asked: argparse.Namespace, places: Places, terminal: Terminal) ->
         running.stop(places)
         for name in ("current", "previous"):
             (places.prefix / name).unlink(missing_ok=True)
-        for folder in (places.releases, places.staging, places.snapshots, places.state):
+        for folder in (places.releases, places.staging, places.state):
             shutil.rmtree(folder, ignore_errors=True)
-        if asked.with_data:
+        if asked.with_data:  # a snapshot is data, and so is what one took the place of
+            shutil.rmtree(places.snapshots, ignore_errors=True)
             shutil.rmtree(places.home)
     left = [one.name for one in places.prefix.iterdir() if one.name != "lock"]
     if not left:
         shutil.rmtree(places.prefix)
-    said = f"left in {places.prefix}, not the installer's: {', '.join(left)}" if left else f"{places.prefix} is gone"
+    said = f"left in {places.prefix}: {', '.join(left)}" if left else f"{places.prefix} is gone"
     terminal.say(said + ("" if asked.with_data else f"; the data stay in {places.home}"))
     return 0
 
