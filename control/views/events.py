@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from flask import Blueprint, Response, current_app, request
 from flask.typing import ResponseReturnValue
 
@@ -34,14 +32,11 @@ def events() -> ResponseReturnValue:
     over = ended()
     places.take()
 
-    def body() -> Iterator[str]:
-        try:
-            yield from stream(here.ledger, after, lambda: here.stopping() or over(), lambda: has_left(connection))
-        finally:
-            places.give_back()
-
+    body = stream(here.ledger, after, lambda: here.stopping() or over(), lambda: has_left(connection))
     headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
-    return Response(body(), mimetype="text/event-stream", headers=headers)
+    response = Response(body, mimetype="text/event-stream", headers=headers)
+    response.call_on_close(places.give_back)  # also for a browser that left before the first event
+    return response
 
 
 def _resume_from(given: str | None, tip: int) -> int:

@@ -89,6 +89,13 @@ def facts(response: http.client.HTTPResponse, count: int) -> list[int]:
     return found
 
 
+def test_a_stream_that_never_begins_gives_its_place_back(console: Console, site: Site) -> None:
+    for _ in range(20):  # more than there are places; the browser left before the first event was asked for
+        answer = console.program("GET", "/events", headers={"Last-Event-ID": "0"})
+        assert answer.status_code == 200
+        answer.close()
+
+
 @pytest.mark.integration
 def test_a_client_cut_off_resumes_by_last_event_id_and_misses_nothing(home: Home) -> None:
     ledger = open_ledger(home)
