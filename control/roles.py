@@ -28,8 +28,9 @@ _OPERATOR = (
 )  # fmt: skip
 _ADMINISTRATOR = (
     "access.index", "access.show", "api_users.index", "api_users.show", "policy.ask",
+    "policy.change", "api_repositories.change",
 )  # fmt: skip
-"""Reading that a viewer may not; whatever changes something and stands nowhere is an administrator's too."""
+"""What nobody below may; whatever changes something and stands nowhere is an administrator's too."""
 
 NEEDS: Mapping[str, Role] = {
     endpoint: role

@@ -53,6 +53,10 @@ STOP_AT_FIRST_WORDS = """() => new Promise((done) => {
 """In the page itself: the model is quicker than a test that asks the browser from outside."""
 
 
+SLOW = 60_000.0
+"""Milliseconds: two real models are loaded, one after the other, on a machine that has other tests to run."""
+
+
 def say(page: Page, words: str) -> None:
     page.fill("#words", words)
     page.press("#words", "Control+Enter")
@@ -70,11 +74,11 @@ def test_two_models_stream_side_by_side_and_go_on(played: tuple[Box, Gateway]) -
     page.select_option("#left", "tiny")
     page.select_option("#right", "mender")
     say(page, "<img src=x onerror=alert(1)>")
-    expect(page.locator(".turns [title]")).to_have_count(2)
+    expect(page.locator(".turns [title]")).to_have_count(2, timeout=SLOW)
     assert last(page, "left", ".turn.assistant") == "Hi!" and last(page, "right", ".turn.assistant") == "Yes!"
     assert "first token after" in last(page, "left", ".figure") and last(page, "left", ".turn.user").startswith("<img")
     say(page, "And now?")
-    expect(page.locator(".turns [title]")).to_have_count(4)
+    expect(page.locator(".turns [title]")).to_have_count(4, timeout=SLOW)
     assert page.locator("[data-side=left] .turn").count() == 4 and page.input_value("#words") == ""
     assert [
         one["impact"] for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")

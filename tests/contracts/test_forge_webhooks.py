@@ -21,6 +21,7 @@ from appliance.news import (
     PushNews,
     ReviewNews,
 )
+from appliance.work import utcnow
 from tests.contracts.forges.server import Server
 
 SECRET = "hook-secret"
@@ -38,7 +39,7 @@ class Receiver:
     def __call__(self, environ: dict[str, object], start: object) -> object:
         request = Request(environ)  # type: ignore[arg-type]
         try:
-            delivery = receive(self.kind, "shop", dict(request.headers), request.get_data(), [SECRET])
+            delivery = receive(self.kind, "shop", dict(request.headers), request.get_data(), [SECRET], utcnow(), 5.0)
         except VerificationFailed:
             return Response(status=401)(environ, start)  # type: ignore[arg-type]
         self.replays += delivery.id in self.taken

@@ -123,7 +123,7 @@ def test_an_administrator_s_check_tells_how_the_last_delivery_went(
         (found,) = [one for one in forge.check("main", HOOK) if one.what == "webhook"]
         return found.result, found.found
 
-    assert webhook() == ("warn", "there is none to this box: it polls")
+    assert webhook() == ("warn", "none to this box is seen: it polls")
     server.blocked = True
     hook = server.hook(HOOK, "s3cret")
     server.deliveries.clear()

@@ -182,7 +182,7 @@ def test_an_administrator_s_check_tells_what_is_wrong_with_the_webhook(
 ) -> None:
     (home.secrets / "forge-shop.token").write_text("0wner")
     forge = adapter(home, tracked, SETTINGS)
-    assert checked(forge, "webhook") == ("warn", "there is none to this box: it polls")
+    assert checked(forge, "webhook") == ("warn", "none to this box is seen: it polls")
     hook = server.hook(HOOK, "s3cret")
     assert checked(forge, "webhook") == ("pass", HOOK)
     hook.active = False
