@@ -132,7 +132,7 @@ def test_an_administrator_s_check_tells_how_the_last_delivery_went(
     server.deliveries[-1].code = 502
     assert webhook() == ("warn", "the last delivery failed (502): failed")
     server.deliveries[-1].code = 202
-    assert webhook() == ("pass", HOOK)
+    assert webhook() == ("pass", f"{HOOK}, a webhook of the project")
     hook.active = False
     assert webhook() == ("warn", "the webhook is switched off")
 

@@ -184,7 +184,7 @@ def test_an_administrator_s_check_tells_what_is_wrong_with_the_webhook(
     forge = adapter(home, tracked, SETTINGS)
     assert checked(forge, "webhook") == ("warn", "none to this box is seen: it polls")
     hook = server.hook(HOOK, "s3cret")
-    assert checked(forge, "webhook") == ("pass", HOOK)
+    assert checked(forge, "webhook") == ("pass", f"{HOOK}, a webhook of the project")
     hook.active = False
     assert checked(forge, "webhook")[0] == "warn" and "switched the webhook off" in checked(forge, "webhook")[1]
 
