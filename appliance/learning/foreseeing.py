@@ -63,7 +63,7 @@ def _of_rule(inside: Inside, tries: Sequence[Try], orders: Mapping[tuple[str, st
         )
     seen = _unseen(inside, own, names, orders)
     log = [one for one, _ in seen]
-    judged = compared(log, lambda one: one.old, lambda one: one.new)
+    judged = compared(log)
     needed = round(MARGIN + SURE * judged.unsure, 4)
     found = found.with_(judged=judged, needed=needed, why=judged.why)
     if not judged.conclusive:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from appliance.work import Noun
@@ -32,8 +32,8 @@ class Logged(NamedTuple):
     action: str
     propensity: float
     reward: float
-    old: str = ""
-    new: str = ""
+    old: str
+    new: str
 
 
 class Judged(Noun):
@@ -52,22 +52,22 @@ class Judged(Noun):
     why: str
 
 
-Target = Callable[[Logged], str]
-"""Whom an order puts first at a choice."""
-
-
-def compared(log: Sequence[Logged], old: Target, new: Target) -> Judged:
-    """What the log says of another order. Choices that could not have been others say nothing, and are left out."""
+def compared(log: Sequence[Logged]) -> Judged:
+    """What the log says of the new way of choosing against the old. Choices that could not have been others say
+    nothing, and are left out."""
     open_ones = [one for one in log if 0 < one.propensity < 1]
     count = len(open_ones)
     guesses = _guesses(open_ones)
     differences = [
-        _doubly_robust(one, new(one), guesses[n]) - _doubly_robust(one, old(one), guesses[n])
+        _doubly_robust(one, one.new, guesses[n]) - _doubly_robust(one, one.old, guesses[n])
         for n, one in enumerate(open_ones)
     ]
     gain = sum(differences) / count if count else 0.0
     spread = math.sqrt(sum((one - gain) ** 2 for one in differences) / (count - 1)) if count > 1 else 0.0
-    effective = [_effective([one for one in open_ones if one.action == target(one)]) for target in (new, old)]
+    effective = [
+        _effective([one for one in open_ones if one.action == one.new]),
+        _effective([one for one in open_ones if one.action == one.old]),
+    ]
     conclusive = min(effective) >= LEAST_EFFECTIVE
     unsure = spread / math.sqrt(count) if count else 0.0
     why = f"{gain:+.3f} ± {unsure:.3f} over {count} choices that were left to chance"

@@ -163,10 +163,11 @@ def _on_the_log(inside: Inside, repo: str, order: Sequence[str], tries: Sequence
         Logged(
             one.repo, one.candidate, one.propensity or 1.0,
             worth(inside.weights, one.candidate, float(one.held), one.seconds / longest),
+            old=inside.order[0], new=order[0],
         )
         for one in known
     ]  # fmt: skip
-    return compared(log, lambda _: inside.order[0], lambda _: order[0])
+    return compared(log)
 
 
 def _compared(inside: Inside, order: Sequence[str], found: Mapping[str, Standing]) -> tuple[float, float, str]:
