@@ -13,7 +13,7 @@ from typing import Any
 
 from appliance.errors import NotFound, VerificationFailed
 from appliance.private import replace_private
-from appliance.work import Kept, WorkItem
+from appliance.work import Finding, Kept, WorkItem
 
 DIGITS = 16
 """Of the digest in a file's name; the whole digest decides."""
@@ -58,6 +58,12 @@ def named(item: WorkItem, told: Iterator[Mapping[str, Any]]) -> dict[str, Kept]:
         found.update({kept.file: kept for kept in _within(verdict.evidence)})
     found.update({one.trajectory.file: one.trajectory for one in item.attempts if one.trajectory})
     return found
+
+
+def findings(item: WorkItem) -> tuple[Finding, ...]:
+    """What the scanners hold against the change as it is now."""
+    newest = [one for one in item.verdicts if one.gate == "secure"][-1:]
+    return tuple(Finding.model_validate(row) for one in newest for row in one.evidence.get("new", ()))
 
 
 def _within(value: object) -> Iterator[Kept]:

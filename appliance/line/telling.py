@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from appliance.evidence import findings
 from appliance.secrets import redact
 from appliance.work import Change, Finding, Noun, Origin, Proposal, Result, State, Verdict, WorkItem
 
@@ -104,7 +105,7 @@ def wanted(item: WorkItem, events: Sequence[Payload], address: str, told: Iterab
             telling.append(_comment(item, "request", place, news or "It waits for review."))
         if proposed(item, request):
             telling += statuses(item, request, address)
-            found = findings(item)
+            found = remarks(item)
             telling += [Remarks(what=f"findings:{request.commit[:12]}", proposal=request, findings=found)] * bool(found)
     telling += landing(item, address)
     if item.origin is not None and item.origin.kind == "issue" and item.state in HELD:
@@ -249,11 +250,9 @@ def approver(item: WorkItem, verdict: Verdict) -> str:
     return "" if verdict.verdict is Result.PASS else item.approvals.get(verdict.gate.partition(" ")[0], "")
 
 
-def findings(item: WorkItem) -> tuple[Finding, ...]:
+def remarks(item: WorkItem) -> tuple[Finding, ...]:
     """What the scanners hold against the change, without secrets."""
-    newest = [one for one in item.verdicts if one.gate == "secure"][-1:]
-    rows = [Finding.model_validate(row) for one in newest for row in one.evidence.get("new", ())]
-    return tuple(one.with_(message=inline(one.message)) for one in rows[:50])
+    return tuple(one.with_(message=inline(one.message)) for one in findings(item)[:50])
 
 
 def last_reason(events: Sequence[Payload]) -> str:

@@ -6,9 +6,10 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
 from appliance.errors import FactoryError, NotFound, UsageError
+from appliance.evidence import findings
 from appliance.ledger.ids import number_of
 from appliance.ledger.store import check_legal
-from appliance.work import Change, Finding, State, WorkItem
+from appliance.work import Change, State, WorkItem
 from control.beside import beside
 from control.desk import desk
 from control.diff import MOST_ROWS, Row, by_file, rows, with_findings
@@ -100,12 +101,6 @@ def coloured(diff: str, most: int = MOST_ROWS) -> tuple[list[Row], int]:
     """A diff's rows with colours, and how many lines were left out."""
     found, left_out = rows(diff, most)
     return painted(found), left_out
-
-
-def findings(item: WorkItem) -> tuple[Finding, ...]:
-    """What the scanners hold against the change as it is now."""
-    newest = [one for one in item.verdicts if one.gate == "secure"][-1:]
-    return tuple(Finding.model_validate(row) for one in newest for row in one.evidence.get("new", ()))
 
 
 @blueprint.get("/<id>/<verb>")
