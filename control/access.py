@@ -16,6 +16,9 @@ from appliance.errors import ConfigError
 TOKEN_BYTES = 32
 """256 bits: cannot be guessed, however fast somebody asks."""
 
+PLAYGROUND = "console-playground"
+"""The key with which the playground asks the gateway: for answers in words, and nothing else."""
+
 SHORTEST_SECRET = 32
 """Characters. A shorter file was cut off or written by hand; nothing may rest on it."""
 

@@ -19,6 +19,7 @@ from appliance.errors import FactoryError, PolicyRefused, Unavailable, UsageErro
 from appliance.gateway_client import refusal_of
 from appliance.settings import GatewaySettings
 from appliance.work import Noun
+from control.access import PLAYGROUND
 
 AUTO = "auto"
 WRITING = ("chat", "repair", "review", "triage")
@@ -131,7 +132,7 @@ def _number(form: Mapping[str, str], name: str, usual: float, least: float, most
 def key_of(home: Home) -> str:
     """The playground's key. Raises Unavailable when there is none."""
     try:
-        return (home.secrets / "console-playground.key").read_text(encoding="ascii").strip()
+        return (home.secrets / f"{PLAYGROUND}.key").read_text(encoding="ascii").strip()
     except OSError as error:
         raise Unavailable("the playground has no key to the gateway", "`appliance init` makes it") from error
 
@@ -192,7 +193,7 @@ def _refusal(response: httpx.Response) -> FactoryError:
     if response.status_code == 401:
         return PolicyRefused(error.message, "`appliance init` makes the playground a new key")
     if response.status_code == 403:
-        return PolicyRefused(error.message, "`appliance key show console-playground` says what its key may do")
+        return PolicyRefused(error.message, f"`appliance key show {PLAYGROUND}` says what its key may do")
     return error
 
 

@@ -16,14 +16,11 @@ from appliance.ports import Progress
 from appliance.private import replace_private
 from appliance.repair.ngram import ensure_ngram
 from appliance.settings import Settings
-from control.access import ensure_session_key, ensure_token
+from control.access import PLAYGROUND, ensure_session_key, ensure_token
 from inference.keys import KeyStore, Terms
 from models.card import WRITING
 from models.minilm import ensure_default
 from models.registry import Registry
-
-PLAYGROUND = "console-playground"
-"""The key with which the console's playground asks the gateway: for answers in words, and nothing else."""
 
 
 @click.command()
