@@ -27,6 +27,10 @@ VERDICTS: dict[str, Literal["approved", "changes", "commented"]] = {
 }  # fmt: skip
 
 
+ASKED = "official review requests"
+"""What the refusal of a merge says when the branch waits for everybody who was asked for a review."""
+
+
 class GiteaForge(Alike):
     """See ports.Forge."""
 
@@ -112,11 +116,20 @@ class GiteaForge(Alike):
         except PolicyRefused as error:
             if "try again later" in error.message.lower():  # it still works out whether the request merges
                 raise Unavailable(error.message, "try again in 5 s") from error
-            owed = self._as_proposal(self._whole(number)).blockers
+            owed = [*self._as_proposal(self._whole(number)).blockers]
+            if ASKED in error.message.lower():
+                owed += [f"the review of {who} is asked for and still to come" for who in self._asked(number)]
             if owed:
                 raise PolicyRefused("; ".join(owed), f"review and approve request {number} on the forge") from error
             raise
         return self.landed(self._whole(number))
+
+    def _asked(self, number: str) -> list[str]:
+        """Whose review is asked for and has not come: people, and teams by their name. Code owners are asked by the
+        forge itself; whether a merge waits for them is a rule of the branch that only its administrators may read."""
+        asked = [one for one in self._list(f"{self._repo}/pulls/{number}/reviews") if one["state"] == "REQUEST_REVIEW"]
+        people = {login(one) if one["user"] else f"the team {(one.get('team') or {}).get('name', '')}" for one in asked}
+        return sorted(people)
 
     def _branch(self, name: str) -> dict[str, Any]:
         return dict(self._client.get(f"{self._repo}/branches/{quote(name)}"))

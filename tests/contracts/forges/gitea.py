@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
@@ -16,6 +17,7 @@ from tests.contracts.forges.nouns import (
     Happened,
     Issue,
     Push,
+    Refused,
     Review,
     Status,
 )
@@ -53,7 +55,15 @@ class Gitea(Server):
         "conflict": (409, "merge conflict"), "behind": (409, "MergeDivergingFastForwardOnly"),
         "closed": (405, "the pull request is closed"), "draft": (405, "Work in progress PRs cannot be merged"),
         "exists": (409, "pull request already exists for these targets"), "none": (404, "not found"),
+        "asked": (405, "PR is not ready to be merged: [reason: There are official review requests]"),
     }  # fmt: skip
+
+    def __init__(self, bare: Path) -> None:
+        super().__init__(bare)
+        self.owners: tuple[str, ...] = ()
+        """Whose review CODEOWNERS asks for in each request: logins, and teams as `@team`."""
+        self.owners_block = False
+        """The branch's rule `block_on_official_review_requests`."""
 
     def routes(self, app: Flask) -> None:
         for add in (add_project, add_pulls, add_reviews, add_issues):
@@ -118,6 +128,24 @@ class Gitea(Server):
             "stale": one.commit != self.tip(self.changes[one.number]), "submitted_at": seconds(one.at),
             "comments_count": len(one.lines),
         }  # fmt: skip
+
+    def asked(self, change: Change) -> list[str]:
+        """Owners who have not said their word yet: it takes the place of what was asked."""
+        said = {one.by for one in self.reviews if one.number == change.number}
+        return [who for who in self.owners if who not in said]
+
+    def as_asked(self, change: Change, place: int, who: str) -> dict[str, Any]:
+        team = {"id": 1, "name": who[1:], "organization": None} if who.startswith("@") else None
+        return {
+            "id": 9000 + place, "user": None if team else self.as_user(who), "team": team, "state": "REQUEST_REVIEW",
+            "body": "", "commit_id": "", "official": True, "dismissed": False, "stale": False, "comments_count": 0,
+            "submitted_at": seconds(change.created),
+        }  # fmt: skip
+
+    def _allow(self, change: Change, style: str, head: str, tip: str) -> None:
+        super()._allow(change, style, head, tip)
+        if self.owners_block and self.asked(change):
+            raise Refused("asked")
 
     def as_repository(self, login: str = "factory") -> dict[str, Any]:
         owner, _, name = self.path.partition("/")
@@ -324,7 +352,9 @@ def add_pulls(app: Flask, forge: Gitea) -> None:
 def add_reviews(app: Flask, forge: Gitea) -> None:
     @app.get(f"{REPO}/pulls/<int:number>/reviews")
     def reviews(number: int) -> Any:
-        return paged(forge, [forge.as_review(one) for one in forge.reviews if one.number == number])
+        change = forge.changes[number]
+        asked = [forge.as_asked(change, place, who) for place, who in enumerate(forge.asked(change))]
+        return paged(forge, [*asked, *(forge.as_review(one) for one in forge.reviews if one.number == number)])
 
     @app.post(f"{REPO}/pulls/<int:number>/reviews")
     def write_review(number: int) -> Any:
