@@ -36,7 +36,7 @@ def create_app(desk: Desk, token: str, session_key: str) -> Flask:
     app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY, MAX_FORM_MEMORY_SIZE=LARGEST_BODY)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(wording.FILTERS)
-    app.jinja_env.globals.update(has_asset=has_asset, places=places.BAR, within=places.WITHIN)
+    app.jinja_env.globals.update(has_asset=has_asset, bar=places.bar, within=places.WITHIN)
     app.extensions[EXTENSION] = desk
     codes = Codes(access.ensure_code_key(desk.home))
     Gate(desk.ledger, codes, token, session_key, desk.settings.console).install(app)

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import groupby
+
 from appliance.work import Noun
 
 
 class Place(Noun):
-    """A page with its endpoint, what it is called, and the letter that leads there after `g`."""
+    """A page with its endpoint, what it is called, the letter that leads there after `g`, and its menu in the bar."""
 
     name: str
     endpoint: str
     label: str
     key: str = ""
+    menu: str = ""
 
 
 BAR = (
     Place(name="floor", endpoint="floor.show", label="Floor", key="f"),
     Place(name="items", endpoint="items.index", label="Items", key="i"),
     Place(name="signals", endpoint="signals.index", label="Signals", key="s"),
-    Place(name="deliveries", endpoint="deliveries.index", label="Deliveries", key="d"),
+    Place(name="repositories", endpoint="repositories.index", label="Repositories", key="r", menu="Code"),
+    Place(name="policy", endpoint="policy.show", label="Policy", key="t", menu="Code"),
+    Place(name="deliveries", endpoint="deliveries.index", label="Deliveries", key="d", menu="Code"),
+    Place(name="models", endpoint="models.index", label="Models", key="m", menu="Models"),
+    Place(name="playground", endpoint="playground.show", label="Playground", key="c", menu="Models"),
+    Place(name="router", endpoint="router.index", label="Router", key="o", menu="Models"),
     Place(name="learning", endpoint="learning.index", label="Learning", key="l"),
-    Place(name="repositories", endpoint="repositories.index", label="Repositories", key="r"),
-    Place(name="models", endpoint="models.index", label="Models", key="m"),
-    Place(name="router", endpoint="router.index", label="Router", key="o"),
-    Place(name="access", endpoint="access.index", label="Access", key="p"),
-    Place(name="audit", endpoint="audit.index", label="Audit", key="a"),
-    Place(name="system", endpoint="system.index", label="System", key="y"),
+    Place(name="system", endpoint="system.index", label="System", key="y", menu="Box"),
+    Place(name="access", endpoint="access.index", label="Access", key="p", menu="Box"),
+    Place(name="audit", endpoint="audit.index", label="Audit", key="a", menu="Box"),
     Place(name="manual", endpoint="manual.index", label="Help", key="h"),
 )
-"""As the bar shows them."""
+"""As the bar shows them; neighbours of one menu are under its name."""
 WITHIN = {
     "lessons": "learning",
     "policies": "learning",
     "questions": "learning",
-    "playground": "models",
-    "policy": "repositories",
 }
 """Blueprint → the place in the bar that it belongs to."""
 SMALLER = (
@@ -42,12 +46,22 @@ SMALLER = (
     Place(name="lessons", endpoint="lessons.index", label="Lessons"),
     Place(name="frictions", endpoint="learning.frictions", label="Frictions: where work rubs"),
     Place(name="replays", endpoint="learning.replays", label="Replays"),
-    Place(name="policy", endpoint="policy.show", label="Policy: autonomy, protected paths, budgets"),
     Place(name="policies", endpoint="policies.index", label="Routing policy: versions, promote, roll back"),
     Place(name="sql", endpoint="questions.ask", label="SQL over the learning store"),
-    Place(name="playground", endpoint="playground.show", label="Playground: talk to models"),
     Place(name="rules", endpoint="router.edit", label="Change the router's rules"),
     Place(name="account", endpoint="account.show", label="Account: password, codes, tokens, sessions"),
 )
 """What the palette knows beside."""
 EVERYWHERE = (("Ctrl", "K", "find a page, an item, a repository, or what can be done"), ("", "?", "these keys"))
+
+
+def bar(may: Callable[[str, str], bool]) -> list[tuple[str, list[Place]]]:
+    """The bar of one person: menus with their places. One that would hold a single place is that place; its name is
+    then ""."""
+    open_to = [place for place in BAR if may(place.endpoint, "GET")]
+    groups = [(menu, list(found)) for menu, found in groupby(open_to, key=lambda place: place.menu)]
+    return [
+        (menu if len(found) > 1 else "", some)
+        for menu, found in groups
+        for some in ([found] if menu else [[one] for one in found])
+    ]

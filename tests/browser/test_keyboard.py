@@ -91,3 +91,23 @@ def test_charts_are_drawn_over_the_table_that_is_always_there(box: Box, path: st
     page.goto("/")
     expect(page.locator("#throughput table")).to_be_visible()
     page.context.close()
+
+
+def test_menus_of_the_bar_open_by_keyboard_fit_in_one_line_and_work_without_scripts(box: Box) -> None:
+    page = box.enter("a-administrator", scripts=False)
+    assert page.locator("header").bounding_box()["height"] < 60, "one line"  # type: ignore[index]
+    page.locator("header summary", has_text="Box").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/access")
+    page.context.close()
+    page = box.enter("a-administrator")
+    menu = page.locator("header summary", has_text="Code")
+    menu.click()
+    expect(page.get_by_role("link", name="Deliveries")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("link", name="Deliveries")).to_be_hidden()
+    expect(menu).to_be_focused()
+    page.context.close()

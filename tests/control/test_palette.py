@@ -9,7 +9,7 @@ import pytest
 
 from appliance.user import Role
 from control import passwords
-from control.places import BAR, SMALLER, WITHIN
+from control.places import BAR, SMALLER, WITHIN, bar
 from tests.control.world import Console, Site, open_one
 
 PASSWORD = "seven green kettles hum"
@@ -80,3 +80,10 @@ def test_nobody_is_led_to_what_the_role_may_not(console: Console, site: Site) ->
         address for _, address in offered
     )
     assert console.stranger().get("/find").status_code == 303
+
+
+def test_the_bar_puts_neighbours_of_one_menu_together_and_a_single_one_by_itself() -> None:
+    assert [menu for menu, _ in bar(lambda *_: True)] == ["", "", "", "Code", "Models", "", "Box", ""]
+    told = bar(lambda endpoint, _: not endpoint.startswith(("access", "audit")))
+    assert ("", ["System"]) in [(menu, [one.label for one in some]) for menu, some in told]
+    assert [place for _, some in bar(lambda *_: True) for place in some] == list(BAR), "nothing is left out"
