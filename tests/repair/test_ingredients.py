@@ -57,6 +57,7 @@ def changed(line: str, function: str) -> set[str]:
         ("word = self", "rest", "word = self.token()"),
         ("word = self.text", "rest", "word = self.text.strip()"),
         ("self.left.append", "rest", "self.left.append(width)"),
+        ("width.left = [start]", "rest", "self.left = [start]"),
         ("x = start", "rest", "x = start + end"),
     ],
 )

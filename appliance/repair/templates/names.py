@@ -86,7 +86,8 @@ METHODS = ("copy()", "strip()", "lower()", "upper()", "items()", "keys()", "valu
 
 
 def variables(place: Place) -> Iterator[Change]:
-    """Another variable, an attribute of self for a variable and the other way round."""
+    """Another variable, an attribute of self for a variable and the other way round; `self` itself where the class has
+    the attribute that is asked of a variable."""
     for node in place.nodes:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             parent = place.source.parent(node)
@@ -98,6 +99,8 @@ def variables(place: Place) -> Iterator[Change]:
                 yield place.swap(template, node, name)
             for attribute in place.attributes[:6]:
                 yield place.swap("variable", node, f"self.{attribute}")
+            if node.id != "self" and isinstance(parent, ast.Attribute) and parent.attr in place.attributes:
+                yield place.swap("variable", node, "self")
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             for name in [name for name in place.names if name != node.id][:6]:
                 yield place.swap("assignment target", node, name)
