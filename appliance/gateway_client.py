@@ -6,6 +6,7 @@ Unavailable and tries the stage again later. What the gateway refuses is not ask
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -50,6 +51,7 @@ class GatewayModel:
         """
         self._patience = patience_seconds
         self._about = {"priority": "batch"} if batch else {}
+        self._work: dict[str, str] = {}
         self._clock = clock or SystemClock()
         self._http = httpx.Client(
             base_url=url,
@@ -63,6 +65,13 @@ class GatewayModel:
         """Asks the box's own gateway, with the line's key."""
         key = (home.secrets / "line.key").read_text(encoding="ascii").strip()
         return cls(f"http://{settings.gateway.host}:{settings.gateway.port}", key, patience_seconds, batch=batch)
+
+    def about(self, **said: str) -> Self:
+        """The same way to models for one piece of work: its calls say what they are for (`repo`, `item`, `stage`), so
+        that rules may look at it and tokens are counted there. Connections are shared: only the first is closed."""
+        other = copy.copy(self)
+        other._work = {name: value for name, value in said.items() if value}
+        return other
 
     def close(self) -> None:
         """Close all connections."""
@@ -95,7 +104,7 @@ class GatewayModel:
         """See ports.Model."""
         body: dict[str, Any] = {
             "model": model, "messages": list(messages), "max_tokens": max_tokens, "temperature": temperature,
-            "metadata": {"task": task, **self._about},
+            "metadata": {"task": task, **self._about, **self._work},
         }  # fmt: skip
         body |= ({"stop": list(stop)} if stop else {}) | ({"seed": seed} if seed is not None else {})
         started = time.monotonic()
@@ -169,7 +178,11 @@ class GatewayModel:
     def _vectors(self, inputs: Sequence[str], made_by: set[str]) -> list[list[float]]:
         vectors: list[list[float]] = []
         for first in range(0, len(inputs), BATCH):
-            body = {"model": "auto", "input": inputs[first : first + BATCH], "encoding_format": "float"}
+            body: dict[str, Any] = {
+                "model": "auto", "input": inputs[first : first + BATCH], "encoding_format": "float",
+            }  # fmt: skip
+            if self._work:
+                body["metadata"] = self._work
             answer = self._post("/v1/embeddings", body)
             made_by.add(answer["model"])
             rows = sorted(answer["data"], key=lambda row: int(row["index"]))

@@ -8,7 +8,7 @@ new prompt belongs to each group by its likeness. Many groupings, averaged, gues
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Self
@@ -117,7 +117,27 @@ class Weights(NamedTuple):
 
     quality: float
     cost: float
+    """Of model-seconds."""
     speed: float
+    tokens: float = 0.0
+
+
+class Spent(NamedTuple):
+    """What a try takes: seconds in all, those of them in which a model worked or was waited for, and tokens."""
+
+    seconds: float
+    model_seconds: float
+    tokens: float
+
+    def over(self, largest: Spent) -> Spent:
+        """Each as a share of the largest among those that are compared."""
+        return Spent(*(own / (most or 1.0) for own, most in zip(self, largest, strict=True)))
+
+
+def largest_of(takes: Sequence[Spent]) -> Spent:
+    """The largest of each part; nought of none."""
+    parts = zip(*takes, strict=True)
+    return Spent(*(max(part) for part in parts)) if takes else Spent(0.0, 0.0, 0.0)
 
 
 class Foreseen(NamedTuple):
@@ -135,14 +155,23 @@ class Predictor(Noun):
     task: str = Field("", description="only for this task; empty for all")
     quality: Prototypes
     seconds: Mapping[str, float] = Field(description="candidate → seconds that its tries took, on average")
+    model_seconds: Mapping[str, float] = Field(
+        default_factory=dict, description="the same of model-seconds; where none are told, the seconds, but 0 of search"
+    )
+    tokens: Mapping[str, float] = Field(default_factory=dict, description="the same of tokens")
 
     @model_validator(mode="after")
     def _times_of_all(self) -> Self:
-        if set(self.seconds) != set(self.quality.models):
-            raise ValueError("seconds are not told of each candidate, or of others")
-        if not all(0 <= one < float("inf") for one in self.seconds.values()):
-            raise ValueError("some seconds are no time")
+        for told in (self.seconds, self.model_seconds, self.tokens):
+            if set(told) != set(self.quality.models) and (told or told is self.seconds):
+                raise ValueError("seconds or tokens are not told of each candidate, or of others")
+            if not all(0 <= one < float("inf") for one in told.values()):
+                raise ValueError("some seconds are no time, or some tokens no count")
         return self
+
+    def spends(self, candidate: str) -> Spent:
+        """What a try of one of its candidates takes, on average."""
+        return spent(candidate, self.seconds[candidate], self.model_seconds.get(candidate), self.tokens.get(candidate))
 
     def reads(self, meaning: Meaning) -> bool:
         """Was the vector made by the very model whose vectors this was fitted to?"""
@@ -158,21 +187,25 @@ class Predictor(Noun):
     def worths(self, vectors: Any, weights: Weights) -> tuple[Matrix, Matrix]:
         """Worth and quality of each candidate (columns, as `quality.models`) on each text (rows). Raises ValueError."""
         quality = self.quality.quality(vectors)
-        longest = max(self.seconds.values()) or 1.0
-        times = [self.seconds[name] / longest for name in self.quality.models]
-        columns = [
-            worth(weights, name, quality[:, n], time)
-            for n, (name, time) in enumerate(zip(self.quality.models, times, strict=True))
-        ]
+        takes = [self.spends(name) for name in self.quality.models]
+        largest = largest_of(takes)
+        columns = [worth(weights, quality[:, n], one.over(largest)) for n, one in enumerate(takes)]
         return np.asarray(np.stack(columns, axis=1), dtype=np.float32), quality
 
 
-def worth(weights: Weights, candidate: str, quality: Any, time: float) -> Any:
-    """What a try is worth, 0 to 1: its quality and its time (a share of the longest) by a rule's weights. `quality` is
-    a number or an array of them. Search takes no model's time."""
-    cost = 0.0 if candidate == SEARCH else time
-    total = weights.quality + weights.cost + weights.speed
-    return (weights.quality * quality + weights.cost * (1 - cost) + weights.speed * (1 - time)) / total
+def spent(candidate: str, seconds: float, model_seconds: float | None, tokens: float | None) -> Spent:
+    """What a try takes. Where nobody told model-seconds they are all seconds, but none of search, which asks no model;
+    where nobody told tokens there are none."""
+    if model_seconds is None:
+        model_seconds = 0.0 if candidate == SEARCH else seconds
+    return Spent(seconds, model_seconds, tokens or 0.0)
+
+
+def worth(weights: Weights, quality: Any, takes: Spent) -> Any:
+    """What a try is worth, 0 to 1, by a rule's weights: its quality (a number or an array of them), and what it takes,
+    each as a share of the largest."""
+    kept = weights.cost * (1 - takes.model_seconds) + weights.speed * (1 - takes.seconds)
+    return (weights.quality * quality + kept + weights.tokens * (1 - takes.tokens)) / sum(weights)
 
 
 def unpacked(text: str, kind: str) -> Matrix:

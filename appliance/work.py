@@ -123,9 +123,7 @@ class TrackedRepository(Noun):
     test: str = Field("", description="command that runs its tests; empty means pytest")
     depth: int = Field(0, description="commits of each branch that are mirrored; 0: all there are")
     lfs: bool = Field(False, description="fetch the files that Git LFS keeps beside the repository")
-    mapping: Mapping[str, tuple[str, ...]] = Field(
-        default_factory=dict, description="field of a report → where any JSON has it; see appliance.intake.generic"
-    )
+    mapping: Mapping[str, tuple[str, ...]] = Field({}, description="field of a report → its places (intake.generic)")
 
 
 class Signal(Noun):
@@ -203,6 +201,9 @@ class Attempt(Noun):
     outcome: str = Field(description="plausible, none, ambiguous, refused, error")
     wall_seconds: float = 0.0
     tried: int = Field(0, description="candidates validated")
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    model_seconds: float = Field(0.0, description="the part of the wall time in which a model was waited for")
     detail: str = ""
     sandbox: str = Field("", description="tier and limits it ran under")
     candidates: tuple[Candidate, ...] = ()

@@ -245,8 +245,8 @@ def _wanted(rule: Rule, request: RouteRequest, policy: Policy, meaning: Meaning 
     """The order that the policy wants, and what it goes by. What a text means is narrower than where it comes from."""
     predictor = policy.predictor(rule.name, request) if meaning else None
     if predictor is not None and meaning is not None and predictor.reads(meaning):
-        objective = rule.objective
-        foreseen = predictor.foresee(meaning, Weights(objective.quality, objective.cost, objective.speed))
+        aims = rule.objective
+        foreseen = predictor.foresee(meaning, Weights(aims.quality, aims.cost, aims.speed, aims.tokens))
         return [one.candidate for one in foreseen], f"by what the text means: {_in_words(foreseen)}"
     preference = policy.preference(rule.name, request)
     if preference is None:
@@ -277,13 +277,13 @@ def reordered(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
 
 def _ordered(names: Sequence[str], catalogue: Catalogue, objective: Objective) -> tuple[list[str], str]:
     """Models in the order the objective wants, and by what: measured speed where only speed counts and all have it,
-    else size, big ones first when quality weighs at least as much as cost and speed together."""
+    else size, big ones first when quality weighs at least as much as all else together."""
     entries = [entry for entry in map(catalogue.find, names) if entry]
-    if objective.speed > objective.quality + objective.cost:
+    if objective.speed > objective.quality + objective.cost + objective.tokens:
         speeds = {entry.id: entry.tokens_per_second for entry in entries if entry.tokens_per_second}
         if len(speeds) == len(entries):
             return sorted(speeds, key=lambda id: (-(speeds[id] or 0.0), id)), "measured speed"
-    big_first = objective.quality >= objective.cost + objective.speed
+    big_first = objective.quality >= objective.cost + objective.speed + objective.tokens
     entries.sort(key=lambda entry: (-entry.size_bytes if big_first else entry.size_bytes, entry.id))
     return [entry.id for entry in entries], "size of the model, as nothing else is measured yet"
 

@@ -28,12 +28,13 @@ class Objective(Part):
     """What matters, as weights."""
 
     quality: float = Field(0.0, ge=0)
-    cost: float = Field(0.0, ge=0)
+    cost: float = Field(0.0, ge=0, description="of model-seconds")
     speed: float = Field(0.0, ge=0)
+    tokens: float = Field(0.0, ge=0)
 
     @model_validator(mode="after")
     def _not_nothing(self) -> Objective:
-        if not (self.quality or self.cost or self.speed):
+        if not (self.quality or self.cost or self.speed or self.tokens):
             raise ValueError("at least one weight must be above zero")
         return self
 

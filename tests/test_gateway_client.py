@@ -156,6 +156,15 @@ def test_chat_gives_text_model_digest_and_counts(model: GatewayModel, door: Door
     assert (body["stop"], body["seed"], body["max_tokens"], body["temperature"]) == (["#"], 4, 9, 0.0)
 
 
+def test_calls_of_one_piece_of_work_say_what_they_are_for(model: GatewayModel, door: Door) -> None:
+    door.script = [(200, CHAT, {})]
+    model.about(repo="shop", item="W-1", stage="").chat([{"role": "user", "content": "x"}], task="repair")
+    model.chat([{"role": "user", "content": "x"}], task="repair")
+    assert [body["metadata"] for _, _, body in door.asked if body] == [
+        {"task": "repair", "repo": "shop", "item": "W-1"}, {"task": "repair"},
+    ]  # fmt: skip
+
+
 def test_route_gives_candidates_rule_and_reasons(model: GatewayModel, door: Door) -> None:
     door.script = [(200, {"candidates": ["search", "m"], "rule": "r", "reasons": ["why"], "task": "repair"}, {})]
     made = model.route(

@@ -15,7 +15,7 @@ from appliance.cli.route import catalogue
 from appliance.learning.client import LearningClient
 from appliance.learning.foreseeing import Prospect, prospects
 from appliance.learning.policies import Policies
-from appliance.learning.routing import FIRST_TRIES, MOST_TRIES, TASK, Inside, Try, Verdict, judge, preferences
+from appliance.learning.routing import MOST_TRIES, OUTCOMES, TASK, Inside, Standing, Try, Verdict, judge, preferences
 from appliance.ledger import open_ledger
 from appliance.policy import Meaning, Predictor
 from inference import rules as rules_file
@@ -95,14 +95,20 @@ def rollback(box: Box, why: str) -> None:
 def in_words(one: Verdict) -> list[str]:
     """A rule's verdict for people."""
     what = f"better: {', '.join(one.order)}" if one.changes else "stays"
-    where = f" in {one.repo}" if one.repo else ""
+    where = f" in {one.repo or one.language}" if one.repo or one.language else ""
     lines = [f"{one.rule}{where}: {', '.join(one.before) or 'nobody may answer'}", f"  {what} ({one.why})"]
     if one.offpolicy and one.changes:
         lines.append(f"  on the log: {one.offpolicy.why}")
-    return lines + [
-        f"  {each.candidate}: holds {each.quality:.0%} ± {each.unsure:.0%}, {each.seconds:.3g} s, {each.tries} tries"
-        for each in one.candidates
-    ]
+    return lines + [f"  {_standing(each)}" for each in one.candidates]
+
+
+def _standing(one: Standing) -> str:
+    """What is known of a candidate, and what a try of it takes on average."""
+    parts = [f"{one.model_seconds:.3g} s of models"] if one.model_seconds else []
+    parts += [f"{one.waited_seconds:.2g} s waiting"] if one.waited_seconds else []
+    took = f"{one.seconds:.3g} s" + (f" ({', '.join(parts)})" if parts else "")
+    tokens = f", {one.tokens:,.0f} tokens" if one.tokens is not None else ""
+    return f"{one.candidate}: holds {one.quality:.0%} ± {one.unsure:.0%}, {took}{tokens}, {one.tries} tries"
 
 
 def proved(verdicts: Sequence[Verdict], predictors: Sequence[Predictor] = ()) -> bool:
@@ -140,18 +146,15 @@ def _lines(verdicts: Sequence[Verdict], seen: Sequence[Prospect]) -> list[str]:
     ]
 
 
-def _orders(wanted: list[dict[str, Any]]) -> dict[tuple[str, str], list[str]]:
-    return {(one["rule"], one.get("repo", "")): one["order"] for one in wanted}
+def _orders(wanted: list[dict[str, Any]]) -> dict[tuple[str, str, str], list[str]]:
+    return {(one["rule"], one.get("language", ""), one.get("repo", "")): one["order"] for one in wanted}
 
 
 def _judged(box: Box) -> tuple[list[Verdict], list[Prospect]]:
     """What outcomes say of each rule's order, and what reports' meaning would gain beyond that."""
     box.require_home()
-    rows = LearningClient(box.home, LOOK_SECONDS).look(FIRST_TRIES, MOST_TRIES)["rows"]
-    tries = [
-        Try(float(at), rule, repo, who, bool(held), float(seconds), chance, _meaning(said))
-        for at, rule, repo, who, held, seconds, chance, said in rows
-    ]
+    rows = LearningClient(box.home, LOOK_SECONDS).look(OUTCOMES, MOST_TRIES)["rows"]
+    tries = [Try(*row)._replace(held=bool(row[4]), meaning=_meaning(row[7])) for row in rows]
     models = catalogue(box)
     inside = [
         Inside(rule=rule.name, order=written_out(rule, TASK, models), **rule.objective.model_dump())
@@ -159,7 +162,7 @@ def _judged(box: Box) -> tuple[list[Verdict], list[Prospect]]:
         if rule.learning != "off" and (not rule.when.task or TASK in rule.when.task)
     ]
     verdicts = judge(tries, inside)
-    return verdicts, prospects(tries, inside, {(one.rule, one.repo): one.order for one in verdicts})
+    return verdicts, prospects(tries, inside, {one.place: one.order for one in verdicts})
 
 
 def _meaning(said: str | None) -> Meaning | None:

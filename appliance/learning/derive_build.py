@@ -36,7 +36,9 @@ def attempts(facts: Mapping[str, Any]) -> list[Row]:
         {"n": n, "strategy": text(told.get("strategy")), "model": text(told.get("model")),
          "outcome": text(told.get("outcome")), "tried": whole(told.get("tried")),
          "plausible": whole(told.get("plausible")), "wall_seconds": figure(told.get("seconds")),
-         "rule": text(facts.get("rule"))}
+         "rule": text(facts.get("rule")),
+         **{name: whole(told[name]) if name in told else None for name in ("prompt_tokens", "completion_tokens")},
+         "model_seconds": figure(told["model_seconds"]) if "model_seconds" in told else None}
         for n, told in told_attempts(facts)
     ]  # fmt: skip
 

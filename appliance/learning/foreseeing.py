@@ -8,14 +8,14 @@ now and then; without that proof none is published.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from appliance.learning.offpolicy import LARGEST_WEIGHT, Judged, Logged, compared
 from appliance.learning.prototypes import fit
-from appliance.learning.routing import MARGIN, SURE, TASK, Inside, Try
-from appliance.policy import CHARACTERS, Predictor, worth
+from appliance.learning.routing import MARGIN, SURE, TASK, Inside, Orders, Try, order_at
+from appliance.policy import CHARACTERS, Predictor, largest_of, worth
 from appliance.work import Noun
 
 FOLDS = 5
@@ -42,16 +42,13 @@ class Prospect(Noun):
     predictor: Predictor | None = None
 
 
-def prospects(
-    tries: Iterable[Try], rules: Iterable[Inside], orders: Mapping[tuple[str, str], Sequence[str]]
-) -> list[Prospect]:
-    """What reports' meaning would gain in each rule. `orders` are those that would hold without it, by rule and
-    repository ("" for all others)."""
+def prospects(tries: Iterable[Try], rules: Iterable[Inside], orders: Orders) -> list[Prospect]:
+    """What reports' meaning would gain in each rule. `orders` are those that would hold without it."""
     known = [one for one in tries if one.meaning is not None]
     return [_of_rule(inside, [one for one in known if one.rule == inside.rule], orders) for inside in rules]
 
 
-def _of_rule(inside: Inside, tries: Sequence[Try], orders: Mapping[tuple[str, str], Sequence[str]]) -> Prospect:
+def _of_rule(inside: Inside, tries: Sequence[Try], orders: Orders) -> Prospect:
     own = [one for one in _of_newest_maker(tries) if one.candidate in inside.order]
     counted = Counter(one.candidate for one in own)
     names = tuple(name for name in inside.order if counted[name] >= LEAST_OF_ONE)
@@ -87,23 +84,21 @@ def _maker(one: Try) -> tuple[str, str, int]:
     return one.meaning.embedder, one.meaning.digest, one.meaning.vector.size
 
 
-def _unseen(
-    inside: Inside, tries: Sequence[Try], names: Sequence[str], orders: Mapping[tuple[str, str], Sequence[str]]
-) -> list[tuple[Logged, bool]]:
+def _unseen(inside: Inside, tries: Sequence[Try], names: Sequence[str], orders: Orders) -> list[tuple[Logged, bool]]:
     """Every try with a chance, whether it held, and whom the order and a predictor that has not seen it put first."""
     folds = np.random.default_rng(SEED).permutation(len(tries)) % FOLDS
-    longest = max(one.seconds for one in tries) or 1.0
+    largest = largest_of([one.spent for one in tries])
     found = []
     for fold in range(FOLDS):
         predictor = _fitted(inside.rule, [one for one, own in zip(tries, folds, strict=True) if own != fold], names)
         for one in (one for one, own in zip(tries, folds, strict=True) if own == fold and one.propensity):
             assert one.meaning is not None and one.propensity is not None
-            order = orders.get((inside.rule, one.repo)) or orders.get((inside.rule, "")) or inside.order
+            order = order_at(orders, inside.rule, one.language, one.repo) or inside.order
             logged = Logged(
                 place=one.repo,
                 action=one.candidate,
                 propensity=one.propensity,
-                reward=worth(inside.weights, one.candidate, float(one.held), one.seconds / longest),
+                reward=worth(inside.weights, float(one.held), one.spent.over(largest)),
                 old=next((name for name in order if name in names), names[0]),
                 new=predictor.foresee(one.meaning, inside.weights)[0].candidate,
             )
@@ -121,5 +116,15 @@ def _fitted(rule: str, tries: Sequence[Try], names: Sequence[str]) -> Predictor:
     embedder, digest, _ = _maker(tries[0])
     vectors = np.stack([one.meaning.vector for one in tries if one.meaning is not None])
     quality = fit(vectors, held, names, embedder=embedder, digest=digest, characters=CHARACTERS, seed=SEED)
-    seconds = {name: float(np.mean([one.seconds for one in tries if one.candidate == name] or [0.0])) for name in names}
-    return Predictor(rule=rule, task=TASK, quality=quality, seconds=seconds)
+    return Predictor(
+        rule=rule, task=TASK, quality=quality, seconds=_means(tries, names, lambda one: one.seconds),
+        model_seconds=_means(tries, names, lambda one: one.spent.model_seconds),
+        tokens=_means(tries, names, lambda one: one.tokens),
+    )  # fmt: skip
+
+
+def _means(tries: Sequence[Try], names: Sequence[str], value: Callable[[Try], float | None]) -> dict[str, float]:
+    """By candidate; 0 where none of its tries told."""
+    told = {name: [value(one) for one in tries if one.candidate == name] for name in names}
+    known = {name: [one for one in values if one is not None] for name, values in told.items()}
+    return {name: float(np.mean(values)) if values else 0.0 for name, values in known.items()}

@@ -26,7 +26,8 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "attempts": {
         "seq": "BIGINT", "happened": "TIMESTAMP", "item": "VARCHAR", "n": "INTEGER", "strategy": "VARCHAR",
         "model": "VARCHAR", "outcome": "VARCHAR", "tried": "BIGINT", "plausible": "INTEGER",
-        "wall_seconds": "DOUBLE", "rule": "VARCHAR",
+        "wall_seconds": "DOUBLE", "rule": "VARCHAR", "prompt_tokens": "BIGINT", "completion_tokens": "BIGINT",
+        "model_seconds": "DOUBLE",
     },
     "verdicts": {
         "seq": "BIGINT", "happened": "TIMESTAMP", "item": "VARCHAR", "gate": "VARCHAR", "verdict": "VARCHAR",

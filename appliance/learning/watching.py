@@ -12,7 +12,7 @@ from typing import Any
 from appliance.errors import NotFound
 from appliance.events import Fact
 from appliance.learning.policies import SUBJECT, Policies
-from appliance.learning.routing import FIRST_TRIES
+from appliance.learning.routing import FIRST_TRIES, Place, order_at
 from appliance.ledger import Ledger
 
 WORSE = 0.15
@@ -72,10 +72,12 @@ def watch(policies: Policies, ledger: Ledger, ask: Ask, seconds: float) -> str:
     tries = [row for row in reversed(ask(FIRST_TRIES, {}, seconds)) if row["rule"] in rules]
     before = [bool(row["held"]) for row in tries if row["at"] < since][-BEFORE:]
     usual = (1 + sum(before)) / (2 + len(before)) if len(before) >= LEAST_BEFORE else None
+    since_then = [row for row in tries if row["at"] >= since]
+    foreseen = [order_at(likely, row["rule"], row["language"], row["repo"]) for row in since_then]
     chances = (
-        (likely.get((row["rule"], row["repo"]), likely.get((row["rule"], ""), usual)), bool(row["held"]))
-        for row in tries if row["at"] >= since
-    )  # fmt: skip
+        (usual if chance is None else chance, bool(row["held"]))
+        for row, chance in zip(since_then, foreseen, strict=True)
+    )
     why = worse([(chance, held) for chance, held in chances if chance is not None])
     if why:
         policies.roll_back("learning", why)
@@ -84,19 +86,20 @@ def watch(policies: Policies, ledger: Ledger, ask: Ask, seconds: float) -> str:
 
 def expected(
     evaluation: Sequence[Mapping[str, Any]], prospects: Sequence[Mapping[str, Any]] = ()
-) -> dict[tuple[str, str], float]:
-    """Rule and repository → the least chance that a first try was promised to hold with, by what the policy was
-    published on: a policy may well give up quality for cost, and then says so. Where reports' meaning decides, it
-    decides in every repository of the rule."""
+) -> dict[Place, float]:
+    """Place → the least chance that a first try was promised to hold with, by what the policy was published on: a
+    policy may well give up quality for cost, and then says so. Where reports' meaning decides, it decides in the whole
+    rule."""
     found = {}
     for cell in evaluation:
         known = {one["candidate"]: one for one in cell["candidates"]}
         chosen = known.get(cell["order"][0]) if cell["order"] else None
         if chosen:
-            found[cell["rule"], cell["repo"]] = float(chosen["quality"]) - float(chosen["unsure"])
+            place = Place(cell["rule"], cell.get("language", ""), cell["repo"])
+            found[place] = float(chosen["quality"]) - float(chosen["unsure"])
     for one in prospects:
         if one["foresees"]:
-            found = {place: chance for place, chance in found.items() if place[0] != one["rule"]}
+            found = {place: chance for place, chance in found.items() if place.rule != one["rule"]}
             spread = math.sqrt(one["quality"] * (1 - one["quality"]) / one["tries"])
-            found[one["rule"], ""] = float(one["quality"]) - spread
+            found[Place(one["rule"])] = float(one["quality"]) - spread
     return found

@@ -19,6 +19,8 @@ def run(item: WorkItem, parts: Parts) -> Outcome:
         **won(item),
         "attempts": len(item.attempts),
         "candidates_tried": sum(attempt.tried for attempt in item.attempts),
+        "tokens": sum(attempt.prompt_tokens + attempt.completion_tokens for attempt in item.attempts),
+        "model_seconds": round(sum(attempt.model_seconds for attempt in item.attempts), 3),
         "build_seconds": round(sum(attempt.wall_seconds for attempt in item.attempts), 2),
         "refused_changes": len(item.refused_diffs),
         "files": list(item.change.files),

@@ -81,6 +81,7 @@ class Line:
         tracked = self.ledger.repository(item.repo)
         suite = suite_in(sandbox, tracked, settings, progress)
         searching = Searching(sandbox, settings, self.home, sandbox.python, progress)
+        model = self.model.about(repo=item.repo, item=item.id, stage=item.stage)
         open_states = [state for state in State if state not in ENDED]
         return Parts(
             settings=settings,
@@ -90,8 +91,8 @@ class Line:
             suite=suite,
             localise=searching.localise,
             search=searching,
-            droid=Droid(self.model, suite, settings, sandbox, progress, self.home.evidence),
-            model=self.model,
+            droid=Droid(model, suite, settings, sandbox, progress, self.home.evidence),
+            model=model,
             scanners=scanners.usual(sandbox),
             clock=self.clock,
             progress=progress,

@@ -48,6 +48,10 @@ class ScriptedModel:
         self.routes = dict(routes or {"repair": (name,), "embedding": (name,)})
         self.calls: list[Call] = []
 
+    def about(self, **_said: str) -> ScriptedModel:
+        """See GatewayModel: the calls of a script say nothing of what they are for."""
+        return self
+
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """See ports.Model: the words of a text decide its direction."""
         return [_direction(text) for text in texts]

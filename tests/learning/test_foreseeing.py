@@ -13,7 +13,7 @@ from appliance.config import Home
 from appliance.errors import LimitExceeded
 from appliance.learning.foreseeing import LEAST, Prospect, prospects
 from appliance.learning.policies import Policies
-from appliance.learning.routing import Inside, Try
+from appliance.learning.routing import Inside, Place, Try
 from appliance.learning.watching import expected
 from appliance.ledger import open_ledger
 from appliance.policy import Meaning, Weights
@@ -38,7 +38,7 @@ def tries(count: int, seed: int = 1, chance: float | None = 0.5, tell: float = 1
 
 
 def found(known: Sequence[Try]) -> Prospect:
-    [one] = prospects(known, [INSIDE], {("repairs", ""): INSIDE.order})
+    [one] = prospects(known, [INSIDE], {Place("repairs"): INSIDE.order})
     return one
 
 
@@ -88,8 +88,8 @@ def test_it_is_published_read_by_the_router_and_watched_by_what_it_promised(home
     assert learned.policy is not None and learned.policy.predictors == (one.predictor,)
     order = [{"rule": "repairs", "repo": "shop", "order": ["big"],
               "candidates": [{"candidate": "big", "quality": 0.99, "unsure": 0.0}]}]  # fmt: skip
-    assert set(expected(order, told)) == {("repairs", "")}
-    assert expected(order, told)["repairs", ""] < (one.quality or 0)
+    assert set(expected(order, told)) == {Place("repairs")}
+    assert expected(order, told)[Place("repairs")] < (one.quality or 0)
 
 
 def test_a_policy_too_large_for_the_router_is_not_published(home: Home) -> None:

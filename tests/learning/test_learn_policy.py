@@ -23,6 +23,7 @@ from inference.asked import RouteRequest
 from inference.policy import read_policy
 from inference.router import decide
 from tests.inference.catalogues import stocked_box
+from tests.learning.world import calls, spooled
 
 ROUTES = '[[rule]]\nname = "fixes"\ncandidates = ["coder", "coder-32b"]\nlearning = "apply"\nwhen.task = "repair"\n'
 
@@ -99,6 +100,44 @@ def test_the_report_says_it_in_words(home: Home, capsys: pytest.CaptureFixture[s
     assert main(["--home", str(home.root), "learn", "report"]) == 0
     said = capsys.readouterr().out
     assert "rules decide alone" in said and "better: coder-32b, coder-7b" in said and "40 tries" in said
+
+
+def test_the_report_tells_what_a_try_takes_in_tokens_seconds_of_models_and_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(learn_policy, "catalogue", lambda _box: stocked_box())
+    home = Home(tmp_path)
+    for folder in home.folders:
+        folder.mkdir()
+    home.settings_file.touch()
+    home.routes_file.write_text(ROUTES)
+    ledger = open_ledger(home)
+    took = {"prompt_tokens": 900, "completion_tokens": 100, "model_seconds": 12.0}
+    for number in range(12):
+        model = ("coder-7b", "coder-32b")[number % 2]
+        attempt = {"strategy": "droid", "model": model, "outcome": "plausible", "seconds": 30.0, **took}
+        say(ledger, Fact.ITEM_OPENED, f"W-{number}", "signal", "received", {"signal": f"S-{number}"})
+        say(ledger, Fact.CHANGE_BUILT, f"W-{number}", "build", "built", {"rule": "fixes", "attempt 1": attempt})
+        say(ledger, Fact.OUTCOME_LEARNED, f"W-{number}", "learn", "closed", {})
+    waits = [
+        {"item": "W-0", "model": "coder-7b", "waited_seconds": 1.5}, {"item": "W-0", "model": "coder-7b"},
+        {"item": "W-0", "model": "coder-32b"}, {"item": "W-0", "model": "coder-7b", "task": "review"},
+        {"item": "W-0", "model": "coder-7b", "at": "2999-01-01T00:00:00+00:00"},
+    ]  # fmt: skip
+    given = {"waited_seconds": 0.5, "task": "repair", "at": "2020-01-01T00:00:00+00:00"}
+    spooled(home, [one | {**given, **said} for one, said in zip(calls(range(5)), waits, strict=True)])
+    ledger.close()
+    learning = Learning(home, Settings())
+    learning.catch_up()
+    with Door(home, learning.answer):
+        small, big = run(home, capsys, "report")["rules"][0]["candidates"]
+        assert main(["--home", str(home.root), "learn", "report"]) == 0
+    learning.close()
+    assert (small["tokens"], small["waited_seconds"]) == (1000, 2.0), "the calls of its first try, and no others"
+    assert small["model_seconds"] == round((5 * 12 + 10) / 6, 3), "waiting for an engine is no model's time"
+    assert (big["model_seconds"], big["waited_seconds"]) == (12.0, None)
+    said = capsys.readouterr().out
+    assert "30 s (12 s of models), 1,000 tokens, 6 tries" in said and "(11.7 s of models, 2 s waiting)" in said
 
 
 def test_a_policy_that_choices_left_to_chance_prove_promotes_itself_where_the_site_wants_it(

@@ -26,8 +26,9 @@ def test_a_clearly_better_candidate_comes_first() -> None:
     verdict = of(tries(random.Random(1), 100, {"small": 0.3, "big": 0.9}))
     assert verdict.changes and verdict.order == ("search", "big", "small")  # search has no outcomes: it stays
     assert preferences([verdict]) == [
-        {"rule": "r", "task": "repair", "repo": "", "order": ["search", "big", "small"], "evidence": 200}
-    ]
+        {"rule": "r", "task": "repair", "language": "", "repo": "", "order": ["search", "big", "small"],
+         "evidence": 200}
+    ]  # fmt: skip
 
 
 def test_noise_rarely_changes_an_order() -> None:
@@ -52,6 +53,44 @@ def test_cost_counts_as_the_rule_weighs_it_and_search_costs_no_model() -> None:
     known = tries(random.Random(4), 100, {"big": 0.9, "search": 0.7})
     assert of(known, cheap).order == ("search", "big")
     assert of(known, cheap.with_(quality=1.0, cost=0.0)).order == ("big", "search")
+
+
+def test_cost_is_model_seconds_without_tests_and_waiting_and_tokens_have_a_weight_of_their_own() -> None:
+    dice = random.Random(8)
+    known = [
+        one._replace(
+            seconds=100.0 if one.candidate == "big" else 60.0, model_seconds=2.0 if one.candidate == "big" else 40.0,
+            tokens=9000.0 if one.candidate == "big" else 300.0, waited=0.5,
+        )
+        for one in tries(dice, 100, {"small": 0.8, "big": 0.8})
+    ]  # fmt: skip
+    thrifty = RULE.with_(order=("small", "big"), quality=0.3, cost=0.7)
+    verdict = of(known, thrifty)
+    assert verdict.order == ("big", "small"), "its tests take long, its model does not"
+    assert of(known, thrifty.with_(order=("big", "small"), cost=0.0, tokens=0.7)).order == ("small", "big")
+    small = next(one for one in verdict.candidates if one.candidate == "small")
+    assert (small.model_seconds, small.tokens, small.waited_seconds) == (40.0, 300.0, 0.5)
+
+
+def test_what_nobody_told_is_left_out_of_a_mean_and_not_taken_for_nought() -> None:
+    known = tries(random.Random(9), 40, {"small": 0.8, "big": 0.8})
+    half = [one._replace(tokens=500.0, model_seconds=4.0) if n % 2 else one for n, one in enumerate(known)]
+    small, big = of(half).candidates[0], of(known).candidates[1]
+    assert small.tokens == 500.0 and small.model_seconds == 7.0, "a try that tells of no model-seconds has its seconds"
+    assert big.tokens is None and big.waited_seconds is None and big.model_seconds == 10.0
+
+
+def test_a_language_has_its_own_order_and_a_repository_in_it_begins_with_that() -> None:
+    dice = random.Random(11)
+    python = tries(dice, 80, {"small": 0.3, "big": 0.9}, repo="core")
+    script = [one._replace(language="javascript") for one in tries(dice, 80, {"small": 0.95, "big": 0.3}, repo="web")]
+    known = [*(one._replace(language="python") for one in python), *script]
+    verdicts = judge(known, [RULE])
+    assert {(one.language, one.repo): one.order for one in verdicts if one.language or one.repo} == {
+        ("python", ""): ("search", "big", "small"),
+    }, "the repository core is all the Python there is: nothing is left to say of it"
+    assert preferences(verdicts)[-1]["language"] == "python"
+    assert judge(python, [RULE]) == judge([one._replace(language="python") for one in python], [RULE])
 
 
 def test_old_outcomes_fade() -> None:

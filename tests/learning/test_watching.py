@@ -11,6 +11,7 @@ import pytest
 
 from appliance.config import Home
 from appliance.learning.policies import SUBJECT, Policies
+from appliance.learning.routing import Place
 from appliance.learning.watching import expected, watch, worse
 from appliance.ledger import open_ledger
 
@@ -42,8 +43,8 @@ def test_a_policy_is_held_to_what_it_promised() -> None:
         {"rule": "s", "repo": "", "order": ["search"], "candidates": []},
     ]  # fmt: skip
     assert {cell: round(chance, 2) for cell, chance in expected(cells).items()} == {
-        ("r", ""): 0.65,
-        ("r", "core"): 0.88,
+        Place("r"): 0.65,
+        Place("r", repo="core"): 0.88,
     }
 
 
@@ -60,13 +61,16 @@ def test_a_policy_whose_rules_do_worse_is_rolled_back_by_itself(tmp_path: Path, 
 
     def rows(_sql: str, _given: dict[str, Any], _seconds: float) -> list[dict[str, Any]]:
         past = [
-            {"at": at - 9000 + n, "rule": "r", "repo": "shop", "held": one}
+            {"at": at - 9000 + n, "rule": "r", "language": "", "repo": "shop", "held": one}
             for n, one in enumerate(held(dice, 100, 0.9))
         ]
         since = [
-            {"at": at + 60 + n, "rule": "r", "repo": "shop", "held": one} for n, one in enumerate(held(dice, 60, now))
+            {"at": at + 60 + n, "rule": "r", "language": "", "repo": "shop", "held": one}
+            for n, one in enumerate(held(dice, 60, now))
         ]
-        elsewhere = [{"at": at + 60 + n, "rule": "other", "repo": "shop", "held": False} for n in range(60)]
+        elsewhere = [
+            {"at": at + 60 + n, "rule": "other", "language": "", "repo": "shop", "held": False} for n in range(60)
+        ]
         return [*since, *elsewhere, *past][::-1]
 
     why = watch(policies, ledger, lambda *asked: sorted(rows(*asked), key=lambda row: -float(row["at"])), 5.0)
