@@ -8,7 +8,7 @@ WHEELS := offline-wheels
 # A file's tests stay together, in order: what they share is made once. More than four boxes at once want more memory than a box has.
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
-.PHONY: help run test test-clients test-vllm test-forge test-learning soak check bench bench-peers bench-router wheels keys bundle verify-bundle lock clean setup setup-dev
+.PHONY: help run test test-clients test-vllm test-install test-forge test-learning soak check bench bench-peers bench-router wheels keys bundle verify-bundle lock clean setup setup-dev
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -17,7 +17,7 @@ run: setup  ## set up, start the box, repair the bundled sample; Ctrl-C stops it
 	@$(PYTHON) -m installer run $(BIN)/appliance up --sample
 
 test: setup-dev  ## run the test suite on all cores (PYTEST="tests/line -k ship" narrows it, PYTEST="-n 0 -s" shows what tests print)
-	@$(BIN)/python -m pytest $(WORKERS) --ignore=tests/benchmarks --ignore=tests/clients --ignore=tests/vllm $(PYTEST)
+	@$(BIN)/python -m pytest $(WORKERS) --ignore=tests/benchmarks --ignore=tests/clients --ignore=tests/vllm --ignore=tests/install $(PYTEST)
 
 test-clients: setup-dev  ## run LiteLLM, LangChain, llm, aider, Schemathesis and 10,000 made-up bodies against the gateway, in environments of their own
 	@$(BIN)/python -m installer environment clients aider
@@ -26,6 +26,9 @@ test-clients: setup-dev  ## run LiteLLM, LangChain, llm, aider, Schemathesis and
 test-vllm: setup-dev  ## run vLLM's build for processors through the contract of engines (3.4 GB, in an environment of its own)
 	@$(BIN)/python -m installer environment vllm
 	@$(BIN)/python -m pytest tests/vllm $(PYTEST)
+
+test-install: setup-dev  ## lead a box through its life on a bare Debian root without network: install, ship, upgrade, roll back, uninstall (as root)
+	@$(BIN)/python -m pytest -n 0 -s tests/install $(PYTEST)
 
 test-forge: export FORGE_URL := $(URL)
 test-forge: export FORGE_KIND := $(or $(KIND),gitea)

@@ -1,0 +1,131 @@
+"""What is done on a machine on the way from a medium to a box and back, and what it took."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.install.bare import Machine
+from tests.install.releases import Medium, Press
+
+PREFIX, HOME = "/opt/appliance", "/var/lib/appliance"
+
+ASK = """
+import http.client, sys, time
+port, until = int(sys.argv[1]), time.monotonic() + float(sys.argv[2])
+print("asking", flush=True)
+sys.stdin.close()
+down, longest, start = None, 0.0, time.monotonic()
+while time.monotonic() < until:
+    asked = time.monotonic()
+    try:
+        door = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        door.request("GET", "/healthz")
+        good = door.getresponse().status == 200
+        door.close()
+    except OSError:
+        good = False
+    if good and down is not None:
+        print(f"down {asked - down:.2f}", flush=True)
+        down = None
+    if not good and down is None:
+        down = asked
+    time.sleep(0.05)
+"""
+"""Asks the gateway twenty times a second and says for how long it did not answer."""
+
+
+@dataclass
+class Journey:
+    """A press, a machine, and the rows of the table."""
+
+    press: Press
+    machine: Machine
+    media: dict[str, Medium] = field(default_factory=dict)
+    rows: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def installer(self, medium: Medium, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        """Run install.sh of a medium."""
+        command = ["sh", f"{medium.inside}/install.sh", "--fingerprint", self.press.fingerprint, *words]
+        return self.machine.run(command, **more)
+
+    def installed(self, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        """Run the installer that came with the release that runs."""
+        return self.machine.run(["python3", f"{PREFIX}/current/installer.pyz", *words], **more)
+
+    def appliance(self, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command of the box."""
+        return self.machine.run([f"{PREFIX}/current/venv/bin/appliance", "--home", HOME, *words], **more)
+
+    def told(self, *words: str) -> Any:
+        """What a command of the box says as JSON; it must succeed."""
+        said = self.appliance("--json", *words)
+        assert said.returncode == 0, said.stdout + said.stderr
+        return json.loads(said.stdout)
+
+    def release(self) -> str:
+        """The release that is chosen."""
+        return self.machine.path(f"{PREFIX}/current").readlink().name
+
+    def receipt(self) -> dict[str, Any]:
+        """The newest receipt."""
+        files = self.machine.path(f"{PREFIX}/state/receipts").glob("*.json")
+        newest = max(files, key=lambda file: file.stat().st_mtime_ns)
+        found: dict[str, Any] = json.loads(newest.read_text("utf-8"))
+        return found
+
+    def note(self, what: str, seconds: float | str, why: str = "") -> None:
+        """A row of the table, with the load of the machine."""
+        shown = seconds if isinstance(seconds, str) else f"{seconds:.1f} s"
+        self.rows.append((what, shown, why or f"load {os.getloadavg()[0]:.1f}"))
+
+    @contextmanager
+    def timed(self, what: str, aim: str = "") -> Iterator[None]:
+        """Time what is done inside."""
+        started = time.monotonic()
+        yield
+        self.note(what, time.monotonic() - started, f"{aim + '; ' if aim else ''}load {os.getloadavg()[0]:.1f}")
+
+    @contextmanager
+    def downtime(self, port: int = 8080, seconds: float = 600) -> Iterator[list[float]]:
+        """Ask the gateway all the while; the list holds, at the end, each time it did not answer, in seconds."""
+        words = self.machine.words(["python3", "-c", ASK, str(port), str(seconds)])
+        asking = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        found: list[float] = []
+
+        def read() -> None:
+            assert asking.stdout is not None
+            for line in asking.stdout:
+                if line.startswith("down"):
+                    found.append(float(line.split()[1]))
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        try:
+            yield found
+            time.sleep(0.5)
+        finally:
+            asking.terminate()
+            asking.wait()
+            reader.join(5)
+
+    def table(self) -> str:
+        """The rows, one a line."""
+        return "\n".join(f"  {what:<44} {shown:>10}  {why}" for what, shown, why in self.rows)
+
+
+def said(result: subprocess.CompletedProcess[str]) -> str:
+    """All a program printed."""
+    return result.stdout + result.stderr
+
+
+def lines(words: Sequence[str]) -> str:
+    """A script for `sh -c`."""
+    return " && ".join(words)
