@@ -11,6 +11,8 @@ from appliance.config import Home
 from appliance.ledger import Ledger
 from appliance.ports import Readable
 from appliance.settings import Settings
+from control.tasks import Tasks
+from control.uploads import Uploads
 
 EXTENSION = "appliance.desk"
 
@@ -21,7 +23,8 @@ def _never() -> bool:
 
 @dataclass
 class Desk:
-    """The home, its settings, the ledger as opened in this process, and the mirrors as git reads them."""
+    """The home, its settings, the ledger as opened in this process, the mirrors as git reads them, and what is under
+    way in here: long commands and uploads."""
 
     home: Home
     settings: Settings
@@ -29,6 +32,12 @@ class Desk:
     mirrors: Readable
     stopping: Callable[[], bool] = field(default=_never)
     """True once the server was asked to end; open streams watch it."""
+    tasks: Tasks = field(init=False)
+    uploads: Uploads = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tasks = Tasks(self.home, self.ledger)
+        self.uploads = Uploads(self.home, self.settings.console)
 
 
 def desk() -> Desk:

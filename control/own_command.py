@@ -6,6 +6,7 @@ The same checks and the same words as for whoever types the command; a child pro
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from typing import Any
@@ -14,6 +15,11 @@ from appliance.errors import ConfigError, FactoryError, NotFound, Unavailable, U
 from control.desk import Desk
 
 RAISED: dict[str, type[FactoryError]] = {one.code: one for one in (UsageError, ConfigError, NotFound)}
+
+
+def typed(*words: str) -> str:
+    """The command as a person types it."""
+    return shlex.join(("appliance", *words))
 
 
 def asked(desk: Desk, *words: str, seconds: float = 30.0) -> Any:

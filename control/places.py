@@ -39,6 +39,8 @@ WITHIN = {
     "lessons": "learning",
     "policies": "learning",
     "questions": "learning",
+    "uploads": "models",
+    "tasks": "system",
 }
 """Blueprint → the place in the bar that it belongs to."""
 SMALLER = (
@@ -48,6 +50,9 @@ SMALLER = (
     Place(name="replays", endpoint="learning.replays", label="Replays"),
     Place(name="policies", endpoint="policies.index", label="Routing policy: versions, promote, roll back"),
     Place(name="sql", endpoint="questions.ask", label="SQL over the learning store"),
+    Place(name="uploads", endpoint="uploads.index", label="Bring a model: upload, or from a path"),
+    Place(name="add", endpoint="repositories.form", label="Look after a repository"),
+    Place(name="tasks", endpoint="tasks.index", label="Tasks: imports and clones under way"),
     Place(name="rules", endpoint="router.edit", label="Change the router's rules"),
     Place(name="account", endpoint="account.show", label="Account: password, codes, tokens, sessions"),
 )

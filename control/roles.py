@@ -24,11 +24,15 @@ _OPERATOR = (
     "api_models.load", "api_models.unload", "api_lessons.add", "api_lessons.move",
     "router.edit", "router.change", "api_router.save", "api_router.look", "api_router.tried",
     "api_lessons.edit", "lessons.add", "policies.ask", "policies.promote", "policies.ask_back", "policies.take_back",
+    "tasks.index", "tasks.show", "tasks.stop", "tasks.again", "api_tasks.index", "api_tasks.show", "api_tasks.stop",
+    "api_tasks.again", "uploads.index", "uploads.import_from", "uploads.again", "uploads.remove", "api_uploads.index",
+    "api_uploads.begin", "api_uploads.show", "api_uploads.remove", "api_uploads.look", "api_uploads.take",
+    "api_uploads.again", "api_models.import_from",
     "api_learning.promote", "api_learning.take_back",
 )  # fmt: skip
 _ADMINISTRATOR = (
     "access.index", "access.show", "api_users.index", "api_users.show", "policy.ask",
-    "policy.change", "api_repositories.change",
+    "policy.change", "api_repositories.change", "repositories.form", "repositories.add", "api_repositories.add",
 )  # fmt: skip
 """What nobody below may; whatever changes something and stands nowhere is an administrator's too."""
 

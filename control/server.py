@@ -15,16 +15,19 @@ from appliance.door import Service, listen
 from appliance.ledger import open_ledger
 from appliance.mirror.serving import Served
 from appliance.settings import Settings
-from control import access
+from appliance.tls import served_by
+from control import access, bringing
 from control.app import LARGEST_BODY, create_app
 from control.desk import EXTENSION, Desk
 from control.gathering import GatheringWorker
 from control.turned_away import FILE, UNKNOWN, TurnedAway
+from control.uploads import CHUNK
 from control.views import git, hooks
 
 log = logging.getLogger("console")
 
 HOOK = b"POST /hooks/"
+UPLOAD = b"PATCH /api/v1/uploads/"
 SECONDS_TO_END = 5
 """How long requests may go on after SIGTERM. Streams notice within a second."""
 
@@ -61,11 +64,20 @@ def _introduce(worker: Any) -> None:
     desk.stopping = lambda: not worker.alive
     turned_away: TurnedAway = worker.wsgi.extensions[hooks.TURNED_AWAY]
     most = max(LARGEST_BODY, desk.settings.intake.max_mb * 1024 * 1024)
-    worker.most = lambda head: git.LONGEST_REQUEST if b" /git/" in head.partition(b"\r\n")[0] else most
+    worker.most = lambda head: largest(head, most)
     worker.note = lambda came, reason: turned_away.note(UNKNOWN, reason) if came.startswith(HOOK) else None
     worker.look = lambda: _write(turned_away, desk.home)
 
 
+    bringing.go_on(desk)
+
+
+def largest(head: bytes, usual: int) -> int:
+    """How large a body is gathered, of a request with this head: bytes."""
+    first = head.partition(b"\r\n")[0]
+    if first.startswith(UPLOAD):
+        return CHUNK
+    return git.LONGEST_REQUEST if b" /git/" in first else usual
 def _write(turned_away: TurnedAway, home: Home) -> None:
     """Tell other processes what was turned away. A disk that is full must not end the console."""
     try:

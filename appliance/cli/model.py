@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -103,16 +104,17 @@ def _taken(look: dict[str, Any]) -> list[str]:
 @click.option("--task", "tasks", multiple=True, type=click.Choice(TASKS), help="What it may do; may be repeated.")
 @click.option("--alias", "aliases", multiple=True, help="Another name for it; may be repeated.")
 @click.option("--base", default="", help="The model that a LoRA adapter belongs to.")
+@click.option("--progress", "told", is_flag=True, help="With --json: a line {done, total} in bytes after each 64 MiB.")
 @pass_box
 def import_command(
-    box: Box, path: Path, id: str, licence: str, tasks: tuple[str, ...], aliases: tuple[str, ...], base: str
+    box: Box, path: Path, id: str, licence: str, tasks: tuple[str, ...], aliases: tuple[str, ...], base: str, told: bool
 ) -> None:
     """Copy a model into the box after checking it: a GGUF file, a split one, or a folder with safetensors.
 
     Safe to run again: an import that was interrupted goes on where it stopped.
     """
     box.require_home()
-    with _progress(box, f"importing {path.name}") as report:
+    with _progress(box, f"importing {path.name}", told) as report:
         done = import_model(path, Registry(box.home.models), id, licence, tasks, aliases, report, base)
     for line in () if box.as_json else _remarks(done):
         box.say(line)
@@ -240,10 +242,10 @@ def _in_words(value: Any) -> str:
 
 
 @contextmanager
-def _progress(box: Box, what: str) -> Iterator[BytesDone]:
-    """A bar on a terminal, a line each tenth elsewhere, nothing with --json."""
+def _progress(box: Box, what: str, told: bool = False) -> Iterator[BytesDone]:
+    """A bar on a terminal, a line each tenth elsewhere; with --json nothing, or JSON if that was asked for."""
     if box.as_json:
-        yield quiet
+        yield (lambda done, total: box.say(json.dumps({"done": done, "total": total}))) if told else quiet
     elif not sys.stderr.isatty():
         yield _by_tenths(box.say, what)
     else:

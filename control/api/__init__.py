@@ -13,6 +13,8 @@ from control.api import (
     signals,
     status,
     system,
+    tasks,
+    uploads,
     users,
 )
 from control.api.request import tagged
@@ -31,6 +33,8 @@ BLUEPRINTS = (
     system.blueprint,
     models.blueprint,
     router.blueprint,
+    tasks.blueprint,
+    uploads.blueprint,
     openapi.blueprint,
 )
 for _blueprint in BLUEPRINTS:

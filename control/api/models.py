@@ -8,6 +8,9 @@ from pydantic import Field
 
 from appliance.work import Noun
 from control.api.request import body
+from control.bringing import ModelAt, import_path
+from control.desk import desk
+from control.gate import person
 from control.views.models import client
 
 blueprint = Blueprint("api_models", __name__, url_prefix="/api/v1/models")
@@ -25,6 +28,13 @@ class LoadOrder(Noun):
 def index() -> ResponseReturnValue:
     """Every model with its card and state; what cannot be listed and why; bytes of unfinished imports."""
     return jsonify(client().models())
+
+
+@blueprint.post("")
+def import_from() -> ResponseReturnValue:
+    """Import a model that lies on the machine: `{"path", "id", "licence", …}`. Answers 202 with the task."""
+    asked = ModelAt.model_validate(body())
+    return jsonify(import_path(desk(), asked, person()).model_dump(mode="json")), 202
 
 
 @blueprint.get("/<name>")

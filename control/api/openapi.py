@@ -32,6 +32,9 @@ from control.api.models import LoadOrder
 from control.api.repositories import PolicyChange
 from control.api.request import MOST_ROWS
 from control.api.router import ChangedRules, NewRules
+from control.api.signals import Duplicate, NoDuplicate
+from control.api.uploads import MEDIA
+from control.bringing import ModelAt, NewRepository
 from control.health import Part
 from control.intake import NewSignal
 from control.learned_policy import Version
@@ -39,6 +42,8 @@ from control.questions import GROUPS
 from control.system import Finding, Log, Machine, Setting
 
 Schema = dict[str, Any]
+from control.tasks import Task
+from control.uploads import Arrived, ModelOrder, NewUpload
 
 blueprint = Blueprint("api_openapi", __name__, url_prefix="/api/v1")
 
@@ -52,12 +57,12 @@ ANY: Schema = {"type": "object"}
 LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": 100}
 NOUNS: tuple[type[BaseModel], ...] = (
     WorkItem, Signal, TrackedRepository, MirrorHealth, Delivery, Part, Lesson, Use, Effect, User, Session, AccessToken,
-    Recorded, Verification, Machine, Setting, Finding, Log, Version,
+    Question, Received, Recorded, Verification, Machine, Setting, Finding, Log, Version, Task, Arrived,
 )  # fmt: skip
 ASKED: tuple[type[BaseModel], ...] = (
     NewSignal, NewCommand, NewLesson, LessonChange, LessonMove, NewUser, UserChange, NewToken, LoadOrder, ChangedRules,
     NewRules,
-    FreeQuestion, RollBack, PolicyChange,
+    Duplicate, NoDuplicate, FreeQuestion, RollBack, PolicyChange, ModelAt, ModelOrder, NewUpload, NewRepository,
 )  # fmt: skip
 
 
@@ -169,6 +174,9 @@ CALLS: Mapping[str, Call] = {
     ),
     "api_deliveries.show": Call({200: MESSAGE}),
     "api_deliveries.replay": Call({202: ref("Delivery")}),
+UPLOAD = made_of(
+    id=TEXT, by=TEXT, begun=WHEN, order=ref("ModelOrder"), files=listed(ref("Arrived")), task=TEXT, size_bytes=NUMBER
+)
     "api_lessons.index": Call(
         {200: made_of(lessons=listed(ref("Lesson")), next=TEXT)},
         {"state": {"type": "string", "enum": [str(state) for state in LessonState]}, **ONE_OF_REPOSITORIES},
@@ -193,6 +201,7 @@ CALLS: Mapping[str, Call] = {
         body=(JSON, ref("FreeQuestion")),
     ),
     "api_me.show_own": Call({200: made_of(name=TEXT, role=TEXT, scopes=listed(TEXT))}),
+    "api_repositories.add": Call({202: ref("Task")}, body=(JSON, ref("NewRepository"))),
     "api_me.tokens": Call({200: made_of(tokens=listed(ref("AccessToken")))}),
     "api_me.add_token": Call({201: both("AccessToken", token=TEXT)}, body=(JSON, ref("NewToken"))),
     "api_me.revoke_token": Call({200: ref("AccessToken")}),
@@ -254,9 +263,21 @@ def document(app: Flask) -> Schema:
         "info": {"title": "The appliance's console", "version": __version__},
         "paths": paths,
         "security": [{"token": []}],
+    "api_models.import_from": Call({202: ref("Task")}, body=(JSON, ref("ModelAt"))),
         "components": {
             "schemas": _schemas(),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "secrets/console.token"}},
+    "api_tasks.index": Call({200: made_of(tasks=listed(ref("Task")))}),
+    "api_tasks.show": Call({200: both("Task", log=listed(TEXT))}),
+    "api_tasks.stop": Call({202: ref("Task")}),
+    "api_tasks.again": Call({202: ref("Task")}),
+    "api_uploads.index": Call({200: made_of(uploads=listed(UPLOAD), chunk_bytes=NUMBER)}),
+    "api_uploads.begin": Call({201: UPLOAD}, body=(JSON, ref("NewUpload"))),
+    "api_uploads.show": Call({200: UPLOAD}),
+    "api_uploads.remove": Call({200: made_of(id=TEXT, removed=FLAG)}),
+    "api_uploads.look": Call({200: ref("Arrived")}),
+    "api_uploads.take": Call({204: {}}, body=(MEDIA, {"type": "string", "format": "binary"})),
+    "api_uploads.again": Call({202: ref("Task")}, body=(JSON, ref("ModelOrder"))),
         },
     }
 
@@ -268,7 +289,7 @@ def _operation(rule: Rule, method: str, words: str, call: Call) -> Schema:
     ]
     asked = [{"name": name, "in": "query", "schema": schema} for name, schema in call.query.items()]
     answers: dict[str, Schema] = {
-        str(status): {"description": "what was asked for", "content": {call.gives: {"schema": schema}}}
+        str(status): {"description": "what was asked for", **_content(call.gives, schema)}
         for status, schema in call.answers.items()
     }
     answers["default"] = {
@@ -310,3 +331,7 @@ def _schemas() -> dict[str, Schema]:
     schemas["ItemInShort"] = made_of(**{name: fields[name] for name in fields if name in SHORT})
     schemas["Error"] = made_of(error=made_of(code=TEXT, message=TEXT, hint=TEXT))
     return schemas
+def _content(media: str, schema: Schema) -> Schema:
+    return {"content": {media: {"schema": schema}}} if schema else {}
+
+

@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict
 
 from appliance.work import Autonomy, MirrorHealth, TrackedRepository, utcnow
 from control.api.request import body
+from control.bringing import NewRepository, add_repository
 from control.desk import desk
+from control.gate import person
 from control.wording import without_password
 
 blueprint = Blueprint("api_repositories", __name__, url_prefix="/api/v1/repositories")
@@ -30,6 +32,13 @@ def index() -> ResponseReturnValue:
     ledger = desk().ledger
     known = ledger.forges.all_health()
     return jsonify({"repositories": [_told(one, known.get(one.name, MirrorHealth())) for one in ledger.repositories()]})
+
+
+@blueprint.post("")
+def add() -> ResponseReturnValue:
+    """Look after a repository: `{"name", "url", "branch", "autonomy", "test", "token"}`. Answers 202 with the task."""
+    asked = NewRepository.model_validate(body())
+    return jsonify(add_repository(desk(), asked, person()).model_dump(mode="json")), 202
 
 
 @blueprint.get("/<name>")

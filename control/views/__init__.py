@@ -27,6 +27,8 @@ from control.views import (
     router,
     signals,
     system,
+    tasks,
+    uploads,
 )
 
 BLUEPRINTS = (
@@ -36,4 +38,5 @@ BLUEPRINTS = (
     metrics.blueprint, lessons.blueprint, account.blueprint, access.blueprint, audit.blueprint,
     system.blueprint, models.blueprint, palette.blueprint, playground.blueprint, learning.blueprint, policies.blueprint,
     policy.blueprint, questions.blueprint, router.blueprint,
+    tasks.blueprint, uploads.blueprint,
 )  # fmt: skip

@@ -15,6 +15,8 @@ from appliance.lesson import Lesson
 from appliance.news import Delivery
 from appliance.user import Role
 from control.api.openapi import CALLS, told
+from control.desk import Desk
+from control.uploads import NewFile, NewUpload
 from tests.control.learned import learning, live, publish
 from tests.control.world import Console, Site
 
@@ -97,14 +99,17 @@ def test_real_answers_are_as_the_document_says(
     (console.home.logs / "line.log").write_text("one line\n")
     publish(console.home, console.ledger)
     Routes(console.home, console.ledger).save("# none\n", digest(""), "ada", "the first")
+    here: Desk = console.app.extensions["appliance.desk"]
+    upload = here.uploads.begin(NewUpload(files=(NewFile(name="a.gguf", size_bytes=1),)), "ada")
+    task = here.tasks.begin("a look", ("config", "check"), "ada")
     names = {"users": "ada", "system": "line.log", "learning": "autonomy", "items": site.trajectory}
-    ids = {"items": site.waiting, "signals": signal, "lessons": lesson.id}
+    ids = {"items": site.waiting, "signals": signal, "lessons": lesson.id, "uploads": upload.id, "tasks": task.id}
     for path, methods in document["paths"].items():
         if "get" not in methods:
             continue
         noun = path.split("/")[3]
         name = names.get(noun, "shop")
-        given = {"id": ids.get(noun, ""), "name": name, "number": str(kept.number)}
+        given = {"id": ids.get(noun, ""), "name": name, "number": "0" if noun == "uploads" else str(kept.number)}
         answer = console.program("GET", path.format(**given))
         if noun in ELSEWHERE:
             assert answer.status_code == 503, path
