@@ -25,8 +25,8 @@ FOLDER = Path(__file__).parent / "help"
 ORDER = (
     "index", "getting-started", "installing", "concepts", "cli", "repositories", "media", "forges",
     "merge-requests", "intake",
-    "repair", "droids", "sandbox", "learning", "lessons", "replay", "models", "engines", "playground", "clients", "keys",
-    "routing", "access", "troubleshooting", "settings", "routes", "metrics",
+    "repair", "droids", "sandbox", "learning", "lessons", "replay", "models", "engines", "playground", "clients",
+    "keys", "routing", "access", "troubleshooting", "settings", "routes", "metrics",
 )  # fmt: skip
 """The chapters, as the contents list them; decisions follow by name."""
 
