@@ -77,11 +77,11 @@ class ConsoleSettings(Section):
         "", description="address people and forges reach it at, like https://factory.example; links use it"
     )
 
-    session_hours: float = Field(12.0, gt=0, le=720, description="how long a browser stays signed in, in hours")
-    idle_minutes: float = Field(60.0, gt=0, description="how long it stays signed in without being used, in minutes")
     upload_gb: float = Field(200.0, gt=0, description="models on their way in from browsers and programs, in GiB")
     upload_hours: float = Field(48.0, gt=0, description="how long an upload that stopped is kept, in hours")
 
+    session_hours: float = Field(12.0, gt=0, le=720, description="how long a browser stays signed in, in hours")
+    idle_minutes: float = Field(60.0, gt=0, description="how long it stays signed in without being used, in minutes")
 
     oidc_issuer: str = Field("", description="address of the site's identity provider; empty: only passwords")
     oidc_client_id: str = Field("appliance", description="by which name the identity provider knows this console")

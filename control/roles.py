@@ -23,11 +23,11 @@ _OPERATOR = (
     "system.doctor", "system.log", "api_system.doctor", "api_system.log", "models.load", "models.unload",
     "api_models.load", "api_models.unload", "api_lessons.add", "api_lessons.move",
     "router.edit", "router.change", "api_router.save", "api_router.look", "api_router.tried",
-    "api_lessons.edit", "lessons.add", "policies.ask", "policies.promote", "policies.ask_back", "policies.take_back",
     "tasks.index", "tasks.show", "tasks.stop", "tasks.again", "api_tasks.index", "api_tasks.show", "api_tasks.stop",
     "api_tasks.again", "uploads.index", "uploads.import_from", "uploads.again", "uploads.remove", "api_uploads.index",
     "api_uploads.begin", "api_uploads.show", "api_uploads.remove", "api_uploads.look", "api_uploads.take",
     "api_uploads.again", "api_models.import_from",
+    "api_lessons.edit", "lessons.add", "policies.ask", "policies.promote", "policies.ask_back", "policies.take_back",
     "api_learning.promote", "api_learning.take_back",
 )  # fmt: skip
 _ADMINISTRATOR = (

@@ -67,8 +67,6 @@ def _introduce(worker: Any) -> None:
     worker.most = lambda head: largest(head, most)
     worker.note = lambda came, reason: turned_away.note(UNKNOWN, reason) if came.startswith(HOOK) else None
     worker.look = lambda: _write(turned_away, desk.home)
-
-
     bringing.go_on(desk)
 
 
@@ -78,6 +76,8 @@ def largest(head: bytes, usual: int) -> int:
     if first.startswith(UPLOAD):
         return CHUNK
     return git.LONGEST_REQUEST if b" /git/" in first else usual
+
+
 def _write(turned_away: TurnedAway, home: Home) -> None:
     """Tell other processes what was turned away. A disk that is full must not end the console."""
     try:

@@ -40,10 +40,10 @@ from control.intake import NewSignal
 from control.learned_policy import Version
 from control.questions import GROUPS
 from control.system import Finding, Log, Machine, Setting
-
-Schema = dict[str, Any]
 from control.tasks import Task
 from control.uploads import Arrived, ModelOrder, NewUpload
+
+Schema = dict[str, Any]
 
 blueprint = Blueprint("api_openapi", __name__, url_prefix="/api/v1")
 
@@ -144,6 +144,9 @@ RUN = made_of(
     repo=TEXT, run=NUMBER, begun=TEXT, ended=FLAG, words=TEXT, why=TEXT, planned=NUMBER, contenders=listed(ANY)
 )
 JSON = "application/json"
+UPLOAD = made_of(
+    id=TEXT, by=TEXT, begun=WHEN, order=ref("ModelOrder"), files=listed(ref("Arrived")), task=TEXT, size_bytes=NUMBER
+)
 
 CALLS: Mapping[str, Call] = {
     "api_openapi.show": Call({200: ANY}),
@@ -166,6 +169,7 @@ CALLS: Mapping[str, Call] = {
         body=("text/csv", TEXT),
     ),
     "api_repositories.index": Call({200: made_of(repositories=listed(REPOSITORY))}),
+    "api_repositories.add": Call({202: ref("Task")}, body=(JSON, ref("NewRepository"))),
     "api_repositories.show": Call({200: REPOSITORY}),
     "api_repositories.change": Call({200: REPOSITORY}, body=(JSON, ref("PolicyChange"))),
     "api_deliveries.index": Call(
@@ -174,9 +178,6 @@ CALLS: Mapping[str, Call] = {
     ),
     "api_deliveries.show": Call({200: MESSAGE}),
     "api_deliveries.replay": Call({202: ref("Delivery")}),
-UPLOAD = made_of(
-    id=TEXT, by=TEXT, begun=WHEN, order=ref("ModelOrder"), files=listed(ref("Arrived")), task=TEXT, size_bytes=NUMBER
-)
     "api_lessons.index": Call(
         {200: made_of(lessons=listed(ref("Lesson")), next=TEXT)},
         {"state": {"type": "string", "enum": [str(state) for state in LessonState]}, **ONE_OF_REPOSITORIES},
@@ -201,7 +202,6 @@ UPLOAD = made_of(
         body=(JSON, ref("FreeQuestion")),
     ),
     "api_me.show_own": Call({200: made_of(name=TEXT, role=TEXT, scopes=listed(TEXT))}),
-    "api_repositories.add": Call({202: ref("Task")}, body=(JSON, ref("NewRepository"))),
     "api_me.tokens": Call({200: made_of(tokens=listed(ref("AccessToken")))}),
     "api_me.add_token": Call({201: both("AccessToken", token=TEXT)}, body=(JSON, ref("NewToken"))),
     "api_me.revoke_token": Call({200: ref("AccessToken")}),
@@ -230,9 +230,21 @@ UPLOAD = made_of(
     "api_router.versions": Call({200: made_of(versions=listed(ANY))}),
     "api_router.version": Call({200: ANY}),
     "api_models.index": Call({200: made_of(models=listed(ANY), problems=listed(TEXT), unfinished=listed(NUMBER))}),
+    "api_models.import_from": Call({202: ref("Task")}, body=(JSON, ref("ModelAt"))),
     "api_models.show": Call({200: ANY}),
     "api_models.load": Call({202: ANY}, body=(JSON, ref("LoadOrder"))),
     "api_models.unload": Call({202: ANY}),
+    "api_tasks.index": Call({200: made_of(tasks=listed(ref("Task")))}),
+    "api_tasks.show": Call({200: both("Task", log=listed(TEXT))}),
+    "api_tasks.stop": Call({202: ref("Task")}),
+    "api_tasks.again": Call({202: ref("Task")}),
+    "api_uploads.index": Call({200: made_of(uploads=listed(UPLOAD), chunk_bytes=NUMBER)}),
+    "api_uploads.begin": Call({201: UPLOAD}, body=(JSON, ref("NewUpload"))),
+    "api_uploads.show": Call({200: UPLOAD}),
+    "api_uploads.remove": Call({200: made_of(id=TEXT, removed=FLAG)}),
+    "api_uploads.look": Call({200: ref("Arrived")}),
+    "api_uploads.take": Call({204: {}}, body=(MEDIA, {"type": "string", "format": "binary"})),
+    "api_uploads.again": Call({202: ref("Task")}, body=(JSON, ref("ModelOrder"))),
     "hooks.take": Call({200: TAKEN, 202: TAKEN}, body=(JSON, {}), signed=True),
     "hooks.take_shared": Call({200: TAKEN_FOR_ALL, 202: TAKEN_FOR_ALL}, body=(JSON, {}), signed=True),
 }  # fmt: skip
@@ -263,21 +275,9 @@ def document(app: Flask) -> Schema:
         "info": {"title": "The appliance's console", "version": __version__},
         "paths": paths,
         "security": [{"token": []}],
-    "api_models.import_from": Call({202: ref("Task")}, body=(JSON, ref("ModelAt"))),
         "components": {
             "schemas": _schemas(),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "secrets/console.token"}},
-    "api_tasks.index": Call({200: made_of(tasks=listed(ref("Task")))}),
-    "api_tasks.show": Call({200: both("Task", log=listed(TEXT))}),
-    "api_tasks.stop": Call({202: ref("Task")}),
-    "api_tasks.again": Call({202: ref("Task")}),
-    "api_uploads.index": Call({200: made_of(uploads=listed(UPLOAD), chunk_bytes=NUMBER)}),
-    "api_uploads.begin": Call({201: UPLOAD}, body=(JSON, ref("NewUpload"))),
-    "api_uploads.show": Call({200: UPLOAD}),
-    "api_uploads.remove": Call({200: made_of(id=TEXT, removed=FLAG)}),
-    "api_uploads.look": Call({200: ref("Arrived")}),
-    "api_uploads.take": Call({204: {}}, body=(MEDIA, {"type": "string", "format": "binary"})),
-    "api_uploads.again": Call({202: ref("Task")}, body=(JSON, ref("ModelOrder"))),
         },
     }
 
@@ -315,6 +315,10 @@ def _operation(rule: Rule, method: str, words: str, call: Call) -> Schema:
     return made
 
 
+def _content(media: str, schema: Schema) -> Schema:
+    return {"content": {media: {"schema": schema}}} if schema else {}
+
+
 def _conditions(method: str, call: Call) -> list[Schema]:
     names = ["If-None-Match"] if method == "get" and not call.streamed else ["If-Match"] if call.matched else []
     return [{"name": name, "in": "header", "description": "ETags", "schema": TEXT} for name in names]
@@ -331,7 +335,3 @@ def _schemas() -> dict[str, Schema]:
     schemas["ItemInShort"] = made_of(**{name: fields[name] for name in fields if name in SHORT})
     schemas["Error"] = made_of(error=made_of(code=TEXT, message=TEXT, hint=TEXT))
     return schemas
-def _content(media: str, schema: Schema) -> Schema:
-    return {"content": {media: {"schema": schema}}} if schema else {}
-
-
