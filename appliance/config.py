@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,6 +54,19 @@ class Home:
     def from_environment(cls, option: str | None = None, environ: Mapping[str, str] = os.environ) -> Self:
         """The home named by `--home`, else by APPLIANCE_HOME, else `./var`."""
         return cls(Path(option or environ.get("APPLIANCE_HOME") or "var"))
+
+
+def take_notify_socket(environ: MutableMapping[str, str] = os.environ) -> tuple[str, float]:
+    """Where systemd listens ("" where nobody does), and after how many seconds without a word its watchdog acts (0
+    means never). Taken out of the environment, so that what this process starts does not speak for it."""
+    address, microseconds = environ.pop("NOTIFY_SOCKET", ""), environ.pop("WATCHDOG_USEC", "")
+    environ.pop("WATCHDOG_PID", None)
+    return address, int(microseconds) / 1e6 if microseconds.isdecimal() else 0.0
+
+
+def become(name: str, folder: str, environ: MutableMapping[str, str] = os.environ) -> None:
+    """Tell what this process starts whose it is: programs look for their settings in HOME."""
+    environ.update(HOME=folder, USER=name, LOGNAME=name)
 
 
 ENVIRONMENT_PREFIX = "APPLIANCE_"

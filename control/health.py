@@ -1,7 +1,8 @@
 """What the processes and engines say of themselves, read from the status files in `run/`.
 
-The files are written by `appliance up` (up.json), the engines (engines.json) and the line (line.json), atomically. One
-that is missing or unreadable, or whose processes are gone, is said as such: no news is never shown as good news.
+The files are written by `appliance up` (up.json) or each unit of systemd (units/), the engines (engines.json) and the
+line (line.json), atomically. One that is missing or unreadable, or whose processes are gone, is said as such: no news
+is never shown as good news.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.config import Home
+from appliance.presence import units
 from appliance.work import Noun
 
 BAD_STATES = frozenset({"failed", "lost"})
@@ -72,6 +74,8 @@ class Health(Noun):
 def read_health(home: Home) -> Health:
     """The newest word of all parts."""
     up, problem = _read(home.run / "up.json")
+    if (rows := units(home)) and not (isinstance(up, Mapping) and is_alive(up.get("pid") or 2**30)):
+        up, problem = {"processes": rows}, ""
     problems = [problem] if problem else []
     if not problem and not _rows(up, "processes"):
         problems.append("run/up.json names no process")

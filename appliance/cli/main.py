@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from appliance import __version__
+from appliance.cli.becoming import become_owner
 from appliance.cli.context import Box
 from appliance.config import Home
 from appliance.errors import FactoryError, of_system
@@ -45,7 +46,9 @@ class Nouns(click.Group):
 @click.pass_context
 def root(ctx: click.Context, home: str | None, as_json: bool, debug: bool) -> None:
     """A software factory in one box."""
-    ctx.obj = Box(Home.from_environment(home), as_json, debug)
+    where = Home.from_environment(home)
+    become_owner(where)
+    ctx.obj = Box(where, as_json, debug)
 
 
 def hoist(arguments: Sequence[str]) -> list[str]:

@@ -7,6 +7,8 @@ import logging
 
 import click
 
+from appliance.backup import binding
+from appliance.cli import notifying
 from appliance.cli.context import Box, pass_box
 
 ROOTS = {
@@ -26,7 +28,11 @@ only its own code in memory."""
 def command(box: Box, process: str) -> int:
     """Run one PROCESS of the box in the foreground, without supervision."""
     box.require_home()
+    binding.check(box.home)
+    watched = notifying.begin(box.home, box.settings, process)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it announces each of its plugins at every start
     status: int = importlib.import_module(ROOTS[process]).serve(box.home, box.settings)
+    if watched:
+        notifying.ended(box.home, process)
     return status

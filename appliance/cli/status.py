@@ -13,6 +13,7 @@ from appliance.cli.context import Box, pass_box
 from appliance.config import Home
 from appliance.ledger import open_ledger
 from appliance.ledger.lease import started_at
+from appliance.presence import units
 from appliance.work import State, utcnow
 
 LISTED = 10
@@ -51,10 +52,17 @@ def command(box: Box) -> int:
 
 
 def running(home: Home) -> list[dict[str, Any]]:
-    """How the processes are that an `appliance up` which is still there looks after; none without one."""
+    """How the processes are that an `appliance up` which is still there looks after, or that systemd does."""
     up = read(home.run / "up.json") or {}
     alive = up.get("pid") and started_at(up["pid"]) == up.get("started")
-    return list(up["processes"]) if alive else []
+    return list(up["processes"]) if alive else [_of_unit(row) for row in units(home)]
+
+
+def _of_unit(row: dict[str, Any]) -> dict[str, Any]:
+    """A process's own word, unless it is gone and could not take it back."""
+    if row.get("pid") and started_at(row["pid"]) != row.get("started"):
+        return {**row, "state": "failed", "reason": f"process {row['pid']} is gone; systemd starts it anew"}
+    return row
 
 
 def in_words(data: dict[str, Any]) -> list[str]:

@@ -26,7 +26,7 @@ def look(places: Places, release: Path) -> list[Row]:
         return [Row("key", "fail", _last(made.stderr), "the box can make no key; see its logs")]
     try:
         ask = Door(_address(places.home / "appliance.toml"), json.loads(made.stdout)["token"])
-        return [_processes(places, release), embedding(ask), answer(ask), _audit(places, release)]
+        return [_processes(places), embedding(ask), answer(ask), _audit(places, release)]
     finally:
         running.command(places, release, ["key", "revoke", KEY])
 
@@ -78,8 +78,8 @@ def answer(ask: Door) -> Row:
     return Row("answer", "pass", f"{used} token") if used else Row("answer", "fail", "no token", "see logs/engines.log")
 
 
-def _processes(places: Places, release: Path) -> Row:
-    if running.ready(places, release):
+def _processes(places: Places) -> Row:
+    if running.ready(places):
         return Row("processes", "pass", "all ready")
     return Row("processes", "fail", "not all are ready", "appliance status")
 

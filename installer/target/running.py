@@ -1,4 +1,8 @@
-"""Starts and stops a box without systemd: `appliance up` in a session of its own, known by its start time."""
+"""Starts and stops a box, and runs its commands: all as the user whom the home belongs to.
+
+Two ways behind one interface. Where systemd runs the machine, root installs and the box has a user of its own, the box
+is units (see `systemd`). Elsewhere it is `appliance up` in a session of its own, known by its start time.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,10 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from installer.errors import InstallError
+from installer.target import systemd, user
 from installer.target.places import Places
 from installer.terminal import Terminal
 
@@ -22,7 +27,12 @@ STOP_SECONDS = 60.0
 
 
 def pid(places: Places) -> int | None:
-    """The supervisor's process id, or None when no box runs in the home. A number given anew does not count."""
+    """A process id of the box, or None when none runs in the home. A number given anew does not count."""
+    alone = _supervisor(places)
+    return systemd.pid() if alone is None and systemd.usable(places) else alone
+
+
+def _supervisor(places: Places) -> int | None:
     try:
         told = json.loads((places.home / "run" / "up.json").read_text("utf-8"))
         number, started = int(told["pid"]), told["started"]
@@ -32,30 +42,32 @@ def pid(places: Places) -> int | None:
 
 
 def start(places: Places, release: Path, terminal: Terminal | None = None, only: str = "") -> None:
-    """Start the release's box and wait until all of it is ready.
+    """Start the release's box and wait until all of it is ready. Units start the release that `current` points to.
 
-    What it prints is not kept: among it is the console's token.
+    What `up` prints is not kept: among it is the console's token.
 
     Raises:
         InstallError: it ended, or is not ready in time.
     """
+    if not only and systemd.usable(places, release):
+        _stop_supervisor(places)
+        systemd.start(places, terminal)
+        return
     program = [str(release / "venv" / "bin" / "appliance"), "--home", str(places.home), "up"]
     if pid(places) is None:
         with tempfile.TemporaryFile() as said:  # without a name: nothing stays of it
             child = subprocess.Popen(
                 [*program, *(["--only", only] if only else [])], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=said, start_new_session=True, env=environment(), cwd=places.prefix,
+                stderr=said, start_new_session=True, cwd=places.prefix, **_as_owner(places),
             )  # fmt: skip
-            _wait(places, release, child, said, terminal)
-    elif not ready(places, release):
+            _wait(places, child, said, terminal)
+    elif not ready(places):
         raise InstallError("a box runs in the home that is not ready", "stop it, then run this again")
 
 
-def _wait(
-    places: Places, release: Path, child: subprocess.Popen[bytes], said: BinaryIO, terminal: Terminal | None
-) -> None:
+def _wait(places: Places, child: subprocess.Popen[bytes], said: BinaryIO, terminal: Terminal | None) -> None:
     started = time.monotonic()
-    while not ready(places, release):
+    while not ready(places):
         seconds = time.monotonic() - started
         if child.poll() is not None:
             said.seek(0)
@@ -65,26 +77,34 @@ def _wait(
             raise InstallError(f"the box is not ready after {READY_SECONDS:.0f} s", f"see {places.home / 'logs'}")
         if terminal is not None:
             terminal.working("start", seconds, None, "waiting until every process is ready")
-        time.sleep(0.5)
+        time.sleep(0.1)
 
 
-def ready(places: Places, release: Path) -> bool:
-    """Whether every process of the box says that it is ready."""
+def ready(places: Places) -> bool:
+    """Whether every process of the box says that it is ready. Reads a file only, so it may be asked often."""
+    if _supervisor(places) is None:
+        return systemd.usable(places) and systemd.pid() is not None and systemd.ready()
     try:
-        asked = command(places, release, ["status"], seconds=30)
-    except InstallError:
+        rows = json.loads((places.home / "run" / "up.json").read_text("utf-8"))["processes"]
+        return bool(rows) and all(row["state"] == "ready" for row in rows)
+    except (OSError, ValueError, KeyError, TypeError):
         return False
-    return asked.returncode == 0
 
 
 def stop(places: Places) -> None:
     """Stop the box; nothing when none runs. Raises InstallError when it does not end."""
-    number = pid(places)
+    if systemd.usable(places) and systemd.installed():
+        systemd.stop()
+    _stop_supervisor(places)
+
+
+def _stop_supervisor(places: Places) -> None:
+    number = _supervisor(places)
     if number is None:
         return
     handle = os.pidfd_open(number)
     try:
-        if pid(places) != number:
+        if _supervisor(places) != number:
             return  # it ended, and its number may be another's by now
         signal.pidfd_send_signal(handle, signal.SIGTERM)
         gone, _, _ = select.select([handle], [], [], STOP_SECONDS)
@@ -102,7 +122,7 @@ def command(
     try:
         return subprocess.run(
             program, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=seconds,
-            env=environment(), cwd=places.prefix,
+            cwd=places.prefix, **_as_owner(places),
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InstallError(f"`appliance {words[0]}` does not answer: {error}", f"see {places.home / 'logs'}") from error
@@ -112,6 +132,16 @@ def environment() -> dict[str, str]:
     """What a box needs of the caller's environment, and nothing that would change its settings or its Python."""
     kept = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME", "SSL_CERT_FILE"}
     return {name: value for name, value in os.environ.items() if name in kept}
+
+
+def _as_owner(places: Places) -> dict[str, Any]:
+    """Who runs it, and in which surroundings."""
+    who = user.owner(places.home)
+    if who is None:
+        return {"env": environment()}
+    own = {"HOME": who.pw_dir, "USER": who.pw_name, "LOGNAME": who.pw_name}
+    env = {name: value for name, value in environment().items() if name != "TMPDIR"} | own
+    return {"env": env, "user": who.pw_uid, "group": who.pw_gid, "extra_groups": [], "umask": 0o077}
 
 
 def _started(number: int) -> int | None:

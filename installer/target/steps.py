@@ -16,9 +16,10 @@ from pathlib import Path
 from installer import pip
 from installer.errors import InstallError, Refused
 from installer.preflight import Row
-from installer.target import health, running
+from installer.target import health, running, surroundings, user
 from installer.target.journal import Change, Step
 from installer.target.places import Places, point, settle, write
+from installer.target.site import Site
 from installer.terminal import Terminal, run
 from installer.trust import payload
 from installer.trust.manifest import Manifest
@@ -33,7 +34,8 @@ open_ledger(Home(pathlib.Path(sys.argv[1]))).close()\n"
 
 @dataclass(frozen=True)
 class Work:
-    """What the steps work with; `medium`, `manifest` and `lock` are None where a run only takes back.
+    """What the steps work with; `medium`, `manifest` and `lock` are None where a run only takes back;
+    `site` None is what was decided before.
 
     `lock` is the open file that holds the installation: what unpacks keeps it, so that a run after a kill waits for it.
     """
@@ -44,6 +46,7 @@ class Work:
     medium: Path | None = None
     manifest: Manifest | None = None
     lock: int | None = None
+    site: Site | None = None
 
     @property
     def release(self) -> Path:
@@ -72,6 +75,7 @@ def steps(work: Work) -> list[Step]:
         Step("migrate a copy", lambda: _runs(work), lambda: _try(work)),
     ]  # fmt: skip
     after = [
+        surroundings.step(places, work.site, work.terminal),
         Step("switch", lambda: _runs(work), lambda: _switch(work), lambda: _switch_back(work)),
         Step("start", lambda: False, lambda: running.start(places, work.release, work.terminal), lambda: _stop(work)),
         Step("health", lambda: False, lambda: _healthy(work)),
@@ -220,6 +224,7 @@ def restore(home: Path, snapshot: Path) -> Path:
         if (home / name).exists():
             shutil.move(home / name, aside / name)
     _copy(snapshot, home)
+    user.give([home / name for name in KEPT], home)
     os.sync()
     return aside
 
