@@ -8,7 +8,7 @@ WHEELS := offline-wheels
 # A file's tests stay together, in order: what they share is made once. More than four boxes at once want more memory than a box has.
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
-.PHONY: help run test test-clients test-vllm test-install test-forge test-learning soak check bench bench-peers bench-router wheels keys bundle verify-bundle lock clean setup setup-dev
+.PHONY: help run test test-clients test-vllm test-install test-forge test-learning soak check bench bench-peers bench-router wheels keys rotate-keys sign bundle verify-bundle lock clean setup setup-dev
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -63,8 +63,14 @@ bench-router: setup-dev  ## measure the learned router on RouteLLM's MMLU outcom
 wheels:  ## fill offline-wheels/ for a machine without a package index
 	@$(PYTHON) -m installer wheels
 
-keys:  ## make the pair of keys that bundles are signed with: KEYS=DIR, kept offline
-	@$(PYTHON) -m installer keys --keys "$(KEYS)"
+keys:  ## make the keys that media are signed with, kept offline: KEYS=DIR [THRESHOLD=2 OF=3]
+	@$(PYTHON) -m installer keys --keys "$(KEYS)" --threshold $(or $(THRESHOLD),1) --of $(or $(OF),1)
+
+rotate-keys:  ## replace keys; boxes follow without a new fingerprint: KEYS=DIR REPLACE="holder-2 release" [THRESHOLD=2 OF=3]
+	@$(PYTHON) -m installer rotate-keys --keys "$(KEYS)" --replace $(REPLACE) $(if $(THRESHOLD),--threshold $(THRESHOLD)) $(if $(OF),--of $(OF))
+
+sign:  ## add another holder's signature to a medium: MEDIUM=DIR KEYS=DIR
+	@$(PYTHON) -m installer sign --medium "$(MEDIUM)" --keys "$(KEYS)"
 
 bundle:  ## build the signed bundle for a closed network into dist/: KEYS=DIR [OUT=DIR]
 	@$(PYTHON) -m installer bundle --keys "$(KEYS)" --out "$(or $(OUT),dist)"

@@ -8,12 +8,11 @@ import sys
 from pathlib import Path
 
 from installer import environment, foreground, preflight
-from installer.bundle import build
+from installer.bundle import build, keys, seal
 from installer.checkout import Checkout
 from installer.errors import InstallError
 from installer.setup import setup
 from installer.terminal import Terminal
-from installer.trust import signature
 from installer.wheelhouse import fill
 
 
@@ -33,8 +32,14 @@ def dispatch(words: list[str]) -> int:
             case "preflight":
                 return _preflight(asked.json, checkout)
             case "keys":
-                signature.make_key(asked.keys / build.PRIVATE, asked.keys / build.PUBLIC)
-                terminal.say(f"fingerprint: {signature.fingerprint(asked.keys / build.PUBLIC)}")
+                keys.create(asked.keys, asked.threshold, asked.of)
+                terminal.say(f"fingerprint: {keys.fingerprint(asked.keys)}")
+            case "rotate-keys":
+                made = keys.rotate(asked.keys, asked.replace, asked.threshold, asked.of)
+                terminal.say(f"{made.name}: goes with every medium from now on; boxes that know the one before take it")
+                terminal.say(f"fingerprint: {keys.fingerprint(asked.keys)}")
+            case "sign":
+                _sign(asked.medium, asked.keys, terminal)
             case "bundle":
                 build.build(checkout, asked.keys, asked.out, terminal)
             case "verify-bundle":
@@ -74,6 +79,14 @@ def _compare(checkout: Checkout, keys: Path, terminal: Terminal) -> int:
     return 1 if differing else 0
 
 
+def _sign(medium: Path, ring: Path, terminal: Terminal) -> None:
+    whole = seal.sign(medium, ring)
+    if whole is None:
+        terminal.say("signed; still more people must sign it")
+    else:
+        terminal.say(f"signed by enough: release {whole.manifest.release}, list of files {whole.digest}")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m installer", description="sets up a checkout of the appliance")
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -85,12 +98,22 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("preflight", help="look at this machine: pass, warn or fail, each with its fix")
     verb.add_argument("--json", action="store_true")
     for name, what in (
-        ("keys", "make the pair of keys that bundles are signed with"),
+        ("keys", "make the keys that media are signed with"),
+        ("rotate-keys", "replace keys; boxes follow without a new fingerprint"),
+        ("sign", "add the signature of another holder of keys to a medium"),
         ("bundle", "build what is carried into a closed network"),
         ("verify-bundle", "build the bundle twice and compare"),
     ):
         verb = verbs.add_parser(name, help=what)
         verb.add_argument("--keys", type=Path, required=True, help="the folder of the signing keys")
+        if name in {"keys", "rotate-keys"}:
+            once = 1 if name == "keys" else None
+            verb.add_argument("--threshold", type=int, default=once, help="how many of the holders must sign")
+            verb.add_argument("--of", type=int, default=once, help="how many people hold keys")
+        if name == "rotate-keys":
+            verb.add_argument("--replace", nargs="*", default=[], help="whose: holder-1 … or release")
+        if name == "sign":
+            verb.add_argument("--medium", type=Path, required=True, help="the medium's folder")
         if name == "bundle":
             verb.add_argument("--out", type=Path, default=Path("dist"), help="where the bundle goes (default: dist)")
     verb = verbs.add_parser("run", help="run a command in the foreground; Ctrl-C goes to it alone")

@@ -23,19 +23,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from installer import llama_wheel, pip
-from installer.bundle import papers
+from installer.bundle import keys, papers, seal
 from installer.checkout import Checkout
 from installer.errors import InstallError
 from installer.setup import setup
 from installer.terminal import Terminal, elapsed, run
-from installer.trust import signature
-from installer.trust.manifest import LARGEST_FILE, Entry, Manifest, encoded
+from installer.trust.chain import Trusted
+from installer.trust.manifest import Manifest
 from installer.wheel_slimming import note_of
 
 LOCKS = ("runtime", "models")
-PRIVATE, PUBLIC = "release.key", "release.pem"
-"""The signing keys' names in the folder that KEYS names."""
-
+NO_PROGRAM = "0" * 64
+"""Stands in install.sh for the digest of the installer that it starts."""
 VENDORED = Path("control") / "static" / "vendor"
 NOT_SHIPPED = frozenset({"install.sh", ".gitignore", "integrity"})
 ROOMS = ("appliance", "inference", "models", "control", "installer")
@@ -50,16 +49,14 @@ class Commit:
     version: str
 
 
-def build(checkout: Checkout, keys: Path, out: Path, terminal: Terminal) -> Path:
+def build(checkout: Checkout, ring: Path, out: Path, terminal: Terminal) -> Path:
     """Build the bundle of the checkout's commit into the folder `out`; returns the bundle's folder.
 
     Raises:
         InstallError: no keys, no index and no wheels, a file too large for FAT32, or a bundle of that name is there.
     """
     started = time.monotonic()
-    private, public = keys / PRIVATE, keys / PUBLIC
-    if not private.is_file() or not public.is_file():
-        raise InstallError(f"{keys} has no {PRIVATE} and {PUBLIC}", "make keys KEYS=DIR, once; keep the folder offline")
+    known = keys.fingerprint(ring)
     setup(checkout, terminal, dev=False)
     with tempfile.TemporaryDirectory(prefix="appliance-bundle-") as work:
         commit = exported(checkout, Path(work) / "tree")
@@ -72,12 +69,13 @@ def build(checkout: Checkout, keys: Path, out: Path, terminal: Terminal) -> Path
         llama = _wheels(checkout, commit, half / "wheels", terminal)
         papers.write(checkout, commit.tree, half, terminal)
         (half / "installer.pyz").write_bytes(program(commit.tree / "installer", commit.built))
-        shutil.copyfile(commit.tree / "installer" / "install.sh", half / "install.sh")
-        sealed(half, commit, llama, private, public)
+        whole = sealed(half, commit, llama, ring)
         half.replace(made)
     size = sum(file.stat().st_size for file in made.rglob("*") if file.is_file())
     terminal.say(f"{made}: {size / 1e6:.0f} MB in {elapsed(time.monotonic() - started)}")
-    terminal.say(f"fingerprint of the key, to be told by another way than the medium: {signature.fingerprint(public)}")
+    if whole is None:
+        terminal.say(f"more people must sign it: make sign MEDIUM={made} KEYS=DIR, each with an own folder of keys")
+    terminal.say(f"fingerprint of the keys, to be told by another way than the medium: {known}")
     return made
 
 
@@ -118,12 +116,15 @@ def program(package: Path, built: int) -> bytes:
     return held.getvalue()
 
 
-def sealed(folder: Path, commit: Commit, llama: Path, private: Path, public: Path) -> Manifest:
-    """Write manifest, signatures and public key; all modes and times are fixed.
+def sealed(folder: Path, commit: Commit, llama: Path, ring: Path) -> Trusted | None:
+    """Write the metadata of a release whose files lie in `folder`, install.sh first; None where more holders must sign.
 
     Raises:
-        InstallError: a file is too large for the file system of a medium.
+        InstallError: no keys that may sign.
     """
+    program = hashlib.sha256((folder / "installer.pyz").read_bytes()).hexdigest()
+    starter = (commit.tree / "installer" / seal.STARTER).read_text("utf-8")
+    (folder / seal.STARTER).write_text(starter.replace(NO_PROGRAM, program), "utf-8")
     note = note_of(llama, llama_wheel.NOTE)
     manifest = Manifest(
         version=commit.version,
@@ -131,29 +132,10 @@ def sealed(folder: Path, commit: Commit, llama: Path, private: Path, public: Pat
         arch=platform.machine(),
         python=f"{sys.version_info[0]}.{sys.version_info[1]}",
         processor=tuple(sorted(json.loads(note)["features"])) if note else (),
-        files=tuple(_entries(folder)),
+        joined=seal.split(folder),
+        files=seal.entries(folder),
     )
-    (folder / "manifest.json").write_bytes(encoded(manifest))
-    shutil.copyfile(public, folder / "key.pem")
-    for name, mark in (("manifest.json", "manifest.sig"), ("install.sh", "install.sh.sig")):
-        (folder / mark).write_bytes(signature.sign(folder / name, private))
-        signature.verify((folder / name).read_bytes(), (folder / mark).read_bytes(), folder / "key.pem", name)
-    for place in [*folder.rglob("*"), folder]:
-        place.chmod(0o755 if place.is_dir() or place.name == "install.sh" else 0o644)
-        os.utime(place, (commit.built, commit.built))
-    return manifest
-
-
-def _entries(folder: Path) -> list[Entry]:
-    found = []
-    for file in sorted(folder.rglob("*"), key=lambda file: file.relative_to(folder).as_posix()):
-        name = file.relative_to(folder).as_posix()
-        if not file.is_file() or name == "install.sh":
-            continue
-        if file.stat().st_size > LARGEST_FILE:
-            raise InstallError(f"{name} is larger than 4 GiB", "FAT32 cannot hold it; leave it out of the bundle")
-        found.append(Entry(name, llama_wheel.sha256(file), file.stat().st_size))
-    return found
+    return seal.seal(folder, manifest, ring)
 
 
 def _wheels(checkout: Checkout, commit: Commit, folder: Path, terminal: Terminal) -> Path:
@@ -208,15 +190,15 @@ def _downloaded(checkout: Checkout, terminal: Terminal) -> Path:
     return folder
 
 
-def compared(checkout: Checkout, keys: Path, terminal: Terminal) -> list[str]:
+def compared(checkout: Checkout, ring: Path, terminal: Terminal) -> list[str]:
     """Build twice, under another umask and time zone; the names of the files that differ, none when all are equal."""
     with tempfile.TemporaryDirectory(prefix="appliance-twice-") as work:
-        one = build(checkout, keys, Path(work) / "one", terminal)
+        one = build(checkout, ring, Path(work) / "one", terminal)
         mask, zone = os.umask(0o077), os.environ.get("TZ")
         os.environ["TZ"] = "Pacific/Auckland"
         time.tzset()
         try:
-            other = build(checkout, keys, Path(work) / "a" / "longer" / "way" / "two", terminal)
+            other = build(checkout, ring, Path(work) / "a" / "longer" / "way" / "two", terminal)
         finally:
             os.umask(mask)
             os.environ.pop("TZ") if zone is None else os.environ.update(TZ=zone)

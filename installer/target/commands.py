@@ -15,16 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from installer import preflight
-from installer.errors import InstallError, Refused
+from installer.errors import InstallError
 from installer.llama_recipe import processor_features
 from installer.preflight import Row
-from installer.target import receipt, running
+from installer.target import media, receipt, running
 from installer.target.journal import Change, Journal, carry_out, take_back
 from installer.target.places import Places, point
 from installer.target.steps import Work, restore, revision, steps, whole
 from installer.terminal import Terminal, elapsed
-from installer.trust import payload, signature
-from installer.trust.manifest import Accepted, Decision, Manifest, decide, digest, parse
+from installer.trust import payload
+from installer.trust.chain import took
+from installer.trust.manifest import Manifest
 
 ROOM = 2.5
 """Times the medium's size that must be free: the copy, the unpacked release, and what it writes first."""
@@ -32,11 +33,11 @@ ROOM = 2.5
 
 def main(words: list[str]) -> int:
     """Do what the words ask; the exit status."""
-    asked = _parser().parse_args(words)
+    asked = _parser().parse_args(words, argparse.Namespace(words=words))
     places, terminal = Places(asked.prefix.absolute(), asked.home.absolute()), Terminal()
     try:
-        verb = {"verify": _verify, "preflight": _preflight, "install": _install, "rollback": _rollback,
-                "status": _status, "uninstall": _uninstall}[asked.verb]  # fmt: skip
+        verb = {"verify": _verify, "preflight": _preflight, "install": _install, "upgrade": _upgrade,
+                "rollback": _rollback, "status": _status, "uninstall": _uninstall}[asked.verb]  # fmt: skip
         return verb(asked, places, terminal)
     except InstallError as error:
         print(f"error: {error.message}", file=sys.stderr)
@@ -52,29 +53,15 @@ def main(words: list[str]) -> int:
         return 130
 
 
-def _trusted(asked: argparse.Namespace, places: Places) -> tuple[Manifest, bytes, Decision]:
-    """The medium's manifest, once its signature and its age were judged. Raises Refused."""
-    if asked.medium is None or not asked.fingerprint:
-        raise Refused("no medium was named", "run install.sh on the medium")
-    key, medium = asked.medium / "key.pem", asked.medium
-    found = signature.fingerprint(key)
-    if not signature.same(asked.fingerprint, found):
-        raise Refused(f"the medium is signed with the key {found}, not with the one you typed", "compare the two")
-    raw = (medium / "manifest.json").read_bytes()
-    signature.verify(raw, (medium / "manifest.sig").read_bytes(), key, "the manifest")
-    manifest = parse(raw)
-    decision = decide(manifest, raw, found, places.accepted(), time.time())
-    if decision.kind == "refused":
-        raise Refused(decision.reason, "appliance releases only go forward by a medium")
-    return manifest, raw, decision
-
-
 def _verify(asked: argparse.Namespace, places: Places, terminal: Terminal) -> int:
-    manifest, _, decision = _trusted(asked, places)
+    found, decision = media.judged(asked.medium, asked.fingerprint, places, terminal)
+    manifest = found.manifest
     payload.listed(asked.medium, manifest)
     started = time.monotonic()
     read = 0
     for entry in manifest.files:
+        if entry.path in manifest.absent:
+            continue
         payload.check(asked.medium, entry)
         read += entry.size
         terminal.working("verify", time.monotonic() - started, read / max(1, manifest.size), entry.path)
@@ -85,8 +72,8 @@ def _verify(asked: argparse.Namespace, places: Places, terminal: Terminal) -> in
 
 
 def _preflight(asked: argparse.Namespace, places: Places, terminal: Terminal) -> int:
-    manifest, _, _ = _trusted(asked, places)
-    rows = look(manifest, places)
+    found, _ = media.judged(asked.medium, asked.fingerprint, places, terminal)
+    rows = look(found.manifest, places)
     if asked.json:
         print(json.dumps([row.as_dict() for row in rows], indent=1))
     else:
@@ -119,7 +106,8 @@ def look(manifest: Manifest, places: Places) -> list[Row]:
 
 
 def _install(asked: argparse.Namespace, places: Places, terminal: Terminal) -> int:
-    manifest, raw, decision = _trusted(asked, places)
+    found, decision = media.judged(asked.medium, asked.fingerprint, places, terminal)
+    manifest = found.manifest
     with alone(places) as lock:
         journal = Journal(places.state / "journal.json")
         _settle_cut_short(journal, manifest, places, terminal)
@@ -139,18 +127,21 @@ def _install(asked: argparse.Namespace, places: Places, terminal: Terminal) -> i
         work = Work(places, change, terminal, asked.medium, manifest, lock)
         planned = steps(work)
         _show([row for row in rows if row.verdict != "pass"], terminal)
-        if decision.warning:
-            terminal.say(f"warning: {decision.warning}")
         terminal.say(f"{decision.kind} {manifest.release} in {places.prefix}, data in {places.home}:")
         terminal.say("  " + " → ".join(step.name for step in planned))
         if not asked.yes and not _agreed():
             raise InstallError("nothing was changed", "answer yes, or give --yes")
         change = carry_out(change, planned, journal, terminal)
-        places.accept(Accepted(signature.fingerprint(asked.medium / "key.pem"), manifest.built, digest(raw)))
-        file = receipt.write(places, change, digest(raw))
+        places.accept(took(found, places.accepted()))
+        file = receipt.write(places, change, found.digest)
     terminal.say(f"done in {elapsed(sum(change.seconds.values()))}; receipt: {file}")
     terminal.say(f"the box: {places.current}/venv/bin/appliance --home {places.home} status")
     return 0
+
+
+def _upgrade(asked: argparse.Namespace, places: Places, terminal: Terminal) -> int:
+    """By what this box trusts already: the medium's own installer is not started before the medium was judged."""
+    return media.hand_over(asked.medium, places, terminal, ["install", *asked.words[1:]])
 
 
 def _settle_cut_short(journal: Journal, manifest: Manifest, places: Places, terminal: Terminal) -> None:
@@ -270,6 +261,7 @@ def _parser() -> argparse.ArgumentParser:
         ("verify", "hold every file of the medium to its signature; changes nothing"),
         ("preflight", "look at this machine: pass, warn or fail, each with its fix"),
         ("install", "install, or upgrade what is installed; again: mend it"),
+        ("upgrade", "take a newer medium (--medium DIR) by what this box trusts: no fingerprint needed"),
         ("rollback", "back to the release before, or take back what was cut short"),
         ("status", "which release runs, and whether a change was cut short"),
         ("uninstall", "remove the programs; the data stay unless told otherwise"),
@@ -281,7 +273,7 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--fingerprint", default="", help=argparse.SUPPRESS)
         if name == "preflight":
             verb.add_argument("--json", action="store_true", help="print the rows as JSON")
-        if name in {"install", "uninstall"}:
+        if name in {"install", "upgrade", "uninstall"}:
             verb.add_argument("--yes", action="store_true", help="do not ask")
         if name == "rollback":
             verb.add_argument("--to-snapshot", action="store_true", help="with the data from before the upgrade")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from installer.errors import InstallError
-from installer.trust.manifest import Accepted
+from installer.trust.chain import Accepted
 
 DURABLE = "the file system must keep files; mend it, then run this again"
 
@@ -68,9 +68,15 @@ class Places:
         found = read(self.state / "trust.json")
         if found is None:
             return None
+        if "fingerprint" in found:
+            raise InstallError(
+                "this box was installed from a medium with a single key, which is not taken any more",
+                "uninstall (the data stay), then install with the fingerprint",
+            )
         try:
-            return Accepted(str(found["fingerprint"]), int(found["built"]), str(found["digest"]))
-        except (KeyError, TypeError, ValueError) as error:
+            imports = {str(name): int(built) for name, built in found["imports"].items()}
+            return Accepted(str(found["root"]), int(found["built"]), str(found["digest"]), imports)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InstallError(f"{self.state / 'trust.json'} is damaged", "restore it from a backup") from error
 
     def accept(self, took: Accepted) -> None:

@@ -18,11 +18,13 @@ from installer.errors import InstallError, Refused
 from installer.preflight import Row
 from installer.target import health, running, surroundings, user
 from installer.target.journal import Change, Step
+from installer.target.media import MEDIUM, base_of
 from installer.target.places import Places, point, settle, write
 from installer.target.site import Site
 from installer.terminal import Terminal, run
 from installer.trust import payload
 from installer.trust.manifest import Manifest
+from installer.trust.medium import FOLDER as METADATA
 
 WHOLE = "whole"
 """The file a release or snapshot gets last: a folder without it was interrupted."""
@@ -96,6 +98,7 @@ def _runs(work: Work) -> bool:
 def _stage(work: Work) -> None:
     medium, manifest = _medium(work)
     payload.listed(medium, manifest)
+    kept = base_of(work.places, manifest)
     work.places.staging.mkdir(parents=True, exist_ok=True, mode=0o700)
     read, started = 0, time.monotonic()
 
@@ -106,7 +109,7 @@ def _stage(work: Work) -> None:
         work.terminal.working("copy and check", seconds, read / max(1, manifest.size), f"{read / 1e6:.0f} MB")
 
     for entry in manifest.files:
-        payload.stage(medium, entry, work.places.staging, report)
+        payload.stage(kept if entry.path in manifest.absent else medium, entry, work.places.staging, report)
     settle(work.places.staging)
 
 
@@ -130,12 +133,11 @@ def _unpack(work: Work) -> None:
     for paper in ("installer.pyz", "sbom.json", "licences.txt", "LICENSE", "release-notes.md"):
         if (staging / paper).exists():
             shutil.copyfile(staging / paper, release / paper)
-    for paper in ("manifest.json", "manifest.sig", "key.pem"):
-        shutil.copyfile(medium / paper, release / paper)
+    shutil.copytree(medium / METADATA, release / METADATA)
+    staging.rename(release / MEDIUM)
     os.sync()
     (release / WHOLE).write_text(manifest.release + "\n", "utf-8")
     settle(release)
-    _remove(staging)
 
 
 def _save(work: Work) -> None:

@@ -1,47 +1,72 @@
-"""The signed list of a medium's files, and whether this box may take that medium: pure functions over bytes.
+"""What a medium holds: the files that its targets metadata lists, and which of them are parts of larger ones.
 
-The text has one spelling only (sorted, compact JSON), so equal content is equal bytes, and bytes that say the same in
-another way are refused. Nothing here reads a clock or a file.
+Pure: reads no file and no clock. Paths are such that none leads outside, whatever file system the medium has.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from installer.errors import Refused
+from installer.trust.metadata import HEX_32, SPECIFICATION, listed, refused, stamp, text, whole
 
-FORMAT = 1
+FORMAT = 2
+KINDS = ("release", "import")
 MOST_FILES = 20_000
 MOST_BYTES = 2 << 40
 """Of one medium, 2 TiB: what a manifest may ask this machine to read."""
-LONGEST = 16 << 20
-"""Bytes of a manifest."""
-LARGEST_FILE = (4 << 30) - 1
-"""Bytes; FAT32 holds no larger file."""
-TAMPERED = "do not install from this medium; have it made and carried again"
+CHUNK = 64 << 20
+"""Bytes, 64 MiB: what is held to a digest of its own, so that a copy cut short goes on where it was."""
+PART = 63 * CHUNK
+"""Bytes of a part of a larger file, a little less than 4 GiB: FAT32 holds no file of 4 GiB."""
+GOOD_FOR = 10 * 365 * 86_400
+"""Seconds that a release says it is good for. Long, since nobody in a closed network can fetch another tomorrow."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
 _VERSION = re.compile(r"\d{1,6}\.\d{1,6}\.\d{1,6}(?:[a-z0-9.+-]{0,40})")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+_PYTHON = re.compile(r"3\.\d{1,2}|any")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One file: its path below the medium's folder (`a/b`), its bytes, its SHA-256 in hexadecimal."""
+    """One file: its path below the medium's folder (`a/b`), its bytes, its SHA-256 in hexadecimal.
+
+    A file of more than CHUNK bytes has the digest of each CHUNK as well, the last one shorter.
+    """
 
     path: str
     sha256: str
     size: int
+    chunks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A file that lies on the medium in parts (paths, in order), and what it is once they are joined."""
+
+    path: str
+    sha256: str
+    size: int
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Base:
+    """The release that the target has already, which brings what this medium leaves out."""
+
+    release: str
+    digest: str
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a medium is. `built` is the commit's time (seconds since the epoch) and orders releases."""
+    """What a medium is. `built` (seconds since the epoch; of a release its commit's time) orders media.
+
+    `kind` is `release`, or `import` for what a box takes in while it runs (models, mirrors, …). Of the `files` those in
+    `absent` are not on the medium: it is a delta to `base`.
+    """
 
     version: str
     built: int
@@ -49,6 +74,10 @@ class Manifest:
     python: str
     processor: tuple[str, ...]
     files: tuple[Entry, ...]
+    kind: str = "release"
+    joined: tuple[Joined, ...] = ()
+    base: Base | None = None
+    absent: frozenset[str] = frozenset()
 
     @property
     def release(self) -> str:
@@ -65,127 +94,138 @@ class Manifest:
         return tuple(entry for entry in self.files if entry.path.startswith(folder + "/"))
 
 
-@dataclass(frozen=True)
-class Accepted:
-    """What a box took last: whose signature, which release, and the digest of its manifest."""
-
-    fingerprint: str
-    built: int
-    digest: str
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Whether the medium may be taken, why, and what to tell the person all the same."""
-
-    kind: Literal["install", "upgrade", "same", "refused"]
-    reason: str
-    warning: str = ""
-
-
-def digest(raw: bytes) -> str:
-    """The SHA-256 of a manifest's bytes, in hexadecimal."""
-    return hashlib.sha256(raw).hexdigest()
-
-
-def encoded(manifest: Manifest) -> bytes:
-    """The one spelling of a manifest."""
-    return _spelled({"format": FORMAT, **asdict(manifest)})
+def targets_of(manifest: Manifest) -> dict[str, Any]:
+    """The targets metadata of a manifest, to be signed."""
+    base = manifest.base
+    return {
+        "_type": "targets",
+        "spec_version": SPECIFICATION,
+        "version": manifest.built,
+        "expires": stamp(manifest.built + GOOD_FOR),
+        "targets": {entry.path: _target(entry) for entry in manifest.files},
+        "appliance": {
+            "format": FORMAT,
+            "kind": manifest.kind,
+            "version": manifest.version,
+            "arch": manifest.arch,
+            "python": manifest.python,
+            "processor": list(manifest.processor),
+            "joined": [
+                {"path": one.path, "sha256": one.sha256, "size": one.size, "parts": list(one.parts)}
+                for one in manifest.joined
+            ],
+            "base": {"release": base.release, "digest": base.digest} if base else {},
+            "absent": sorted(manifest.absent),
+        },
+    }
 
 
-def parse(raw: bytes) -> Manifest:
-    """Read a manifest whose signature held.
+def manifest_of(signed: Mapping[str, Any]) -> Manifest:
+    """Read targets metadata whose signatures held.
 
     Raises:
-        Refused: it is too long, not spelled as `encoded` does, or holds a value or path that no build writes.
+        Refused: it holds a value or path that no build writes.
     """
-    if len(raw) > LONGEST:
-        raise _refused(f"is longer than {LONGEST >> 20} MiB")
-    try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise _refused("is not JSON") from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise Refused(f"the manifest has no format {FORMAT}", "use the installer that came with this medium")
-    if _spelled(found) != raw:
-        raise _refused("is spelled in another way than a build spells it")
-    if set(found) != {"format", "version", "built", "arch", "python", "processor", "files"}:
-        raise _refused("has other fields than a build writes")
+    if set(signed) != {"_type", "appliance", "expires", "spec_version", "targets", "version"}:
+        raise refused("targets", "has other fields than a build writes")
+    told, targets = signed["appliance"], signed["targets"]
+    wanted = {"format", "kind", "version", "arch", "python", "processor", "joined", "base", "absent"}
+    if not isinstance(told, dict) or told.get("format") != FORMAT:
+        raise refused("targets", f"has no format {FORMAT}: use the installer that came with this medium")
+    if set(told) != wanted or told["kind"] not in KINDS or not isinstance(targets, dict) or len(targets) > MOST_FILES:
+        raise refused("targets", "has other fields than a build writes")
+    files = _entries(targets)
     return Manifest(
-        version=_text(found["version"], _VERSION, "version"),
-        built=_whole(found["built"], 1 << 40, "built"),
-        arch=_text(found["arch"], _NAME, "arch"),
-        python=_text(found["python"], re.compile(r"3\.\d{1,2}"), "python"),
-        processor=tuple(_text(word, _NAME, "processor") for word in _list(found["processor"], 100)),
-        files=_entries(_list(found["files"], MOST_FILES)),
+        version=_text(told["version"], _VERSION, "version"),
+        built=signed["version"],
+        arch=_text(told["arch"], _NAME, "arch"),
+        python=_text(told["python"], _PYTHON, "python"),
+        processor=tuple(_text(word, _NAME, "processor") for word in listed(told["processor"], 100, "targets")),
+        files=files,
+        kind=told["kind"],
+        joined=_joined(told["joined"], {entry.path: entry for entry in files}),
+        base=_base(told["base"]),
+        absent=_absent(told, {entry.path for entry in files}),
     )
 
 
-def decide(manifest: Manifest, raw: bytes, fingerprint: str, accepted: Accepted | None, now: float) -> Decision:
-    """Whether a box that last took `accepted` may take this manifest (whose signature by `fingerprint` held).
-
-    The clock decides nothing, since it may be wrong by years in a closed network: it only warns.
-
-    Args:
-        now: seconds since the epoch.
-    """
-    warning = ""
-    if now < manifest.built:
-        warning = "this machine's clock is before the release was made; set it, certificates are judged by it"
-    if accepted is None:
-        return Decision("install", "no release was installed here before", warning)
-    if accepted.fingerprint != fingerprint:
-        return Decision("refused", "this box took releases of another key before; keys are changed by a new install")
-    if manifest.built < accepted.built:
-        return Decision("refused", "the medium is older than what this box runs or ran; to go back use `rollback`")
-    if manifest.built > accepted.built:
-        return Decision("upgrade", "the medium is newer than what this box runs", warning)
-    if digest(raw) != accepted.digest:
-        return Decision("refused", "the medium claims to be the release this box runs, with other content")
-    return Decision("same", "the medium is the release this box runs; the same command mends an install", warning)
+def _target(entry: Entry) -> dict[str, Any]:
+    custom = {"custom": {"chunks": list(entry.chunks)}} if entry.chunks else {}
+    return {"length": entry.size, "hashes": {"sha256": entry.sha256}, **custom}
 
 
-def _spelled(found: dict[str, Any]) -> bytes:
-    return (json.dumps(found, sort_keys=True, separators=(",", ":"), ensure_ascii=True) + "\n").encode("ascii")
-
-
-def _entries(found: Sequence[Any]) -> tuple[Entry, ...]:
+def _entries(targets: Mapping[str, Any]) -> tuple[Entry, ...]:
     entries = []
-    for one in found:
-        if not isinstance(one, dict) or set(one) != {"path", "sha256", "size"}:
-            raise _refused("lists a file in another way than a build does")
-        path = one["path"]
-        if not isinstance(path, str) or not all(_NAME.fullmatch(part) for part in path.split("/")):
-            raise _refused(f"names the path {str(path)[:80]!r}, which a build never does")
-        size = _whole(one["size"], LARGEST_FILE, "size")
-        entries.append(Entry(path, _text(one["sha256"], _DIGEST, "sha256"), size))
-    names = [entry.path for entry in entries]
-    if names != sorted(set(names)):
-        raise _refused("names a file twice, or its files are out of order")
-    if len({name.casefold() for name in names}) != len(names):
-        raise _refused("has names that differ by capital letters alone")
+    for path in sorted(targets):
+        found = targets[path]
+        if not isinstance(found, dict) or set(found) - {"custom"} != {"hashes", "length"}:
+            raise refused("targets", "lists a file in another way than a build does")
+        if not isinstance(found["hashes"], dict) or set(found["hashes"]) != {"sha256"}:
+            raise refused("targets", "lists a file in another way than a build does")
+        size = whole(found["length"], PART, "targets", "length")
+        digest = _text(found["hashes"]["sha256"], HEX_32, "sha256")
+        entries.append(Entry(_path(path), digest, size, _chunks(found, size)))
+    if len({entry.path.casefold() for entry in entries}) != len(entries):
+        raise refused("targets", "has names that differ by capital letters alone")
     if sum(entry.size for entry in entries) > MOST_BYTES:
-        raise _refused(f"asks for more than {MOST_BYTES >> 40} TiB")
+        raise refused("targets", f"asks for more than {MOST_BYTES >> 40} TiB")
     return tuple(entries)
 
 
+def _chunks(found: Mapping[str, Any], size: int) -> tuple[str, ...]:
+    if size <= CHUNK and "custom" not in found:
+        return ()
+    custom = found.get("custom")
+    if not isinstance(custom, dict) or set(custom) != {"chunks"} or size <= CHUNK:
+        raise refused("targets", "lists a file in another way than a build does")
+    chunks = tuple(_text(one, HEX_32, "chunks") for one in listed(custom["chunks"], PART // CHUNK, "targets"))
+    if len(chunks) != -(-size // CHUNK):
+        raise refused("targets", "has another number of digests than a file has chunks")
+    return chunks
+
+
+def _joined(found: object, files: Mapping[str, Entry]) -> tuple[Joined, ...]:
+    made: list[Joined] = []
+    used: set[str] = set()
+    for one in listed(found, MOST_FILES, "targets"):
+        if not isinstance(one, dict) or set(one) != {"parts", "path", "sha256", "size"}:
+            raise refused("targets", "joins a file in another way than a build does")
+        parts = tuple(_path(part) for part in listed(one["parts"], MOST_FILES, "targets"))
+        if not parts or not set(parts) <= set(files) or used & set(parts) or len(set(parts)) != len(parts):
+            raise refused("targets", "joins parts that are not there, or the same twice")
+        used |= set(parts)
+        size = whole(one["size"], MOST_BYTES, "targets", "size")
+        if size != sum(files[part].size for part in parts):
+            raise refused("targets", "joins parts to another size than they have")
+        made.append(Joined(_path(one["path"]), _text(one["sha256"], HEX_32, "sha256"), size, parts))
+    names = {name.casefold() for name in files} | {one.path.casefold() for one in made}
+    if len(names) != len(files) + len(made):
+        raise refused("targets", "joins a file to a name that is taken")
+    return tuple(made)
+
+
+def _base(found: object) -> Base | None:
+    if found == {}:
+        return None
+    if not isinstance(found, dict) or set(found) != {"digest", "release"}:
+        raise refused("targets", "names no usable release as its base")
+    return Base(_text(found["release"], _NAME, "base"), _text(found["digest"], HEX_32, "base"))
+
+
+def _absent(told: Mapping[str, Any], files: set[str]) -> frozenset[str]:
+    names = listed(told["absent"], MOST_FILES, "targets")
+    if not all(isinstance(name, str) and name in files for name in names) or list(names) != sorted(set(names)):
+        raise refused("targets", "leaves out files that it does not list")
+    if names and not told["base"]:
+        raise refused("targets", "leaves out files without a release that has them")
+    return frozenset(names)
+
+
+def _path(found: object) -> str:
+    if not isinstance(found, str) or not all(_NAME.fullmatch(part) for part in found.split("/")):
+        raise refused("targets", f"names the path {str(found)[:80]!r}, which a build never does")
+    return found
+
+
 def _text(found: object, pattern: re.Pattern[str], field: str) -> str:
-    if not isinstance(found, str) or not pattern.fullmatch(found):
-        raise _refused(f"has no usable `{field}`")
-    return found
-
-
-def _whole(found: object, most: int, field: str) -> int:
-    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= most:
-        raise _refused(f"has no usable `{field}`")
-    return found
-
-
-def _list(found: object, most: int) -> Sequence[Any]:
-    if not isinstance(found, list) or len(found) > most:
-        raise _refused(f"has a list that is none, or longer than {most}")
-    return found
-
-
-def _refused(what: str) -> Refused:
-    return Refused(f"the manifest {what}", TAMPERED)
+    return text(found, pattern, "targets", field)

@@ -1,49 +1,45 @@
-"""Ed25519 by stock OpenSSL 3: a key is named by the SHA-256 of its public part, which travels by another channel."""
+"""Ed25519 by stock OpenSSL 3."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from installer.errors import InstallError, Refused
+from installer.trust.metadata import ED25519_DER
 
-ED25519_DER = 44
-"""Bytes of a public key of this kind in DER (RFC 8410)."""
+RAW = 32
+"""Bytes of a public key without the DER around it."""
+
+
+def holds(pem: str, content: bytes, mark: bytes) -> bool:
+    """Whether `mark` is the signature over `content` by the private part of a public key (PEM)."""
+    with tempfile.TemporaryDirectory(prefix="appliance-verify-") as folder:
+        key, signed, sign_ = Path(folder) / "key", Path(folder) / "signed", Path(folder) / "mark"
+        key.write_text(pem, "ascii")
+        signed.write_bytes(content)
+        sign_.write_bytes(mark)
+        words = ["pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", str(key), "-in", str(signed)]
+        return _openssl([*words, "-sigfile", str(sign_)]).returncode == 0
+
+
+def public(private: Path) -> str:
+    """The public part of a private key: 32 bytes in hexadecimal. Raises InstallError when it is no Ed25519 key."""
+    said = _openssl(["pkey", "-in", str(private), "-pubout", "-outform", "DER"])
+    if said.returncode != 0 or said.stdout[:-RAW] != ED25519_DER:
+        raise InstallError(f"{private} is no private Ed25519 key", "name the folder `make keys` filled")
+    return said.stdout[-RAW:].hex()
 
 
 def fingerprint(key: Path) -> str:
     """The SHA-256 of a public key's DER, in hexadecimal. Raises Refused when it is no Ed25519 key."""
     said = _openssl(["pkey", "-pubin", "-in", str(key), "-outform", "DER"])
-    if said.returncode != 0 or len(said.stdout) != ED25519_DER:
-        raise Refused(f"{key.name} is no Ed25519 public key", "the medium is damaged: have it made and carried again")
+    if said.returncode != 0 or said.stdout[:-RAW] != ED25519_DER:
+        raise Refused(f"{key.name} is no Ed25519 public key", "the file is damaged: take it from a backup")
     return hashlib.sha256(said.stdout).hexdigest()
-
-
-def same(typed: str, found: str) -> bool:
-    """Whether a fingerprint typed by hand, with any spaces, colons and capitals, is the one found."""
-    return re.sub(r"[\s:]", "", typed).lower() == found
-
-
-def verify(content: bytes, signature: bytes, key: Path, what: str) -> None:
-    """See that `signature` over `content` was made with the private part of `key`.
-
-    Raises:
-        Refused: it was not.
-    """
-    with tempfile.TemporaryDirectory(prefix="appliance-verify-") as folder:
-        signed, mark = Path(folder) / "signed", Path(folder) / "mark"
-        signed.write_bytes(content)
-        mark.write_bytes(signature)
-        words = ["pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", str(key), "-in", str(signed)]
-        said = _openssl([*words, "-sigfile", str(mark)])
-    if said.returncode != 0:
-        raise Refused(
-            f"the signature of {what} does not hold", "do not install from this; have it made and carried again"
-        )
 
 
 def sign(file: Path, private: Path) -> bytes:
@@ -54,18 +50,31 @@ def sign(file: Path, private: Path) -> bytes:
     return said.stdout
 
 
-def make_key(private: Path, public: Path) -> None:
-    """Make a pair of keys; the private one is for its owner alone. Nothing is replaced. Raises InstallError."""
+def signed(content: bytes, private: Path) -> bytes:
+    """The signature of some bytes. Raises InstallError."""
+    with tempfile.NamedTemporaryFile(prefix="appliance-sign-") as file:
+        file.write(content)
+        file.flush()
+        return sign(Path(file.name), private)
+
+
+def make_key(private: Path, public: Path | None = None) -> None:
+    """Make a key for its owner alone, and write its public part where that is asked for. Nothing is replaced.
+
+    Raises:
+        InstallError: there is one, or OpenSSL made none.
+    """
     if private.exists():
         raise InstallError(f"{private} is there already", "a key is never replaced; name another folder")
     private.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     private.touch(mode=0o600)
-    made = _openssl(["genpkey", "-algorithm", "ed25519", "-out", str(private)])
+    said = _openssl(["genpkey", "-algorithm", "ed25519", "-out", str(private)])
     private.chmod(0o600)
-    shown = _openssl(["pkey", "-in", str(private), "-pubout", "-out", str(public)])
-    if made.returncode != 0 or shown.returncode != 0:
+    if said.returncode == 0 and public is not None:
+        said = _openssl(["pkey", "-in", str(private), "-pubout", "-out", str(public)])
+    if said.returncode != 0:
         private.unlink()
-        raise InstallError(f"OpenSSL made no key: {_last(made.stderr or shown.stderr)}", "it needs OpenSSL 3")
+        raise InstallError(f"OpenSSL made no key: {_last(said.stderr)}", "it needs OpenSSL 3")
 
 
 def _openssl(words: Sequence[str]) -> subprocess.CompletedProcess[bytes]:

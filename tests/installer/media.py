@@ -1,28 +1,47 @@
-"""A small signed medium made by the build's own code, for tests of what may be installed."""
+"""Small signed media made by the build's own code, for tests of what may be installed."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
-from installer.trust import signature
-from installer.trust.manifest import Entry, Manifest, encoded
+from installer.bundle import keys, seal
+from installer.trust.chain import Trusted
+from installer.trust.manifest import Base, Joined, Manifest
 
 CONTENT = {"installer.pyz": b"a program", "wheels/one.whl": bytes(range(256)) * 40, "wheels/two.whl": b"two", "z": b""}
+BUILT = 1_760_000_000
 
 
-def manifest_of(content: dict[str, bytes], built: int = 1_700_000_000, version: str = "1.2.3") -> Manifest:
-    entries = (Entry(name, hashlib.sha256(content[name]).hexdigest(), len(content[name])) for name in sorted(content))
-    return Manifest(version, built, "x86_64", "3.11", ("avx2",), tuple(entries))
+def ring(folder: Path, threshold: int = 1, holders: int = 1) -> Path:
+    """A folder of keys."""
+    keys.create(folder, threshold, holders)
+    return folder
 
 
-def medium(folder: Path, private: Path, public: Path, content: dict[str, bytes] = CONTENT) -> Manifest:
-    """Write the content with its manifest and signature."""
+def manifest_of(
+    folder: Path,
+    built: int = BUILT,
+    kind: str = "release",
+    joined: tuple[Joined, ...] = (),
+    base: Base | None = None,
+    absent: frozenset[str] = frozenset(),
+) -> Manifest:
+    """The manifest of what lies in a folder."""
+    files = seal.entries(folder)
+    return Manifest("1.2.3", built, "x86_64", "3.11", ("avx2",), files, kind, joined, base, absent)
+
+
+def fill(folder: Path, content: dict[str, bytes]) -> Path:
+    """Write files below a folder."""
     for name, data in content.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
-    made = manifest_of(content)
-    (folder / "manifest.json").write_bytes(encoded(made))
-    (folder / "manifest.sig").write_bytes(signature.sign(folder / "manifest.json", private))
-    (folder / "key.pem").write_bytes(public.read_bytes())
-    return made
+    return folder
+
+
+def medium(
+    folder: Path, signers: Path, content: dict[str, bytes] = CONTENT, built: int = BUILT, kind: str = "release"
+) -> Trusted | None:
+    """Write the content and its metadata; what a box makes of it, or None where more people must sign."""
+    fill(folder, content)
+    return seal.seal(folder, manifest_of(folder, built, kind), signers)

@@ -11,54 +11,85 @@ from pathlib import Path
 
 import pytest
 
-from installer.bundle import build, papers
+from installer.bundle import build, keys, papers
 from installer.bundle.build import Commit
 from installer.errors import InstallError
-from installer.trust import signature
-from installer.trust.manifest import parse
+from installer.trust import metadata, payload, signature
+from installer.trust.medium import trusted
 from tests.architecture.tree import ROOT
+from tests.installer import media
 
 BUILT = 1_760_000_000
 
 
 @pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys")
-    signature.make_key(folder / build.PRIVATE, folder / build.PUBLIC)
+def ring(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return media.ring(tmp_path_factory.mktemp("keys") / "k", 1, 2)
+
+
+def _llama(folder: Path) -> Path:
+    wheel = folder / "llama_cpp_python-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("llama_cpp_python-1.dist-info/appliance-build.json", '{"features": ["fma", "avx2"]}')
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, ring: Path) -> Path:
+    """A medium whose program says what it was told, and one wheel."""
+    folder = tmp_path_factory.mktemp("made") / "medium"
+    (folder / "wheels").mkdir(parents=True)
+    with zipfile.ZipFile(folder / "installer.pyz", "w") as archive:
+        archive.writestr("__main__.py", "import sys\nprint('handed over', *sys.argv[1:])\n")
+    llama = _llama(folder / "wheels")
+    assert build.sealed(folder, Commit(ROOT, BUILT, "1.0.0"), llama, ring) is not None
     return folder
 
 
 @pytest.fixture
-def medium(tmp_path: Path, keys: Path) -> Path:
-    """A medium whose program says what it was told, and one wheel."""
-    folder = tmp_path / "medium"
-    (folder / "wheels").mkdir(parents=True)
-    with zipfile.ZipFile(folder / "installer.pyz", "w") as archive:
-        archive.writestr("__main__.py", "import sys\nprint('handed over', *sys.argv[1:])\n")
-    llama = folder / "wheels" / "llama_cpp_python-1-py3-none-any.whl"
-    with zipfile.ZipFile(llama, "w") as archive:
-        archive.writestr("llama_cpp_python-1.dist-info/appliance-build.json", '{"features": ["fma", "avx2"]}')
-    shutil.copyfile(ROOT / "installer" / "install.sh", folder / "install.sh")
-    build.sealed(folder, Commit(tmp_path, BUILT, "1.0.0"), llama, keys / build.PRIVATE, keys / build.PUBLIC)
-    return folder
+def medium(tmp_path: Path, made: Path) -> Path:
+    shutil.copytree(made, tmp_path / "medium")
+    return tmp_path / "medium"
 
 
 def install(medium: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["sh", str(medium / "install.sh"), *words], capture_output=True, text=True)
 
 
-def test_a_sealed_medium_says_what_it_is(medium: Path) -> None:
-    made = parse((medium / "manifest.json").read_bytes())
-    assert (made.version, made.built, made.processor) == ("1.0.0", BUILT, ("avx2", "fma"))
-    assert made.files[0].path == "installer.pyz"
-    assert {int(file.stat().st_mtime) for file in medium.rglob("*")} == {BUILT}
+def test_a_sealed_medium_says_what_it_is(made: Path, ring: Path) -> None:
+    found = trusted(made, keys.fingerprint(ring), None, BUILT).manifest
+    assert (found.version, found.built, found.processor) == ("1.0.0", BUILT, ("avx2", "fma"))
+    assert [entry.path for entry in found.files][:2] == ["install.sh", "installer.pyz"]
+    assert {int(file.stat().st_mtime) for file in made.rglob("*")} == {BUILT}
+    payload.listed(made, found)
 
 
-def test_install_hands_over_once_key_and_signature_hold(medium: Path, keys: Path) -> None:
-    known = signature.fingerprint(keys / build.PUBLIC)
+def test_the_commands_of_the_help_page_check_install_sh_by_hand(medium: Path, ring: Path) -> None:
+    page = (ROOT / "control" / "help" / "installing.md").read_text("utf-8")
+    (script,) = (part for part in page.split("```")[1::2] if "first/*.pem" in part)
+    env = {"PATH": os.environ["PATH"], "FINGERPRINT": keys.fingerprint(ring)}
+
+    def by_hand() -> list[str]:
+        said = subprocess.run(["sh"], input=script, cwd=medium, env=env, capture_output=True, text=True)
+        return said.stdout.splitlines()
+
+    first, *rest = by_hand()
+    assert first.startswith("metadata/1.root.json: ") and first.endswith('"threshold":1')
+    assert rest == 2 * ["Signature Verified Successfully"]
+    with (medium / "install.sh").open("a") as starter:
+        starter.write("echo more\n")
+    assert by_hand()[1:] == 2 * ["Signature Verification Failure"]
+    lesser = ring / keys.RELEASE  # a key that the root names for something else
+    (medium / "first" / "lesser.pem").write_text(metadata.pem(signature.public(lesser)))
+    (medium / "first" / "lesser.sig").write_bytes(signature.sign(medium / "install.sh", lesser))
+    assert "Signature Verified Successfully" not in by_hand()
+
+
+def test_install_hands_over_once_the_installer_is_what_was_signed(medium: Path, ring: Path) -> None:
+    known = keys.fingerprint(ring)
     said = install(medium, "--fingerprint", known.upper(), "verify", "--prefix", "/x")
     assert said.returncode == 0, said.stderr
-    assert said.stdout == f"handed over verify --prefix /x --medium {medium} --fingerprint {known}\n"
+    assert said.stdout == f"handed over verify --prefix /x --medium {medium} --fingerprint {known.upper()}\n"
 
 
 def _flip(name: str) -> Callable[[Path], object]:
@@ -76,26 +107,52 @@ def _linked(file: Path) -> None:
 
 
 SPOIL: dict[str, Callable[[Path], object]] = {
-    **{f"{name} flipped": _flip(name) for name in ("manifest.json", "manifest.sig", "key.pem", "installer.pyz")},
-    **{f"no {name}": lambda medium, name=name: (medium / name).unlink() for name in ("manifest.json", "installer.pyz")},
+    "flipped": _flip("installer.pyz"),
+    "missing": lambda medium: (medium / "installer.pyz").unlink(),
     "another program": lambda medium: (medium / "installer.pyz").write_text("print('handed over')"),
     "a link": lambda medium: _linked(medium / "installer.pyz"),
-    "empty signature": lambda medium: (medium / "manifest.sig").write_bytes(b""),
 }
 
 
 @pytest.mark.parametrize("how", SPOIL)
-def test_install_runs_nothing_from_a_medium_that_was_changed(how: str, medium: Path, keys: Path) -> None:
+def test_install_starts_no_other_program_than_what_was_signed(how: str, medium: Path, ring: Path) -> None:
     SPOIL[how](medium)
-    said = install(medium, "--fingerprint", signature.fingerprint(keys / build.PUBLIC))
+    said = install(medium, "--fingerprint", keys.fingerprint(ring))
     assert said.returncode == 3 and "handed over" not in said.stdout
     assert said.stderr.startswith("error: ") and "hint: " in said.stderr
 
 
-def test_install_wants_a_fingerprint_and_the_right_one(medium: Path) -> None:
+def test_install_wants_a_fingerprint(medium: Path) -> None:
     assert install(medium).returncode == 2
-    said = install(medium, "--fingerprint", "0" * 64)
-    assert said.returncode == 3 and "not with the one you typed" in said.stderr and said.stdout == ""
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory, ring: Path) -> Path:
+    """A medium with the real installer and one file beside it."""
+    folder = tmp_path_factory.mktemp("real") / "medium"
+    folder.mkdir()
+    (folder / "installer.pyz").write_bytes(build.program(ROOT / "installer", BUILT))
+    (folder / "release-notes.md").write_text("new\n", "utf-8")
+    build.sealed(folder, Commit(ROOT, BUILT, "1.0.0"), _llama(tmp_path_factory.mktemp("llama")), ring)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name", ["1.root.json", "timestamp.json", "snapshot.json", "targets.json", "release-notes.md", ""]
+)
+def test_the_real_installer_refuses_a_medium_that_was_changed(
+    name: str, real: Path, ring: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(real, tmp_path / "m")
+    if name:
+        _flip(name if name.endswith(".md") else f"metadata/{name}")(tmp_path / "m")
+    places = ("--prefix", str(tmp_path / "opt"), "--home", str(tmp_path / "home"))
+    said = install(tmp_path / "m", "--fingerprint", keys.fingerprint(ring), "verify", *places)
+    assert said.returncode == (3 if name else 0), said.stdout + said.stderr
+    assert not name or (said.stderr.startswith("error: ") and "hint: " in said.stderr)
+    assert {one.name for one in tmp_path.iterdir()} == {"m"}
+    other = install(tmp_path / "m", "--fingerprint", "0" * 64, "verify", *places)
+    assert other.returncode == 3 and "not the one you typed" in other.stderr
 
 
 def test_the_program_is_the_same_bytes_whenever_it_is_made_and_runs_alone(tmp_path: Path) -> None:

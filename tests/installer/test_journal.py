@@ -18,7 +18,7 @@ from installer.target.commands import alone
 from installer.target.journal import Change, Journal, Step, carry_out, take_back
 from installer.target.places import Places, point
 from installer.terminal import Terminal
-from installer.trust.manifest import Accepted
+from installer.trust.chain import Accepted
 
 CHANGE = Change("2.0.0-2", "1.0.0-1", 0.0)
 
