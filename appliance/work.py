@@ -169,6 +169,8 @@ class Plan(Noun):
     suspects: tuple[Suspect, ...] = ()
     baseline: Mapping[str, str] = Field(default_factory=dict, description="outcome of every test before the change")
     base: str = Field("", description="commit the plan was made on")
+    notes: str = Field("", description="what a person wants minded, for whoever builds")
+    by: str = Field("", description="the person who changed it last; empty: it is as the box made it")
 
 
 class Candidate(Noun):
@@ -222,9 +224,8 @@ class Change(Noun):
     deletions: int = 0
     message: str = ""
     author_model: str = Field("", description="name:version for the Assisted-by trailer")
-    at: datetime = Field(
-        default_factory=utcnow, description="date of its commit, which makes the id the same each time"
-    )
+    author: str = Field("", description="`Name <address>` of the person who made it by hand; empty: the box made it")
+    at: datetime = Field(default_factory=utcnow, description="date of its commit, so that its id is always the same")
 
 
 class Verdict(Noun):
@@ -313,9 +314,7 @@ class TestReport(Noun):
 
     outcomes: Mapping[str, str] = Field(default_factory=dict)
     messages: Mapping[str, str] = Field(default_factory=dict, description="failure text by test id, cut to 4 kB")
-    frames: Mapping[str, tuple[Frame, ...]] = Field(
-        default_factory=dict, description="the repository's own places in each failure's traceback, innermost last"
-    )
+    frames: Mapping[str, tuple[Frame, ...]] = Field({}, description="repository's places in tracebacks, innermost last")
     exit_code: int | None = None
     timed_out: bool = False
     limit: str = Field("", description="which limit ended the run, if one did: time, memory, disk, processes, output")
@@ -373,9 +372,9 @@ class WorkItem(Noun):
     duplicate_of: str = ""
     plan: Plan | None = None
     attempts: tuple[Attempt, ...] = ()
-    round: int = Field(
-        1, ge=1, description="how often it set out anew after it had ended; each has a branch of its own"
-    )
+    round: int = Field(1, ge=1, description="how often it set out anew after an end; each has a branch of its own")
+    told_apart: tuple[str, ...] = Field((), description="items that a person says it is no duplicate of")
+    taken_by: str = Field("", description="the person who makes the change by hand; empty: the line makes it")
     refused_diffs: tuple[str, ...] = Field((), description="SHA-256 of diffs that a later gate turned down")
     change: Change | None = None
     release: Release | None = None

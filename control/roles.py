@@ -15,10 +15,11 @@ _VIEWER = (
 )  # fmt: skip
 """Changes nothing but what is one's own."""
 _DEVELOPER = ("items.ask", "items.give", "api_items.give", "signals.form", "signals.file", "api_signals.file",
+              "api_signals.merge", "api_signals.split",
               "questions.ask", "questions.answer", "questions.download", "api_learning.ask",
               "playground.show", "playground.ask", "playground.stream")  # fmt: skip
 _OPERATOR = (
-    "api_signals.take_table", "deliveries.replay", "api_deliveries.replay", "lessons.move", "lessons.edit",
+    "signals.raw", "api_signals.take_table", "deliveries.replay", "api_deliveries.replay", "lessons.move", "lessons.edit",
     "audit.index", "audit.verify", "audit.export", "api_audit.index", "api_audit.verify", "api_audit.export",
     "system.doctor", "system.log", "api_system.doctor", "api_system.log", "models.load", "models.unload",
     "api_models.load", "api_models.unload", "api_lessons.add", "api_lessons.move",

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 
 from appliance.ledger.ids import signal_of
-from appliance.ledger.store import LEGAL
+from appliance.ledger.legal import LEGAL
 from appliance.work import Noun, WorkItem
 
 APPROVABLE = frozenset({"review", "secure", "ship"})
@@ -30,8 +30,8 @@ class Verb(Noun):
     def cli(self, item: str, text: str = "") -> str:
         """The same command for a terminal."""
         words = f"appliance item {self.name} {item}"
-        if self.name == "merge":  # on the command line it is the signal that is said to be a duplicate
-            words = f"appliance signal merge {signal_of(item)}"
+        if self.name in ("merge", "split"):  # on the command line it is the signal that is said to be a duplicate
+            words = f"appliance signal {self.name} {signal_of(item)}"
         return f"{words} {self.option} {shlex.quote(text or '…')}" if self.option else words
 
 
@@ -46,6 +46,8 @@ VERBS: Mapping[str, Verb] = {
         Verb(name="retry", label="Retry", will="The item starts again at the stage that stopped."),
         Verb(name="merge", label="It is a duplicate", option="--into", asks="The item that says the same", short=True,
              will="The item ends as a duplicate. The other one carries on for both."),
+        Verb(name="split", label="It is no duplicate", option="--why", asks="Why",
+             will="The item sets out anew from triage, which takes it for a duplicate of that one no more."),
         Verb(name="reject", label="Reject", option="--why", asks="Why", tone="bad",
              will="The item ends as rejected and its change is dropped. The reason is kept and shown to later work."),
         Verb(name="cancel", label="Cancel", tone="bad",

@@ -214,7 +214,8 @@ class Claims:
     def _content(item: WorkItem) -> dict[str, Any]:
         return {
             "state": str(item.state), "stage": item.stage, "severity": item.severity, "title": item.title,
-            "updated": item.updated.isoformat(), "body": item.model_dump_json(),
+            "updated": item.updated.isoformat(), "body": item.model_dump_json(), "kind": str(item.kind),
+            "twin": item.duplicate_of,
         }  # fmt: skip
 
 

@@ -77,13 +77,20 @@ class Deliveries:
             connection.execute(
                 update(schema.deliveries)
                 .where(schema.deliveries.c.number == number)
-                .values(state=str(state), body=settled.model_dump_json())
+                .values(state=str(state), body=settled.model_dump_json(), signal=signal)
             )
         return settled
 
     def get(self, number: int) -> Delivery:
         """Raises NotFound."""
         return Delivery.model_validate_json(cast("str", self._column(number, "body")))
+
+    def of_signal(self, signal: str) -> Delivery | None:
+        """The message that a signal was filed from; None when nobody sent one, or it is deleted."""
+        query = select(schema.deliveries.c.body).filter_by(signal=signal).order_by(schema.deliveries.c.number)
+        with self._ledger.database.reading() as connection:
+            body = connection.scalar(query.limit(1))
+        return Delivery.model_validate_json(body) if body else None
 
     def raw(self, number: int) -> bytes:
         """The bytes as they came. Raises NotFound."""

@@ -31,7 +31,10 @@ signals = Table(
     Column("item", String(40), nullable=False, server_default=""),
     Column("body", Text, nullable=False),
     Column("key", String(200), nullable=False, server_default=""),
+    Column("source", String(80), nullable=False, server_default=""),
+    Column("created", String(40), nullable=False, server_default=""),
     Index("signals_by_item", "item"),
+    Index("signals_told", "number", "repo", "source", "created", "item"),
     Index("signals_by_key", "repo", "key", unique=True, sqlite_where=text("key <> ''")),
 )
 
@@ -58,13 +61,18 @@ items = Table(
     Column("strikes", Integer, nullable=False, server_default="0"),
     Column("retries", Integer, nullable=False, server_default="0"),
     Column("not_before_wall", Float, nullable=False, server_default="0"),
+    Column("kind", String(20), nullable=False, server_default=""),
+    Column("twin", String(40), nullable=False, server_default=""),
     Index("items_by_state", "state", "severity", "number"),
     Index("items_by_repo", "repo", "number"),
     Index("items_by_created", "created"),
     Index("items_by_updated", "updated"),
     Index("items_in_state", "state", "number"),
     Index("items_by_title", "number", "title", "id"),
+    Index("items_told", "number", "state", "kind", "severity", "repo"),
+    Index("items_by_twin", "twin", "number", sqlite_where=text("twin <> ''")),
 )
+"""`twin` is the item that a duplicate is one of."""
 
 repositories = Table(
     "repositories",
@@ -103,6 +111,8 @@ deliveries = Table(
     Column("state", String(20), nullable=False),
     Column("body", Text, nullable=False),
     Column("raw", LargeBinary, nullable=False),
+    Column("signal", String(40), nullable=False, server_default=""),
+    Index("deliveries_by_signal", "signal", sqlite_where=text("signal <> ''")),
     Index("deliveries_by_id", "source", "repo", "id", unique=True),
     Index("deliveries_by_state", "state", "number"),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from appliance.ledger.database import Database
 from appliance.ledger.deliveries import Deliveries
 from appliance.ledger.forges import Forges
 from appliance.ledger.ids import item_of
+from appliance.ledger.legal import check_legal
 from appliance.ledger.lessons import Lessons
 from appliance.ledger.sessions import Sessions
 from appliance.ledger.users import Users
@@ -42,23 +43,6 @@ class Command(Noun):
 
 KEYS_AT_ONCE = 500
 """Named in one query."""
-
-LEGAL: Mapping[str, frozenset[State]] = {
-    "approve": frozenset({State.NEEDS_HUMAN}),
-    "answer": frozenset({State.NEEDS_HUMAN}),
-    "retry": frozenset({State.NEEDS_HUMAN, State.FAILED, State.REJECTED, State.CANCELLED, State.ROLLED_BACK}),
-    "merge": frozenset(State) - ENDED - {State.SHIPPED, State.MONITORED},
-    "reject": frozenset(State) - ENDED - {State.SHIPPED, State.MONITORED},
-    "cancel": frozenset(State) - ENDED - {State.SHIPPED, State.MONITORED},
-}
-"""verb → states in which a person may say it. What is on the server's branch can no longer be cancelled."""
-
-TOLD: Mapping[str, frozenset[State]] = {
-    "look": frozenset({State.NEEDS_HUMAN}),
-    "revise": frozenset({State.NEEDS_HUMAN}),
-    "observe": frozenset(State) - ENDED - {State.SHIPPED, State.MONITORED},
-}
-"""The same for what a forge tells of an item's merge request; no button says these (see appliance/line/commands.py)."""
 
 
 class Ledger:
@@ -164,7 +148,8 @@ class Ledger:
         kept = signal.with_(id=f"S-{number}", created=self.clock.now())
         connection.execute(
             insert(schema.signals).values(
-                number=number, id=kept.id, repo=kept.repo, item="", body=kept.model_dump_json(), key=kept.key
+                number=number, id=kept.id, repo=kept.repo, item="", body=kept.model_dump_json(), key=kept.key,
+                source=kept.source[:80], created=kept.created.isoformat(),
             )
         )
         self.append_in(
@@ -366,22 +351,12 @@ class Ledger:
             connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"seq": seq}))
 
 
-def check_legal(verb: str, item_id: str, state: State) -> None:
-    """Raises Conflict when a person may not say `verb` of an item in this state."""
-    legal = {**LEGAL, **TOLD}[verb]
-    if state not in legal:
-        raise Conflict(f"{item_id} is {state}: it cannot be given {verb!r}", f"{verb} needs one of: {_names(legal)}")
-
-
-def _names(states: frozenset[State]) -> str:
-    return ", ".join(sorted(str(state) for state in states))
-
-
 def columns(item: WorkItem) -> dict[str, Any]:
     """The row of an item, less its claim."""
     return {
         "id": item.id, "state": str(item.state), "stage": item.stage, "repo": item.repo, "title": item.title,
         "severity": item.severity, "updated": item.updated.isoformat(), "body": item.model_dump_json(),
+        "kind": str(item.kind), "twin": item.duplicate_of,
     }  # fmt: skip
 
 

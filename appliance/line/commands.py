@@ -48,6 +48,8 @@ def decide(item: WorkItem, verb: str, by: str, text: str) -> Outcome:
         case "merge":
             ended = item.with_(state=State.DUPLICATE, duplicate_of=text, waiting_for="")
             return Outcome(item=ended, reason=f"{by} says it is a duplicate of {text}", by=f"person:{by}")
+        case "split":
+            return split(item, by, text)
         case "look":
             return look(item, text)
         case "revise":
@@ -85,6 +87,16 @@ def retry(item: WorkItem, by: str, text: str) -> Outcome:
         plan=None, change=None, release=None, proposal=None, attempts=(), approvals={}, round=item.round + 1
     )
     return go_on(fresh, "plan", said, by)
+
+
+def split(item: WorkItem, by: str, text: str) -> Outcome:
+    """A duplicate is none: it sets out anew, and triage takes it for one of that item no more."""
+    fresh = item.with_(
+        state=State.RECEIVED, stage="triage", duplicate_of="", told_apart=(*item.told_apart, item.duplicate_of),
+        plan=None, change=None, proposal=None, attempts=(), approvals={}, waiting_for="", round=item.round + 1,
+    )  # fmt: skip
+    said = f"{by} says it is no duplicate of {item.duplicate_of}{': ' + text if text else ''}"
+    return Outcome(item=fresh, reason=said, by=f"person:{by}")
 
 
 def look(item: WorkItem, text: str) -> Outcome:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from appliance.errors import Conflict, FactoryError, Unavailable
 from appliance.ledger import Claim, Ledger
 from appliance.ledger.lease import Worker
-from appliance.ledger.store import check_legal
+from appliance.ledger.legal import check_legal
 from appliance.line import build, learn, monitor, plan, review, secure, ship, signal, test, triage
 from appliance.line.commands import decide
 from appliance.line.parts import Parts

@@ -72,7 +72,11 @@ def judge_severity(kind: Kind, words: str) -> tuple[int, str]:
 
 def find_twin(item: WorkItem, parts: Parts) -> tuple[WorkItem | None, str]:
     """The open item of the same repository that says the same, with the reason."""
-    others = [other for other in parts.open_items if other.id != item.id and not other.duplicate_of]
+    apart = {item.id, *item.told_apart}
+    others = [
+        other for other in parts.open_items
+        if other.id not in apart and item.id not in other.told_apart and not other.duplicate_of
+    ]  # fmt: skip
     if not others:
         return None, "no other open item to be a duplicate of"
     exact = next((other for other in others if same_words(item, other)), None)

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from appliance.errors import FactoryError, NotFound, UsageError
 from appliance.evidence import findings
 from appliance.ledger.ids import number_of
-from appliance.ledger.store import check_legal
+from appliance.ledger.legal import check_legal
 from appliance.work import Change, State, WorkItem
 from control.beside import beside
 from control.desk import desk

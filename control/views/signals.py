@@ -1,29 +1,37 @@
-"""Signals: what the outside world said, and a form to say more."""
+"""Signals: what the outside world said, what says the same, and a form to say more."""
 
 from __future__ import annotations
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from appliance.ledger.ids import number_of
-from appliance.work import Kind
+from appliance.ledger.inbox import head_of, inbox, same_as, sources, twins_of
+from appliance.work import Kind, State
 from control.desk import desk
 from control.gate import source
+from control.inbox import STATES, narrowed, questions, received, together, whole
 from control.intake import NewSignal, problems_of
 from control.paging import before, onward
 
 blueprint = Blueprint("signals", __name__, url_prefix="/signals")
 
-PAGE = 200
+PAGE = 100
 
 
 @blueprint.get("")
 def index() -> ResponseReturnValue:
-    """All signals, newest first; `?before=` leads on."""
-    ledger = desk().ledger
-    found = ledger.signals(limit=PAGE, before=before())
-    older = onward(number_of(found[-1][0].id)) if len(found) == PAGE else ""
-    return render_template("signals.html", seq=ledger.tip()[0], signals=found, older=older)
+    """Signals, newest first, what says the same together; `?repo=`, `?kind=`, `?severity=`, `?state=`, `?source=`,
+    `?q=`, `?since=`, `?until=` narrow the list, `?before=` leads on."""
+    ledger, wanted = desk().ledger, narrowed(request.args)
+    found = inbox(ledger, wanted, PAGE, before())
+    older = onward(number_of(found[-1].signal.id)) if len(found) == PAGE else ""
+    return render_template(
+        "signals.html", seq=ledger.tip()[0], rows=together(found), older=older, wanted=wanted, states=STATES,
+        kinds=list(Kind), sources=sources(ledger), repositories=ledger.repositories(),
+        same=twins_of(ledger, [one.item for one in found if one.item]),
+        narrow=any(value for value in wanted.model_dump().values()),
+    )  # fmt: skip
 
 
 @blueprint.get("/new")
@@ -46,10 +54,25 @@ def file() -> ResponseReturnValue:
 
 @blueprint.get("/<id>")
 def show(id: str) -> ResponseReturnValue:
-    """One signal as it came, and the item it led to."""
+    """One signal: what it says, what it was filed from, its item, what says the same, what people were asked."""
     ledger = desk().ledger
-    signal, item = ledger.signal(id)
-    return render_template("signal.html", seq=ledger.tip()[0], signal=signal, item=item)
+    signal, item_id = ledger.signal(id)
+    item = ledger.item(item_id) if item_id else None
+    head = head_of(ledger, item_id) if item_id else ""
+    return render_template(
+        "signal.html", seq=ledger.tip()[0], signal=signal, item=item, head=head,
+        same=[one for one in same_as(ledger, head) if one.item != item_id] if head else [],
+        asked=questions(ledger.history(item_id)) if item_id else [], came=received(ledger, signal),
+        duplicate=item is not None and item.state is State.DUPLICATE,
+    )  # fmt: skip
+
+
+@blueprint.get("/<id>/raw")
+def raw(id: str) -> ResponseReturnValue:
+    """What a signal was filed from, whole and without secrets, to be saved; never as a page."""
+    signal, _ = desk().ledger.signal(id)
+    headers = {"Content-Disposition": f'attachment; filename="{signal.id}.txt"'}
+    return Response(whole(desk().ledger, signal), mimetype="text/plain", headers=headers)
 
 
 def _form(sent: dict[str, str], problems: dict[str, str]) -> str:

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from appliance.config import Home
-from appliance.ledger.store import LEGAL
+from appliance.ledger.legal import LEGAL
 from appliance.line import commands as line
 from appliance.work import State
 from control.diff import rows

@@ -99,3 +99,11 @@ def test_without_the_model_triage_goes_on_and_says_so() -> None:
 
 def test_names_are_calls_snake_case_and_back_ticks() -> None:
     assert names_in("`Cart.total` and parse(x) and read_all but not plain words") == {"Cart.total", "parse", "read_all"}
+
+
+def test_what_a_person_told_apart_is_no_duplicate_again() -> None:
+    twin = item("the same words", id="W-7")
+    assert run(item("the same words"), parts(twin)).item.duplicate_of == "W-7"
+    apart = run(item("the same words", told_apart=("W-7",)), parts(twin)).item
+    assert (apart.state, apart.duplicate_of) == (State.TRIAGED, "")
+    assert run(item("the same words"), parts(twin.with_(told_apart=("W-9",)))).item.state is State.TRIAGED
