@@ -38,6 +38,8 @@ class Home:
         self.spool = self.root / "spool"
         self.logs = self.root / "logs"
         self.run = self.root / "run"
+        self.gateway_socket = self.run / "gateway.sock"  # the gateway for processes of the box itself
+        self.certificate = self.secrets / "certificate.pem"  # with its key
         self.backups = self.root / "backups"
         self.media = self.root / "media"  # made when the first repository comes on media
         self.evidence = self.root / "evidence"  # a folder for each item, made when it has something to keep

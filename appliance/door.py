@@ -13,7 +13,8 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
@@ -22,6 +23,7 @@ from gunicorn.config import Config
 
 from appliance.config import Home
 from appliance.errors import ConfigError, Conflict
+from appliance.sockets import LONGEST
 
 BACKLOG = 1024
 PR_SET_PDEATHSIG = 1
@@ -48,6 +50,30 @@ def listen(service: str, host: str, port: int) -> socket.socket:
     return door
 
 
+def listen_inside(file: Path) -> socket.socket:
+    """The listening Unix socket of a service, for the box's own user alone. What a killed process left is taken over:
+    whoever opens this holds the service's port already, so it is gone.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    name = str(file)
+    try:
+        file.unlink(missing_ok=True)
+        if len(os.fsencode(name)) > LONGEST:  # kept open: gunicorn takes the file away by this name at the end
+            name = f"/proc/self/fd/{os.open(file.parent, os.O_PATH | os.O_DIRECTORY)}/{file.name}"
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)
+        try:
+            door.bind(name)
+        finally:
+            os.umask(before)
+        door.listen(BACKLOG)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {file}: {error.strerror}", "see to the folder's rights") from error
+    return door
+
+
 class Remembered(Config):  # type: ignore[misc]
     """gunicorn's settings, remembered: it asks for dozens of them at every request, and each look-up takes its time."""
 
@@ -61,17 +87,22 @@ class Remembered(Config):  # type: ignore[misc]
 
 
 class Service(BaseApplication):  # type: ignore[misc]
-    """One worker of gunicorn behind `door`, which it takes over.
+    """One worker of gunicorn behind `doors`, which it takes over.
 
     `load` makes the WSGI application, in the worker. `options` are gunicorn's; those that all services share are here.
     """
 
     def __init__(
-        self, name: str, home: Home, door: socket.socket, load: Callable[[], Any], options: Mapping[str, Any]
+        self,
+        name: str,
+        home: Home,
+        doors: Sequence[socket.socket],
+        load: Callable[[], Any],
+        options: Mapping[str, Any],
     ) -> None:
         self._load = load
         self._options = {
-            "bind": f"fd://{door.detach()}",  # gunicorn duplicates the descriptor and closes this one
+            "bind": [f"fd://{door.detach()}" for door in doors],  # gunicorn duplicates descriptors and closes these
             "workers": 1,
             "max_requests": 0,  # a worker that retires cuts its open streams off
             "timeout": 60,

@@ -68,6 +68,7 @@ class Fact(StrEnum):
 
 STAGE_FACTS: Mapping[str, Fact] = {
     "signal": Fact.ITEM_OPENED,
+    CERTIFICATE_CHANGED = "CertificateChanged"
     "triage": Fact.SIGNAL_TRIAGED,
     "plan": Fact.WORK_PLANNED,
     "build": Fact.CHANGE_BUILT,

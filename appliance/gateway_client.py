@@ -10,6 +10,7 @@ import copy
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, Self
 
 import httpx
@@ -18,7 +19,7 @@ from appliance.config import Home
 from appliance.errors import FactoryError, LimitExceeded, NotFound, PolicyRefused, Unavailable, UsageError
 from appliance.policy import Meaning
 from appliance.ports import Clock, Completion, Embedded, Route, SystemClock
-from appliance.settings import Settings
+from appliance.sockets import short_name
 
 BATCH = 32
 """Texts sent in one embeddings call."""
@@ -33,6 +34,26 @@ EPISODE = "x-appliance-episode"
 TOO_LONG = "context_length_exceeded"
 
 
+INSIDE = "http://gateway"
+"""What the gateway is called where a socket in the home leads to it."""
+
+
+class WayIn(httpx.HTTPTransport):
+    """To the gateway of a home over `run/gateway.sock`, which the box's own user alone can open.
+
+    The same whether the gateway's port speaks TLS or not: what the box asks itself hangs on no certificate and clock.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._held = ExitStack()
+        super().__init__(uds=self._held.enter_context(short_name(home.gateway_socket)))
+
+    def close(self) -> None:
+        """Close all connections."""
+        super().close()
+        self._held.close()
+
+
 class GatewayModel:
     """Models behind the gateway at `url`. Safe to use from several threads."""
 
@@ -44,6 +65,7 @@ class GatewayModel:
         timeout_seconds: float = 630.0,
         clock: Clock | None = None,
         batch: bool = False,
+        way: httpx.BaseTransport | None = None,
     ) -> None:
         """`patience_seconds` bounds the time of asking again; `timeout_seconds` the silence within one answer.
 
@@ -57,14 +79,15 @@ class GatewayModel:
             base_url=url,
             headers={"Authorization": f"Bearer {key}"},
             timeout=httpx.Timeout(timeout_seconds, connect=5.0),
+            transport=way,
             trust_env=False,  # a proxy of the environment has no business between the line and its gateway
         )
 
     @classmethod
-    def of_the_line(cls, home: Home, settings: Settings, patience_seconds: float = 60.0, batch: bool = False) -> Self:
+    def of_the_line(cls, home: Home, patience_seconds: float = 60.0, batch: bool = False) -> Self:
         """Asks the box's own gateway, with the line's key."""
         key = (home.secrets / "line.key").read_text(encoding="ascii").strip()
-        return cls(f"http://{settings.gateway.host}:{settings.gateway.port}", key, patience_seconds, batch=batch)
+        return cls(INSIDE, key, patience_seconds, batch=batch, way=WayIn(home))
 
     def about(self, **said: str) -> Self:
         """The same way to models for one piece of work: its calls say what they are for (`repo`, `item`, `stage`), so
@@ -212,7 +235,7 @@ class GatewayModel:
                     raise error
             except (httpx.TransportError, ValueError) as failure:
                 error = Unavailable(
-                    f"the gateway at {self._http.base_url} does not answer ({failure or type(failure).__name__})",
+                    f"the gateway does not answer ({failure or type(failure).__name__})",
                     "`appliance status` shows whether it runs",
                 )
             wait = max(pause, min(asked, LONGEST_PAUSE))

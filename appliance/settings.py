@@ -25,6 +25,7 @@ class GatewaySettings(Section):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=1, le=65535, description="TCP port")
+    tls: bool = Field(False, description="speak TLS there, with the box's certificate, and nothing else")
     request_timeout_seconds: float = Field(600.0, gt=0, description="longest time one answer may take, in seconds")
     turn_seconds: float = Field(
         15.0, ge=0, description="how long a loaded model answers while others wait for its place, in seconds"
@@ -68,6 +69,7 @@ class ConsoleSettings(Section):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8081, ge=1, le=65535, description="TCP port")
+    tls: bool = Field(False, description="speak TLS there, with the box's certificate, and nothing else")
     threads: int = Field(16, ge=2, description="requests answered at once, live streams included")
     clones: int = Field(4, ge=0, description="clones and fetches of mirrors served at once; 0 serves none")
     host_names: list[str] = Field(
@@ -82,6 +84,9 @@ class ConsoleSettings(Section):
 
     session_hours: float = Field(12.0, gt=0, le=720, description="how long a browser stays signed in, in hours")
     idle_minutes: float = Field(60.0, gt=0, description="how long it stays signed in without being used, in minutes")
+    given_password_hours: float = Field(
+        24.0, gt=0, le=8760, description="how long a password that somebody else gave lets in, in hours"
+    )
 
     oidc_issuer: str = Field("", description="address of the site's identity provider; empty: only passwords")
     oidc_client_id: str = Field("appliance", description="by which name the identity provider knows this console")
@@ -113,7 +118,30 @@ class ConsoleSettings(Section):
     def address(self) -> str:
         """Where links point: `url`, else what the other settings make of it."""
         name = self.host_names[0] if self.host_names else self.host
-        return self.url or f"http://{name}:{self.port}"
+        return self.url or f"{'https' if self.tls else 'http'}://{name}:{self.port}"
+
+    @property
+    def reached_by(self) -> tuple[str, ...]:
+        """Names that people reach it by, as far as these settings say it."""
+        of_url = urlsplit(self.url).hostname if self.url else None
+        return tuple(dict.fromkeys([*([of_url] if of_url else []), *self.host_names]))
+
+    @property
+    def secure(self) -> bool:
+        """Do browsers reach it over TLS, its own or that of a proxy in front?"""
+        return self.tls or self.url.startswith("https://")
+
+
+class CertificateSettings(Section):
+    """The certificate of gateway and console, where they speak TLS."""
+
+    file: str = Field(
+        "", description="PEM file with a certificate and its chain that the site keeps; empty: the box's own"
+    )
+    key_file: str = Field("", description="PEM file with its key; empty: it is in `certificate.file`, too")
+    renew_days: float = Field(
+        60.0, ge=0, le=365, description="days before its end at which one of the box's own CA is renewed; 0: never"
+    )
 
 
 class EnginesSettings(Section):
@@ -305,3 +333,4 @@ class Settings(Section):
     mirror: MirrorSettings = MirrorSettings()
     intake: IntakeSettings = IntakeSettings()
     learning: LearningSettings = LearningSettings()
+    certificate: CertificateSettings = CertificateSettings()

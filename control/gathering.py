@@ -3,7 +3,7 @@
 In gunicorn a thread reads from its connection: sixteen senders that drip their headers or bodies hold sixteen threads,
 and nobody else is answered. Here the poller gathers what comes, within times and room (`control/arriving.py`), and a
 thread reads from memory alone. The poller also waits for callers to hang up after the last answer, which gunicorn's
-does one after the other, two seconds each. With a certificate (gunicorn's `certfile`) it shakes hands there, too: who
+does one after the other, two seconds each. Where the port speaks TLS (`tls`) it shakes hands there, too: who
 connects and says nothing takes no thread for it.
 
 When there is no more room, what has waited longest, or takes most, has to go: a request that comes at once never waits.
@@ -22,9 +22,9 @@ from functools import partial
 from typing import Any
 
 from gunicorn.http import RequestParser
-from gunicorn.sock import ssl_context
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from appliance.tls import ServerTls, is_plain
 from control.arriving import Arriving
 
 WAITING = 512
@@ -130,6 +130,8 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]
     """Told of a request that was refused here: what came of it, and why."""
     look: Callable[[], None]
     """Called about twice a second."""
+    tls: ServerTls | None = None
+    """None: plain HTTP."""
 
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
@@ -138,14 +140,8 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]
         self._held = 0
         self._next_look = 0.0
         self._ending = float("inf")
-        self._tls: ssl.SSLContext | None = None
 
     # --- what gunicorn calls
-
-    def init_process(self) -> None:
-        """Called once in the worker's process."""
-        self._tls = ssl_context(self.cfg) if self.cfg.is_ssl else None
-        super().init_process()
 
     def accept(self, listener: socket.socket) -> None:
         """Take a connection, and wait for its request."""
@@ -157,9 +153,9 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]
             elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
                 raise
             return
-        if self._tls:
+        if self.tls:
             try:
-                sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+                sock = self.tls.context().wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
             except OSError:  # it is gone already
                 sock.close()
                 return
@@ -186,6 +182,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]
 
     def handle_request(self, request: Any, caller: Caller) -> Any:
         """Answer, in a thread."""
+        request.scheme = "https" if self.tls else "http"
         request._expected_100_continue = False  # it was told already, or is not to send the rest
         if not caller.arriving.whole:
             request.force_close()
@@ -230,7 +227,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]
             self._look_for(caller, selectors.EVENT_READ)
             return
         except OSError as error:
-            if isinstance(error, ssl.SSLError) and error.reason == "HTTP_REQUEST":
+            if isinstance(error, ssl.SSLError) and is_plain(error):
                 self._refuse(caller, PLAIN)
             else:
                 self._drop(caller)

@@ -23,7 +23,7 @@ from control.roles import needed
 FOLDER = Path(__file__).parent / "help"
 
 ORDER = (
-    "index", "getting-started", "installing", "concepts", "cli", "repositories", "media", "forges",
+    "index", "getting-started", "installing", "certificates", "concepts", "cli", "repositories", "media", "forges",
     "merge-requests", "intake",
     "repair", "droids", "sandbox", "learning", "lessons", "replay", "models", "engines", "playground", "clients",
     "keys", "routing", "access", "troubleshooting", "settings", "routes", "metrics",

@@ -16,7 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from appliance.config import Home
 from appliance.errors import FactoryError, PolicyRefused, Unavailable, UsageError
-from appliance.gateway_client import refusal_of
+from appliance.gateway_client import INSIDE, WayIn, refusal_of
 from appliance.settings import GatewaySettings
 from appliance.work import Noun
 from control.access import PLAYGROUND
@@ -144,12 +144,11 @@ def converse(home: Home, settings: GatewaySettings, asked: Asked, person: str) -
     """
     timeout = httpx.Timeout(settings.request_timeout_seconds + SLACK_SECONDS, connect=5.0)
     headers = {"Authorization": f"Bearer {key_of(home)}"}
-    url = f"http://{settings.host}:{settings.port}/v1/chat/completions"
     telling = _Telling(asked.model)
     try:
         with (
-            httpx.Client(timeout=timeout, trust_env=False) as http,
-            http.stream("POST", url, json=asked.body(person), headers=headers) as response,
+            httpx.Client(base_url=INSIDE, transport=WayIn(home), timeout=timeout, trust_env=False) as http,
+            http.stream("POST", "/v1/chat/completions", json=asked.body(person), headers=headers) as response,
         ):
             if not response.is_success:
                 response.read()

@@ -36,13 +36,14 @@ def serve(home: Home, settings: Settings) -> int:
     """Run the console until SIGTERM or SIGINT. Returns the exit status.
 
     Raises:
-        ConfigError: a secret cannot be used, or the address is not this machine's.
+        ConfigError: a secret cannot be used, the address is not this machine's, or there is no certificate for TLS.
         Conflict: the port is taken.
         Unavailable: the ledger cannot be read.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     token, session_key = access.ensure_token(home), access.ensure_session_key(home)
-    open_ledger(home).close()  # says in words what is wrong with it; closed again before the fork
+    served_by(home, settings.certificate, settings.console.tls)  # says in words what is wrong, as the next line does
+    open_ledger(home).close()  # closed again before the fork
 
     def load() -> Flask:
         return create_app(Desk(home, settings, open_ledger(home), Served(home.mirrors)), token, session_key)
@@ -55,12 +56,13 @@ def serve(home: Home, settings: Settings) -> int:
         "post_worker_init": _introduce,
     }
     door = listen("console", settings.console.host, settings.console.port)
-    return Service("console", home, door, load, options).run()
+    return Service("console", home, [door], load, options).run()
 
 
 def _introduce(worker: Any) -> None:
     """Let streams know when to end, and the worker how much it may gather and where refusals are counted and told."""
     desk: Desk = worker.wsgi.extensions[EXTENSION]
+    worker.tls = served_by(desk.home, desk.settings.certificate, desk.settings.console.tls)
     desk.stopping = lambda: not worker.alive
     turned_away: TurnedAway = worker.wsgi.extensions[hooks.TURNED_AWAY]
     most = max(LARGEST_BODY, desk.settings.intake.max_mb * 1024 * 1024)

@@ -33,7 +33,7 @@ def load():
 
 home = Home(Path(sys.argv[1]))
 door = listen("console", "127.0.0.1", int(sys.argv[2]))
-sys.exit(Service("console", home, door, load, {}).run())
+sys.exit(Service("console", home, [door], load, {}).run())
 """
 
 

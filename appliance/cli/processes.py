@@ -15,6 +15,7 @@ from appliance.config import Home
 from appliance.engines_client import EnginesClient
 from appliance.errors import Conflict
 from appliance.settings import Settings
+from appliance.tls import unverified
 from inference.lifecycle import Patience
 from inference.supervisor import ProcessSpec
 
@@ -26,10 +27,10 @@ def specs(home: Home, settings: Settings, wanted: tuple[str, ...]) -> list[Proce
     """What `appliance up` runs."""
     probes: dict[str, Callable[[], bool]] = {
         "engines": EnginesClient(home, timeout=2.0).healthy,
-        "gateway": lambda: answers(settings.gateway.host, settings.gateway.port),
+        "gateway": lambda: answers(settings.gateway.host, settings.gateway.port, settings.gateway.tls),
         "line": lambda: fresh(home.run / "line.json"),
         "learning": lambda: listens(home.run / "learning.sock"),
-        "console": lambda: answers(settings.console.host, settings.console.port),
+        "console": lambda: answers(settings.console.host, settings.console.port, settings.console.tls),
     }
     return [
         ProcessSpec(
@@ -49,9 +50,13 @@ def specs(home: Home, settings: Settings, wanted: tuple[str, ...]) -> list[Proce
     ]
 
 
-def answers(host: str, port: int) -> bool:
+def answers(host: str, port: int, tls: bool = False) -> bool:
     """Does an HTTP server say that it is alive?"""
-    connection = http.client.HTTPConnection(host, port, timeout=2.0)
+    connection = (
+        http.client.HTTPSConnection(host, port, timeout=2.0, context=unverified())
+        if tls
+        else http.client.HTTPConnection(host, port, timeout=2.0)
+    )
     try:
         connection.request("GET", "/healthz")
         return connection.getresponse().status == 200

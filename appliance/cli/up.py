@@ -115,9 +115,10 @@ def addresses(box: Box, wanted: tuple[str, ...]) -> list[str]:
     settings, lines = box.settings, []
     if "console" in wanted:
         token = ensure_token(box.home)
-        lines.append(f"console  http://{settings.console.host}:{settings.console.port}/?token={token}")
+        lines.append(f"console  {settings.console.address}/?token={token}")
     if "gateway" in wanted:
-        where = f"http://{settings.gateway.host}:{settings.gateway.port}/v1"
+        scheme = "https" if settings.gateway.tls else "http"
+        where = f"{scheme}://{settings.gateway.host}:{settings.gateway.port}/v1"
         lines.append(f"gateway  {where}  (a key: appliance key create NAME)")
     return [*lines, "Ctrl-C stops the box"]
 

@@ -61,7 +61,7 @@ class Line:
         self.drops = drops.watched(home, self.ledger, settings.intake)
         self.clock = SystemClock()
         self.replaying = Replaying(self.ledger, replay_in(home), settings.learning.replay_days, self.clock)
-        self.model = GatewayModel.of_the_line(home, settings)
+        self.model = GatewayModel.of_the_line(home)
         self.recalling = Recalling(self.ledger, self.model, settings.learning)
         self.forgetting = Forgetting(self.ledger, self.mirror_of, settings.learning.lesson_days)
         self.sandbox: BoxedSandbox | None = None

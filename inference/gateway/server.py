@@ -12,8 +12,10 @@ from functools import partial
 from typing import Any
 
 from appliance.config import Home
-from appliance.door import Service, listen
+from appliance.door import Service, listen, listen_inside
 from appliance.settings import Settings
+from appliance.tls import served_by
+from inference.gateway.worker import Worker
 
 MOST_CONNECTIONS = 20_000
 """Clients keep idle connections: a place costs a few KiB, and without one nobody new is let in."""
@@ -28,8 +30,9 @@ def serve(home: Home, settings: Settings) -> int:
 
     Raises:
         Conflict: the port is taken.
-        ConfigError: the address is not this machine's.
+        ConfigError: the address is not this machine's, or there is no certificate for TLS.
     """
+    served_by(home, settings.certificate, settings.gateway.tls)  # says in words what is wrong with it
 
     def load() -> Any:
         # Imported here: the worker is patched by now.
@@ -38,16 +41,20 @@ def serve(home: Home, settings: Settings) -> int:
 
         return create_app(Parts.of(home, settings))
 
+    def introduce(worker: Any) -> None:
+        worker.tls = served_by(home, settings.certificate, settings.gateway.tls)
+        _start_the_watch(worker)
+
     options = {
-        "worker_class": "gevent",
+        "worker_class": Worker,
         "worker_connections": MOST_CONNECTIONS,
         "graceful_timeout": math.ceil(settings.gateway.drain_seconds) + SECONDS_TO_END,
         "keepalive": 75,  # longer than clients keep idle connections, so that they close first
-        "post_worker_init": _start_the_watch,
+        "post_worker_init": introduce,
     }
     home.run.mkdir(parents=True, exist_ok=True)
-    door = listen("gateway", settings.gateway.host, settings.gateway.port)
-    return Service("gateway", home, door, load, options).run()
+    doors = [listen("gateway", settings.gateway.host, settings.gateway.port), listen_inside(home.gateway_socket)]
+    return Service("gateway", home, doors, load, options).run()
 
 
 def _start_the_watch(worker: Any) -> None:

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
-from gunicorn import sock
 from gunicorn.http import wsgi
 from gunicorn.http.message import Message, Request
 from gunicorn.http.parser import Parser
@@ -21,7 +20,6 @@ READ_AGAINST = {
     TConn.init: "5ff3d4ba451cfdf3",
     TConn.close: "6d1c334ed1979fcb",
     ThreadWorker.__init__: "5681b8b542ea91bf",
-    ThreadWorker.init_process: "e4fc63a1a68e4f48",
     ThreadWorker.set_accept_enabled: "140150ebfd3cae34",
     ThreadWorker.accept: "f8dcead3dce5c851",
     ThreadWorker.enqueue_req: "c9f428953d24acef",
@@ -42,7 +40,6 @@ READ_AGAINST = {
     Message.force_close: "656092cce3c31f66",
     Request.__init__: "f1feb7cdea229ec5",
     wsgi.create: "2c35d4a2dc629ede",
-    sock.ssl_context: "069b9e2751d0b762",
 }  # fmt: skip
 """What `control/gathering.py` replaces, calls or counts on being called by, and the digest it was last read at."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from appliance.config import Home
 from appliance.door import Service, listen
+from appliance.tls import ServedFiles, ServerTls
 from control.gathering import GatheringWorker
 
 THREADS = 2
@@ -26,16 +27,17 @@ def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes
 
 def introduce(worker: Any) -> None:
     """As the console does."""
+    worker.tls = ServerTls(ServedFiles(Path(sys.argv[3]), Path(sys.argv[3])))
     worker.most, worker.note, worker.look = (lambda _head: 1 << 22), (lambda _came, _why: None), (lambda: None)
 
 
-def main(folder: str, port: str, certificate: str) -> int:
+def main(folder: str, port: str, _certificate: str) -> int:
     """Serve until SIGTERM."""
     options = {
         "worker_class": GatheringWorker, "threads": THREADS, "keepalive": 5, "post_worker_init": introduce,
-        "certfile": certificate, "keyfile": certificate,
     }  # fmt: skip
-    return Service("tls", Home(Path(folder)), listen("console", "127.0.0.1", int(port)), lambda: answer, options).run()
+    door = listen("console", "127.0.0.1", int(port))
+    return Service("tls", Home(Path(folder)), [door], lambda: answer, options).run()
 
 
 if __name__ == "__main__":

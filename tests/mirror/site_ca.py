@@ -29,6 +29,7 @@ class SiteCa:
         names = x509.SubjectAlternativeName([x509.DNSName(host)])
         made = self._begun(subject, key, begins, ends).add_extension(names, critical=False)
         file = self.folder / "server.pem"
+        file.touch(mode=0o600)
         file.write_bytes(
             made.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM)
             + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

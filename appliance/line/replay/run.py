@@ -42,7 +42,7 @@ def grounds(home: Home, settings: Settings, progress: Progress) -> Iterator[Grou
         folder = home.root / "replay"
         shutil.rmtree(folder, ignore_errors=True)  # what a killed one left
         model, embedder = (
-            GatewayModel.of_the_line(home, settings, patience, batch=True) for patience in (PATIENCE, 0.0)
+            GatewayModel.of_the_line(home, patience, batch=True) for patience in (PATIENCE, 0.0)
         )
         try:
             yield Grounds(home, settings, model, embedder, progress)
