@@ -9,9 +9,9 @@ import pytest
 
 from appliance.repair.accident import COMPUTING, FORCED, STEERING, accident, by_witnesses, steers
 from appliance.repair.choose import (
+    ALONE,
     DOCUMENTED,
     ELSEWHERE,
-    SURE,
     WRITTEN,
     Cluster,
     certainty,
@@ -125,8 +125,8 @@ def test_of_two_patches_the_one_that_is_no_likely_accident_weighs_more() -> None
 
 
 def test_an_unlikely_patch_that_stands_alone_is_not_sure() -> None:
-    assert certainty([1.0 / 0.001], elsewhere=ELSEWHERE * 50.0) > SURE
-    assert certainty([1.0 / 0.001], elsewhere=ELSEWHERE * 50_000.0) < SURE
+    assert certainty([1.0 / 0.001], elsewhere=ELSEWHERE * 50.0) > ALONE
+    assert certainty([1.0 / 0.001], elsewhere=ELSEWHERE * 50_000.0) < ALONE
 
 
 def test_tests_that_please_many_edits_say_less_and_those_that_please_one_of_thousands_more() -> None:
