@@ -20,7 +20,7 @@ def paths(box: Box) -> list[str]:
         "/", "/items", "/items?state=needs_human", item, f"/items/{box.site.ambiguous}", f"/items/{box.site.live}",
         f"{item}/change", f"{item}/change?view=unified", f"{item}/trajectory/{box.site.trajectory}",
         f"{item}/approve", f"{item}/reject", "/find", "/find?q=W-1", "/policy", "/policy/shop?level=high",
-        "/signals", "/signals/new", "/signals/S-1", "/deliveries", "/lessons",
+        "/signals", "/signals?kind=bug", "/signals/new", "/signals/S-1", "/deliveries", "/lessons",
         "/learning", "/learning/policy", "/learning/policy/2/promote", "/learning/policy/roll-back",
         "/learning/frictions", "/learning/replays", "/learning/query", "/learning/query?question=autonomy",
         "/repositories", "/router",
