@@ -18,7 +18,7 @@ from installer import preflight
 from installer.errors import InstallError
 from installer.llama_recipe import processor_features
 from installer.preflight import Row
-from installer.target import media, receipt, running
+from installer.target import answers, media, receipt, running, site, surroundings, upkeep
 from installer.target.journal import Change, Journal, carry_out, take_back
 from installer.target.places import Places, point
 from installer.target.steps import Work, restore, revision, steps, whole
@@ -33,17 +33,19 @@ ROOM = 2.5
 
 def main(words: list[str]) -> int:
     """Do what the words ask; the exit status."""
+    try:
+        words = answers.expanded(words)
+    except InstallError as error:
+        return _failed(error)
     asked = _parser().parse_args(words, argparse.Namespace(words=words))
     places, terminal = Places(asked.prefix.absolute(), asked.home.absolute()), Terminal()
     try:
         verb = {"verify": _verify, "preflight": _preflight, "install": _install, "upgrade": _upgrade,
-                "rollback": _rollback, "status": _status, "uninstall": _uninstall}[asked.verb]  # fmt: skip
+                "rollback": _rollback, "status": _status, "uninstall": _uninstall, "repair": _repair,
+                "units": upkeep.show_units, "firewall": upkeep.show_firewall}[asked.verb]  # fmt: skip
         return verb(asked, places, terminal)
     except InstallError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
-        return error.exit_status
+        return _failed(error)
     except OSError as error:
         print(f"error: {error.strerror}: {error.filename}", file=sys.stderr)
         print("hint: mend that, then run the same command again: it goes on or goes back", file=sys.stderr)
@@ -51,6 +53,13 @@ def main(words: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted; running the same command again goes on from here", file=sys.stderr)
         return 130
+
+
+def _failed(error: InstallError) -> int:
+    print(f"error: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)
+    return error.exit_status
 
 
 def _verify(asked: argparse.Namespace, places: Places, terminal: Terminal) -> int:
@@ -124,10 +133,12 @@ def _install(asked: argparse.Namespace, places: Places, terminal: Terminal) -> i
             kept = not mend and (places.home / "ledger.db").exists()
             previous = "" if previous == manifest.release else previous
             change = Change(manifest.release, previous, time.time(), kept=kept, mend=mend)
-        work = Work(places, change, terminal, asked.medium, manifest, lock)
+        wanted = site.decided(places, site.given(asked), site.recorded(places), site.by_root())
+        work = Work(places, change, terminal, asked.medium, manifest, lock, wanted)
         planned = steps(work)
         _show([row for row in rows if row.verdict != "pass"], terminal)
-        terminal.say(f"{decision.kind} {manifest.release} in {places.prefix}, data in {places.home}:")
+        whose = f", as the user {wanted.user}" if wanted.user else ""
+        terminal.say(f"{decision.kind} {manifest.release} in {places.prefix}, data in {places.home}{whose}:")
         terminal.say("  " + " → ".join(step.name for step in planned))
         if not asked.yes and not _agreed():
             raise InstallError("nothing was changed", "answer yes, or give --yes")
@@ -142,6 +153,17 @@ def _install(asked: argparse.Namespace, places: Places, terminal: Terminal) -> i
 def _upgrade(asked: argparse.Namespace, places: Places, terminal: Terminal) -> int:
     """By what this box trusts already: the medium's own installer is not started before the medium was judged."""
     return media.hand_over(asked.medium, places, terminal, ["install", *asked.words[1:]])
+
+
+def _repair(asked: argparse.Namespace, places: Places, terminal: Terminal) -> int:
+    """What is wrong with the installed release, and what it needs around it; its files come from what it came as."""
+    with alone(places):
+        broken = upkeep.repair(places, asked, terminal)
+    if broken is None:
+        return 0
+    with broken as (medium, typed):
+        again = argparse.Namespace(**{**vars(asked), "medium": medium, "fingerprint": typed, "yes": True})
+        return _install(again, places, terminal)
 
 
 def _settle_cut_short(journal: Journal, manifest: Manifest, places: Places, terminal: Terminal) -> None:
@@ -197,11 +219,14 @@ def _uninstall(asked: argparse.Namespace, places: Places, terminal: Terminal) ->
         raise InstallError(f"no box is installed in {places.prefix}", "name it: --prefix DIR")
     if asked.with_data and not (places.home / "ledger.db").exists():
         raise InstallError(f"{places.home} is no home of a box", "name it: --home DIR, or leave out --with-data")
+    if surroundings.needs_root(places) and not site.by_root():
+        raise InstallError("the box has a user of its own, which only root can remove", "run this as root")
     terminal.say(f"removes {places.prefix}" + (f" and all data in {places.home}" if asked.with_data else ""))
     if not asked.yes and not _agreed():
         raise InstallError("nothing was changed", "answer yes, or give --yes")
     with alone(places):
         running.stop(places)
+        left_too = surroundings.take_away(places, asked.with_data, asked.keep_user)
         for name in ("current", "previous"):
             (places.prefix / name).unlink(missing_ok=True)
         for folder in (places.releases, places.staging, places.state):
@@ -213,6 +238,7 @@ def _uninstall(asked: argparse.Namespace, places: Places, terminal: Terminal) ->
     if not left:
         shutil.rmtree(places.prefix)
     said = f"left in {places.prefix}: {', '.join(left)}" if left else f"{places.prefix} is gone"
+    said += "".join(f"; left: {one}" for one in left_too)
     terminal.say(said + ("" if asked.with_data else f"; the data stay in {places.home}"))
     return 0
 
@@ -265,8 +291,11 @@ def _parser() -> argparse.ArgumentParser:
         ("rollback", "back to the release before, or take back what was cut short"),
         ("status", "which release runs, and whether a change was cut short"),
         ("uninstall", "remove the programs; the data stay unless told otherwise"),
+        ("repair", "hold what is installed to what it was, and mend what differs: files, rights, user, units"),
+        ("units", "print the units of systemd as they would be written"),
+        ("firewall", "print the nftables rules; --apply sets them, --remove takes them away"),
     ):
-        verb = verbs.add_parser(name, help=what)
+        verb = verbs.add_parser(name, help=what, allow_abbrev=False)
         verb.add_argument("--prefix", type=Path, default=Path("/opt/appliance"), help="the programs (/opt/appliance)")
         verb.add_argument("--home", type=Path, default=Path("/var/lib/appliance"), help="the data (/var/lib/appliance)")
         verb.add_argument("--medium", type=Path, help=argparse.SUPPRESS)
@@ -275,8 +304,16 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("--json", action="store_true", help="print the rows as JSON")
         if name in {"install", "upgrade", "uninstall"}:
             verb.add_argument("--yes", action="store_true", help="do not ask")
+        if name in {"install", "upgrade", "repair", "units", "firewall"}:
+            site.options(verb)
+        if name in {"install", "upgrade"}:
+            verb.add_argument("--answers", metavar="FILE", help="a TOML file with these options, for nobody to watch")
+        if name == "firewall":
+            verb.add_argument("--apply", action="store_true", help="set the rules, now and at every start")
+            verb.add_argument("--remove", action="store_true", help="take the rules away")
         if name == "rollback":
             verb.add_argument("--to-snapshot", action="store_true", help="with the data from before the upgrade")
         if name == "uninstall":
             verb.add_argument("--with-data", action="store_true", help="remove the data, too")
+            verb.add_argument("--keep-user", action="store_true", help="with the data gone, still leave the box's user")
     return parser

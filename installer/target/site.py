@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ipaddress
 import os
 import re
@@ -38,6 +39,24 @@ class Site:
         """A process's most memory, as systemd writes it."""
         own = dict(one.split("=") for one in self.memory)
         return own.get(process, usual)
+
+
+def options(verb: argparse.ArgumentParser) -> None:
+    """What a verb that makes or mends a box may be told of the site. Nothing said means: as before."""
+    verb.add_argument("--user", help="whose the box is; root at the usual places: a system user `appliance`")
+    verb.add_argument("--allow", action="append", metavar="CIDR",
+                      help="a network of the site, which may be talked to; again for each")  # fmt: skip
+    verb.add_argument("--memory", action="append", metavar="PROCESS=SIZE",
+                      help="a process's most memory, like engines=70%% or line=4G; units only")  # fmt: skip
+    verb.add_argument("--firewall", action=argparse.BooleanOptionalAction, default=None,
+                      help="nftables rules: doors for these networks only, the box to them only")  # fmt: skip
+    verb.add_argument("--keep", type=int, metavar="N", help=f"releases that stay, with their snapshots ({KEEP})")
+
+
+def given(asked: argparse.Namespace) -> dict[str, Any]:
+    """The site's options as `decided` takes them."""
+    lists = {name: tuple(found) for name in ("allow", "memory") if (found := getattr(asked, name)) is not None}
+    return {"user": asked.user, "firewall": asked.firewall, "keep": asked.keep, **lists}
 
 
 def recorded(places: Places) -> Site | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from installer import pip
 from installer.errors import InstallError, Refused
 from installer.preflight import Row
-from installer.target import health, running, surroundings, user
+from installer.target import health, prune, running, seal, surroundings, user
 from installer.target.journal import Change, Step
 from installer.target.media import MEDIUM, base_of
 from installer.target.places import Places, point, settle, write
@@ -82,6 +82,7 @@ def steps(work: Work) -> list[Step]:
         Step("start", lambda: False, lambda: running.start(places, work.release, work.terminal), lambda: _stop(work)),
         Step("health", lambda: False, lambda: _healthy(work)),
         Step("keep the way back", lambda: _way_back(work), lambda: point(places.previous, _link(work.change.previous))),
+        prune.step(places, work.terminal, WHOLE),
     ]
     return [*fresh, *(before if work.change.kept else []), *after]
 
@@ -135,6 +136,7 @@ def _unpack(work: Work) -> None:
             shutil.copyfile(staging / paper, release / paper)
     shutil.copytree(medium / METADATA, release / METADATA)
     staging.rename(release / MEDIUM)
+    seal.write(release)
     os.sync()
     (release / WHOLE).write_text(manifest.release + "\n", "utf-8")
     settle(release)

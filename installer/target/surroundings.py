@@ -13,30 +13,46 @@ from installer.terminal import Terminal
 
 def step(places: Places, wanted: Site | None, terminal: Terminal) -> Step:
     """The step of an install. It comes while the box is stopped: nothing of root's may appear in the home any more."""
-    return Step("user, rights and units", lambda: False, lambda: make(places, wanted, terminal),
-                lambda: take_back(places))  # fmt: skip
+
+    def apply() -> None:
+        for line in make(places, wanted or site.recorded(places) or Site()):
+            terminal.say(f"  {line}")
+
+    return Step("user, rights and units", lambda: False, apply, lambda: take_back(places))
 
 
-def make(places: Places, wanted: Site | None, terminal: Terminal) -> None:
-    """Have everything that was decided; safe to repeat. Raises InstallError."""
-    decided = wanted or site.recorded(places) or Site()
-    if decided.user:
-        if user.known(decided.user) is None:  # recorded first: a user whom nobody remembers making would stay for good
-            decided = replace(decided, made_user=True)
-            site.keep(places, decided)
-            user.ensure(decided.user, places.home)
-        user.ensure(decided.user, places.home)
-        if user.belongs(places.home) != decided.user:  # what runs there as another user would go on writing as that one
-            running.stop(places)
-        changed = user.hand_over(places.home, decided.user)
-        user.programs(places)
-        if changed:
-            terminal.say(f"  {changed} files and folders now belong to the user {decided.user}")
-    site.keep(places, decided)
-    if decided.firewall:
-        firewall.apply(places, decided)
+def make(places: Places, wanted: Site) -> list[str]:
+    """Have everything that was decided; safe to repeat. Returns what had to be done for it, in words.
+
+    Raises:
+        InstallError: something cannot be had.
+    """
+    done = _own_user(places, wanted) if wanted.user else []
+    if not wanted.user:
+        site.keep(places, wanted)
+    if wanted.firewall:
+        firewall.apply(places, wanted)
     if systemd.usable(places):
-        systemd.install(places, decided)
+        done += [f"unit {name} written" for name in systemd.install(places, wanted)]
+    return done
+
+
+def _own_user(places: Places, wanted: Site) -> list[str]:
+    done = []
+    if user.known(wanted.user) is None:
+        wanted = replace(wanted, made_user=True)
+        done.append(f"the user {wanted.user} was made")
+    site.keep(places, wanted)  # before it is made: a user whom nobody remembers making would stay for good
+    user.ensure(wanted.user, places.home)
+    if user.belongs(places.home) != wanted.user:  # what runs there as another user would go on writing as that one
+        running.stop(places)
+    handed = user.hand_over(places.home, wanted.user)
+    rights = user.programs(places)
+    return [
+        *done,
+        *([f"{handed} files and folders of {places.home} handed to {wanted.user}"] if handed else []),
+        *([f"{rights} rights of {places.prefix} put right"] if rights else []),
+    ]
 
 
 def take_back(places: Places) -> None:
@@ -45,6 +61,12 @@ def take_back(places: Places) -> None:
         systemd.remove()
         firewall.remove(places)
         (places.state / "site.json").unlink(missing_ok=True)
+
+
+def needs_root(places: Places) -> bool:
+    """Whether what is around the box was made by root."""
+    found = site.recorded(places)
+    return found is not None and bool(found.user or found.firewall)
 
 
 def take_away(places: Places, data_too: bool, keep_user: bool) -> list[str]:

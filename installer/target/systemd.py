@@ -47,16 +47,16 @@ def install(places: Places, site: Site, folder: Path = FOLDER) -> list[str]:
     if changed:
         settle(folder)
         _told("daemon-reload")
-        _told("enable", "--quiet", units.TARGET)
+        _told("enable", "--quiet", *(name for name in (units.TARGET, units.FIREWALL) if name in made))
     return changed
 
 
 def remove(folder: Path = FOLDER) -> list[str]:
     """Remove the units; the names of those that were there."""
-    ours = [units.TARGET, "appliance-prepare.service", *SERVICES]
+    ours = [units.TARGET, units.FIREWALL, "appliance-prepare.service", *SERVICES]
     found = [name for name in ours if (folder / name).exists()]
     if found and there():
-        _told("disable", "--quiet", units.TARGET)
+        _told("disable", "--quiet", *(name for name in found if name in {units.TARGET, units.FIREWALL}))
     for name in found:
         (folder / name).unlink()
     if found and there():

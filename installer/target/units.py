@@ -18,10 +18,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from installer.target import firewall
 from installer.target.places import Places
 from installer.target.site import Site
 
 TARGET = "appliance.target"
+FIREWALL = "appliance-firewall.service"
 WATCHDOG_SECONDS = 120
 """Without an answer to its own probe for so long a process is killed and started anew."""
 
@@ -74,7 +76,9 @@ USUAL: Lines = [
     ("SystemCallFilter", "@system-service"), ("SystemCallFilter", "~@privileged @resources"),
 ]  # fmt: skip
 SANDBOXING: Lines = [
-    ("Delegate", "memory pids"), ("ProtectProc", "invisible"), ("PrivateUsers", "yes"),
+    ("Delegate", "memory pids"),
+    ("ProtectProc", "invisible"),
+    ("PrivateUsers", "yes"),
     ("SystemCallFilter", "@system-service @mount capset chroot pivot_root sethostname"),
     ("SystemCallFilter", "~@clock @cpu-emulation @debug @module @obsolete @raw-io @reboot @swap @resources"),
 ]
@@ -83,7 +87,8 @@ SANDBOXING: Lines = [
 def units(places: Places, site: Site, gpu: bool = False) -> dict[str, str]:
     """Name → text of every unit. `gpu` says that engines may use the driver's devices."""
     made = {f"appliance-{one.name}.service": service(one, places, site, gpu) for one in (PREPARE, *PROCESSES)}
-    return {TARGET: _target(), **made}
+    guard = {FIREWALL: _firewall(places)} if site.firewall else {}
+    return {TARGET: _target(), **made, **guard}
 
 
 def service(one: Process, places: Places, site: Site, gpu: bool = False) -> str:
@@ -91,6 +96,21 @@ def service(one: Process, places: Places, site: Site, gpu: bool = False) -> str:
     return _text([
         ("Unit", _order(one)),
         ("Service", [*_running(one, places, site), *_reach(one, site), *_files(one, places), *_sealed(one, gpu)]),
+    ])  # fmt: skip
+
+
+def _firewall(places: Places) -> str:
+    """Sets the site's rules before there is a network; the one unit of root's, with the one right it needs."""
+    kept = [line for line in [*SEALED, *USUAL] if line[0] not in {"CapabilityBoundingSet", "PrivateUsers"}]
+    return _text([
+        ("Unit", [("Description", "The appliance: firewall rules"), ("DefaultDependencies", "no"),
+                  ("After", "local-fs.target"), ("Before", "network-pre.target"), ("Wants", "network-pre.target"),
+                  ("ConditionPathExists", str(firewall.file(places)))]),
+        ("Service", [("Type", "oneshot"), ("RemainAfterExit", "yes"),
+                     ("ExecStart", f"/usr/sbin/nft -f {firewall.file(places)}"),
+                     ("CapabilityBoundingSet", "CAP_NET_ADMIN"), ("RestrictAddressFamilies", "AF_NETLINK"),
+                     ("IPAddressDeny", "any"), ("PrivateDevices", "yes"), *kept]),
+        ("Install", [("WantedBy", "sysinit.target")]),
     ])  # fmt: skip
 
 

@@ -62,9 +62,30 @@ def ensure(name: str, home: Path) -> bool:
     program = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
     if program is None:
         raise InstallError(f"the user {name} cannot be made: useradd is missing", "apt-get install passwd")
-    words = ["--system", "--user-group", "--no-create-home", "--home-dir", str(home), "--shell", "/usr/sbin/nologin"]
+    words = [
+        *_number(home),
+        "--system",
+        "--user-group",
+        "--no-create-home",
+        "--home-dir",
+        str(home),
+        "--shell",
+        "/usr/sbin/nologin",
+    ]
     _told([program, *words, name], f"the user {name} cannot be made")
     return True
+
+
+def _number(home: Path) -> list[str]:
+    """The number of a user that was lost and whose home is still there: it gets the same one again."""
+    try:
+        number = home.stat().st_uid
+        pwd.getpwuid(number)
+    except OSError:
+        return []
+    except KeyError:
+        return ["--uid", str(number)]
+    return []
 
 
 def remove(name: str) -> None:
