@@ -18,10 +18,12 @@ from installer import preflight
 from installer.errors import InstallError
 from installer.llama_recipe import processor_features
 from installer.preflight import Row
-from installer.target import answers, media, receipt, running, site, surroundings, upkeep
+from installer.target import answers, importing, media, receipt, running, site, surroundings, upkeep
 from installer.target.journal import Change, Journal, carry_out, take_back
-from installer.target.places import Places, point
-from installer.target.steps import Work, restore, revision, steps, whole
+from installer.target.places import Places
+from installer.target.snapshots import revision
+from installer.target.steps import steps
+from installer.target.work import Work, whole
 from installer.terminal import Terminal, elapsed
 from installer.trust import payload
 from installer.trust.chain import took
@@ -40,7 +42,7 @@ def main(words: list[str]) -> int:
     asked = _parser().parse_args(words, argparse.Namespace(words=words))
     places, terminal = Places(asked.prefix.absolute(), asked.home.absolute()), Terminal()
     try:
-        verb = {"verify": _verify, "preflight": _preflight, "install": _install, "upgrade": _upgrade,
+        verb = {"verify": _verify, "preflight": _preflight, "install": _install, "upgrade": _upgrade, "import": _import,
                 "rollback": _rollback, "status": _status, "uninstall": _uninstall, "repair": _repair,
                 "units": upkeep.show_units, "firewall": upkeep.show_firewall}[asked.verb]  # fmt: skip
         return verb(asked, places, terminal)
@@ -69,7 +71,7 @@ def _verify(asked: argparse.Namespace, places: Places, terminal: Terminal) -> in
     started = time.monotonic()
     read = 0
     for entry in manifest.files:
-        if entry.path in manifest.absent:
+        if entry.path in manifest.absent and not (asked.medium / entry.path).is_file():
             continue
         payload.check(asked.medium, entry)
         read += entry.size
@@ -96,6 +98,7 @@ def look(manifest: Manifest, places: Places) -> list[Row]:
     wanted, free = manifest.size * ROOM / 1e9, shutil.disk_usage(there).free / 1e9
     running_python = f"{sys.version_info[0]}.{sys.version_info[1]}"
     lacking = sorted(set(manifest.processor) - processor_features())
+    debs = "in the medium's folder: apt-get install ./debs/*.deb" if manifest.below("debs") else ""
     rows = [
         Row("python", "pass", running_python) if running_python == manifest.python else
         Row("python", "fail", running_python, f"install Python {manifest.python}, or name it: PYTHON=…"),
@@ -106,7 +109,7 @@ def look(manifest: Manifest, places: Places) -> list[Row]:
         Row("disk", "pass", f"{free:.1f} GB free") if free >= wanted else
         Row("disk", "fail", f"{free:.1f} GB free", f"make room: {wanted:.1f} GB below {there}"),
         *(Row(name, "pass", "there") if shutil.which(name) else
-          Row(name, "fail", "not installed", f"apt-get install {package}")
+          Row(name, "fail", "not installed", debs or f"apt-get install {package}")
           for name, package in (("git", "git"), ("bwrap", "bubblewrap"), ("openssl", "openssl"))),
     ]  # fmt: skip
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
@@ -142,10 +145,13 @@ def _install(asked: argparse.Namespace, places: Places, terminal: Terminal) -> i
         terminal.say("  " + " → ".join(step.name for step in planned))
         if not asked.yes and not _agreed():
             raise InstallError("nothing was changed", "answer yes, or give --yes")
-        change = carry_out(change, planned, journal, terminal)
-        places.accept(took(found, places.accepted()))
-        file = receipt.write(places, change, found.digest)
-    terminal.say(f"done in {elapsed(sum(change.seconds.values()))}; receipt: {file}")
+
+        def finish(done: Change) -> None:
+            places.accept(took(found, places.accepted()))
+            terminal.say(f"receipt: {receipt.write(places, done, found.digest)}")
+
+        change = carry_out(change, planned, journal, terminal, finish)
+    terminal.say(f"done in {elapsed(sum(change.seconds.values()))}")
     terminal.say(f"the box: {places.current}/venv/bin/appliance --home {places.home} status")
     return 0
 
@@ -166,42 +172,54 @@ def _repair(asked: argparse.Namespace, places: Places, terminal: Terminal) -> in
         return _install(again, places, terminal)
 
 
+def _import(asked: argparse.Namespace, places: Places, terminal: Terminal) -> int:
+    found = media.read(asked.medium, asked.fingerprint, places, terminal)
+    with alone(places):
+        return min(1, importing.take(asked.medium, found, places, terminal, asked.older))
+
+
 def _settle_cut_short(journal: Journal, manifest: Manifest, places: Places, terminal: Terminal) -> None:
     """A change that was going back, or was another's, is taken back first."""
     cut = journal.unfinished()
-    if cut is not None and (cut.phase == "undoing" or cut.release != manifest.release):
+    if cut is not None and (cut.phase == "undoing" or cut.back or cut.release != manifest.release):
         terminal.say(f"an earlier change to {cut.release} was cut short; it is taken back first")
         take_back(cut, steps(Work(places, cut, terminal)), journal, terminal)
 
 
 def _rollback(asked: argparse.Namespace, places: Places, terminal: Terminal) -> int:
-    with alone(places):
+    with alone(places) as lock:
         journal = Journal(places.state / "journal.json")
         cut = journal.unfinished()
-        if cut is not None:
+        if cut is not None and (cut.phase == "undoing" or not cut.back):
             terminal.say(f"the change to {cut.release} was cut short; it is taken back")
             take_back(cut, steps(Work(places, cut, terminal)), journal, terminal)
             return 0
-        now, before = places.chosen(places.current), places.chosen(places.previous)
-        if not now or not before or not whole(places.release(before)):
-            raise InstallError("there is no release to go back to", "an upgrade keeps the one before it")
-        snapshot = places.snapshots / now
-        migrated = revision(places.home) != revision(snapshot)
-        if migrated and not asked.to_snapshot:
-            raise InstallError(
-                f"{now} changed the ledger's tables; {before} can read the snapshot from before the upgrade alone",
-                "what came in since would be put aside and not be seen any more: give --to-snapshot to do that",
-            )
+        change = cut or _way_back(places, asked.to_snapshot)
         started = time.monotonic()
-        running.stop(places)
-        if migrated:
-            terminal.say(f"what was there is kept in {restore(places.home, snapshot)}")
-        point(places.current, Path("releases") / before)
-        point(places.previous, Path("releases") / now)
-        shutil.rmtree(snapshot, ignore_errors=True)  # a later upgrade takes its own
-        running.start(places, places.release(before), terminal)
-    terminal.say(f"{before} runs again after {elapsed(time.monotonic() - started)}")
+        carry_out(change, steps(Work(places, change, terminal, lock=lock)), journal, terminal)
+    terminal.say(f"{change.release} runs again after {elapsed(time.monotonic() - started)}")
     return 0
+
+
+def _way_back(places: Places, to_snapshot: bool) -> Change:
+    """To the release that ran before this one; after a rollback that is the newer one. Raises InstallError."""
+    now, before = places.chosen(places.current), places.chosen(places.previous)
+    if not now or not before or not whole(places.release(before)):
+        raise InstallError("there is no release to go back to", "an upgrade keeps the one before it")
+    if _built(before) > _built(now):
+        return Change(before, now, time.time(), kept=(places.home / "ledger.db").exists())
+    snapshot = places.snapshots / now
+    migrated = whole(snapshot) and revision(places.home) != revision(snapshot)
+    if migrated and not to_snapshot:
+        raise InstallError(
+            f"{now} changed the ledger's tables; {before} can read the snapshot from before the upgrade alone",
+            "what came in since would be put aside and not be seen any more: give --to-snapshot to do that",
+        )
+    return Change(before, now, time.time(), kept=migrated, back=True)
+
+
+def _built(release: str) -> int:
+    return int(release.rpartition("-")[2])
 
 
 def _status(_: argparse.Namespace, places: Places, terminal: Terminal) -> int:
@@ -288,6 +306,7 @@ def _parser() -> argparse.ArgumentParser:
         ("preflight", "look at this machine: pass, warn or fail, each with its fix"),
         ("install", "install, or upgrade what is installed; again: mend it"),
         ("upgrade", "take a newer medium (--medium DIR) by what this box trusts: no fingerprint needed"),
+        ("import", "take in models, repositories and advisories that a medium brings (--medium DIR)"),
         ("rollback", "back to the release before, or take back what was cut short"),
         ("status", "which release runs, and whether a change was cut short"),
         ("uninstall", "remove the programs; the data stay unless told otherwise"),
@@ -311,6 +330,8 @@ def _parser() -> argparse.ArgumentParser:
         if name == "firewall":
             verb.add_argument("--apply", action="store_true", help="set the rules, now and at every start")
             verb.add_argument("--remove", action="store_true", help="take the rules away")
+        if name == "import":
+            verb.add_argument("--older", action="store_true", help="also what is older than what was taken before")
         if name == "rollback":
             verb.add_argument("--to-snapshot", action="store_true", help="with the data from before the upgrade")
         if name == "uninstall":

@@ -13,7 +13,7 @@ from installer.errors import InstallError, Refused
 from installer.target import firewall, media, running, seal, site, surroundings, systemd, units, user
 from installer.target.journal import Journal
 from installer.target.places import Places, point
-from installer.target.steps import WHOLE
+from installer.target.work import WHOLE
 from installer.terminal import Terminal
 from installer.trust import payload
 from installer.trust.medium import FOLDER as METADATA
@@ -95,8 +95,8 @@ def _again(
         found, _ = media.judged(medium, typed, places, terminal)
         if found.manifest.release != name:
             raise Refused(f"the medium brings {found.manifest.release}", "")
-        for entry in found.manifest.files:
-            payload.check(medium, entry)
+        for entry, folder in media.sources(medium, found.manifest, places):
+            payload.check(folder, entry)
     except Refused as error:
         if not given:
             _put_back(places, name)

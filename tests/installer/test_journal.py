@@ -1,22 +1,19 @@
-"""A change goes on after a kill at any point, or goes back whole; data of before are never deleted."""
+"""A change goes on after a kill at any point, or goes back whole."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
-import sqlite3
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from installer.errors import InstallError
-from installer.target import steps as made
 from installer.target.commands import alone
 from installer.target.journal import Change, Journal, Step, carry_out, take_back
-from installer.target.places import Places, point
+from installer.target.places import Places
 from installer.terminal import Terminal
 from installer.trust.chain import Accepted
 
@@ -121,52 +118,54 @@ def test_a_damaged_journal_is_said_and_nothing_is_done(tmp_path: Path) -> None:
         Journal(tmp_path / "journal.json").unfinished()
 
 
-def home(folder: Path, revision: str, word: str) -> Path:
-    """A home with a ledger of that revision."""
-    (folder / "secrets").mkdir(parents=True)
-    (folder / "secrets" / "audit.key").write_text(word)
-    connection = sqlite3.connect(folder / "ledger.db")
-    connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
-    connection.execute("INSERT INTO alembic_version VALUES (?)", (revision,))
-    connection.commit()
-    connection.close()
-    return folder
+def test_a_full_disk_keeps_nobody_from_going_back(tmp_path: Path) -> None:
+    """The journal that cannot be written any more is no reason to leave the box stopped."""
+    (tmp_path / "marks").mkdir()
+    world = World(tmp_path / "marks", fail="c")
+
+    class Full(Journal):
+        def keep(self, change: Change) -> Change:
+            if change.phase != "doing":
+                raise InstallError("cannot write: No space left on device")
+            return super().keep(change)
+
+    with pytest.raises(InstallError, match="it fails"):
+        carry_out(CHANGE, [world.step(name) for name in "abc"], Full(tmp_path / "journal"), Terminal(io.StringIO()))
+    assert world.marks() == set()
 
 
-def test_restoring_brings_ledger_and_keys_back_and_keeps_what_lay_there(tmp_path: Path) -> None:
-    now, snapshot = home(tmp_path / "home", "0009", "new"), home(tmp_path / "snapshots" / "r", "0008", "old")
-    aside = made.restore(now, snapshot)
-    assert made.revision(now) == "0008" and (now / "secrets" / "audit.key").read_text() == "old"
-    assert made.revision(aside) == "0009" and (aside / "secrets" / "audit.key").read_text() == "new"
-    assert made.revision(snapshot) == "0008"
+def test_an_error_of_the_system_in_a_step_is_taken_back_and_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "marks").mkdir()
+    world = World(tmp_path / "marks")
+
+    def broken() -> None:
+        raise OSError(5, "Input/output error", "/opt/x")
+
+    with pytest.raises(InstallError, match="Input/output error: /opt/x"):
+        carry_out(CHANGE, [world.step("a"), Step("b", lambda: False, broken)], Journal(tmp_path / "journal"),
+                  Terminal(io.StringIO()))  # fmt: skip
+    assert world.marks() == set()
 
 
-def test_a_ledger_that_was_moved_away_counts_as_another_so_that_restoring_begins_anew(tmp_path: Path) -> None:
-    now = home(tmp_path / "home", "0009", "new")
-    (now / "ledger.db").unlink()
-    assert made.revision(now) == ""
-    made.restore(now, home(tmp_path / "snapshots" / "r", "0008", "old"))
-    assert made.revision(now) == "0008"
+def test_what_holds_of_a_whole_change_alone_is_kept_again_when_the_run_was_killed_before_the_journal_told(
+    tmp_path: Path,
+) -> None:
+    """Else the record of trust would stay one release behind."""
+    (tmp_path / "marks").mkdir()
+    world, journal, terminal = World(tmp_path / "marks"), Journal(tmp_path / "journal"), Terminal(io.StringIO())
+    kept: list[str] = []
 
+    def finish(change: Change) -> None:
+        kept.append(change.release)
+        if len(kept) == 1:
+            raise Killed
 
-def test_a_failed_upgrade_points_back_and_leaves_an_unmigrated_ledger_alone(tmp_path: Path) -> None:
-    places = Places(tmp_path / "opt", home(tmp_path / "home", "0008", "since"))
-    work = made.Work(places, replace(CHANGE, kept=True), Terminal(io.StringIO()))
-    home(work.snapshot, "0008", "before")
-    (work.snapshot / made.WHOLE).touch()
-    point(places.current, Path("releases") / CHANGE.release)
-    step = next(step for step in made.steps(work) if step.name == "switch")
-    assert step.done()
-    step.undo()
-    assert places.chosen(places.current) == CHANGE.previous
-    assert (places.home / "secrets" / "audit.key").read_text() == "since"
-
-
-def test_the_order_of_steps_touches_nothing_that_runs_before_the_release_is_whole(tmp_path: Path) -> None:
-    work = made.Work(Places(tmp_path / "opt", tmp_path / "home"), replace(CHANGE, kept=True), Terminal(io.StringIO()))
-    names = [step.name for step in made.steps(work)]
-    assert names.index("unpack the release") < names.index("stop the box") < names.index("snapshot with keys")
-    assert names.index("migrate a copy") < names.index("switch") < names.index("health")
+    with pytest.raises(Killed):
+        carry_out(CHANGE, [world.step("a")], journal, terminal, finish)
+    cut = journal.unfinished()
+    assert cut is not None
+    assert carry_out(cut, [world.step("a")], journal, terminal, finish).phase == "done"
+    assert kept == [CHANGE.release] * 2
 
 
 def test_what_was_accepted_is_durable_and_a_damaged_record_refuses(tmp_path: Path) -> None:
