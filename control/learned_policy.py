@@ -1,4 +1,5 @@
-"""What the versions of the routing policy say, in words. Files are read leniently: a format may have learned more."""
+"""What was learned of routing, in words: the report of now, and what the versions of the policy say. Their files are
+read leniently: a format may have learned more."""
 
 from __future__ import annotations
 
@@ -10,12 +11,21 @@ from appliance.events import Fact
 from appliance.learning.policies import SUBJECT, Policies
 from appliance.ledger import Ledger
 from appliance.work import Noun
+from control.desk import Desk
+from control.own_command import asked
 
+REPORT_SECONDS = 60.0
 STEPS = {
     Fact.POLICY_PUBLISHED: "published", Fact.POLICY_PROMOTED: "promoted", Fact.POLICY_ROLLED_BACK: "rolled back",
 }  # fmt: skip
-TOLD = frozenset({"rule", "repo", "before", "order", "gain", "needed", "changes", "why", "candidates", "offpolicy"})
+TOLD = frozenset(
+    {"rule", "language", "repo", "before", "order", "gain", "needed", "changes", "why", "candidates", "offpolicy"}
+)
 """What a judged rule's words say already."""
+
+
+FIGURES = ("quality", "unsure", "seconds", "model_seconds", "waited_seconds", "tokens")
+"""Of a candidate, each a number or not told."""
 
 
 class Step(Noun):
@@ -37,6 +47,8 @@ class Known(Noun):
     quality: float | None = None
     unsure: float | None = None
     seconds: float | None = None
+    model_seconds: float | None = None
+    waited_seconds: float | None = None
     tokens: float | None = None
     tries: int | None = None
 
@@ -56,6 +68,7 @@ class Judged(Noun):
     """One rule, or one repository in it."""
 
     rule: str
+    language: str = ""
     repo: str = ""
     before: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
@@ -66,6 +79,11 @@ class Judged(Noun):
     more: Mapping[str, Any] = {}
     """What else the file says of it."""
 
+    @property
+    def where(self) -> str:
+        """The repository or the language it is about; "" for the whole rule."""
+        return self.repo or self.language
+
     def saves(self) -> str:
         """What the new first candidate takes and holds, against the one before; "" where the file does not say."""
         known = {one.candidate: one for one in self.candidates}
@@ -75,8 +93,11 @@ class Judged(Noun):
         said = []
         if new.quality is not None and old.quality is not None:
             said.append(f"holds {new.quality:.0%} instead of {old.quality:.0%}".replace("%", "\u00a0%"))
-        if new.seconds is not None and old.seconds is not None:
-            said.append(f"takes {new.seconds:.3g} s instead of {old.seconds:.3g} s")
+        for part, digits, unit in (("seconds", ".3g", "s"), ("model_seconds", ".3g", "s of models"),
+                                   ("tokens", ",.0f", "tokens")):  # fmt: skip
+            took, before = getattr(new, part), getattr(old, part)
+            if took is not None and before is not None:
+                said.append(f"takes {took:{digits}} {unit} instead of {before:{digits}} {unit}")
         return "; ".join(said)
 
 
@@ -109,6 +130,12 @@ class Version(Noun):
         if self.broken:
             return "cannot be read"
         return "in use" if self.in_use else (self.steps[-1].what if self.steps else "published")
+
+
+def reported(desk: Desk) -> dict[str, Any]:
+    """What `appliance learn report` tells: it needs rules and models. Raises Unavailable while there are no figures."""
+    told: dict[str, Any] = asked(desk, "learn", "report", seconds=REPORT_SECONDS)
+    return told
 
 
 def versions(policies: Policies, told: Sequence[Step], most: int) -> list[Version]:
@@ -162,7 +189,8 @@ def judged(cell: Mapping[str, Any]) -> Judged:
         conclusive=said.get("conclusive") is True, why=str(said.get("why", "")),
     )  # fmt: skip
     return Judged(
-        rule=str(cell.get("rule", "")), repo=str(cell.get("repo", "")), before=_names(cell.get("before")),
+        rule=str(cell.get("rule", "")), language=str(cell.get("language", "")), repo=str(cell.get("repo", "")),
+        before=_names(cell.get("before")),
         order=_names(cell.get("order")), changes=cell.get("changes") is True, why=str(cell.get("why", "")),
         candidates=tuple(_known(one) for one in _mappings(cell.get("candidates"))),
         proof=proof if said else None, more={name: value for name, value in cell.items() if name not in TOLD},
@@ -187,7 +215,7 @@ def _foresights(policy: Mapping[str, Any], file: Mapping[str, Any]) -> Iterator[
 
 
 def _known(one: Mapping[str, Any]) -> Known:
-    figures = {name: _figure(one.get(name)) for name in ("quality", "unsure", "seconds", "tokens")}
+    figures = {name: _figure(one.get(name)) for name in FIGURES}
     return Known(candidate=str(one.get("candidate", "")), tries=_whole(one.get("tries")), **figures)
 
 

@@ -46,6 +46,7 @@ WITHIN = {
 SMALLER = (
     Place(name="new", endpoint="signals.form", label="File a signal", key="n"),
     Place(name="lessons", endpoint="lessons.index", label="Lessons"),
+    Place(name="report", endpoint="learning.report", label="What was learned, and what it saves"),
     Place(name="frictions", endpoint="learning.frictions", label="Frictions: where work rubs"),
     Place(name="replays", endpoint="learning.replays", label="Replays"),
     Place(name="policies", endpoint="policies.index", label="Routing policy: versions, promote, roll back"),

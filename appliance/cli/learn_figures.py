@@ -20,12 +20,14 @@ LEAST = 10
 @click.option("--days", type=click.IntRange(min=0), default=0, help="Only the last N days; 0 means all.")
 @pass_box
 def figures(box: Box, by: str, repo: str, days: int) -> None:
-    """Show what was shipped without a person, how long it took, what was reverted, and which objections held."""
+    """Show what was shipped without a person, how long it took, what was reverted, which objections held, what attempts
+    cost."""
     box.require_home()
     client = LearningClient(box.home)
     data: dict[str, Any] = {
         "autonomy": client.query("autonomy", by=by, repo=repo, days=days),
         "review_precision": client.query("review_precision", by=by, repo=repo, days=days),
+        "costs": client.query("costs", by=by, repo=repo, days=days),
     }
     box.emit(data, lambda: "\n".join(in_words(data)))
 
@@ -33,7 +35,9 @@ def figures(box: Box, by: str, repo: str, days: int) -> None:
 def in_words(data: dict[str, Any]) -> list[str]:
     """The figures for people, with what is too little to say."""
     lines = [line for row in data["autonomy"] for line in shipped(row)] or ["nothing was shipped yet"]
-    return [*lines, *(objections(row) for row in data["review_precision"])]
+    shipped_in = {row["group"]: row["shipped"] for row in data["autonomy"]}
+    lines += [objections(row) for row in data["review_precision"]]
+    return lines + [cost(row, shipped_in.get(row["group"], 0)) for row in data["costs"]]
 
 
 def shipped(row: dict[str, Any]) -> list[str]:
@@ -53,6 +57,19 @@ def objections(row: dict[str, Any]) -> str:
     judged = row["accepted"] + row["overruled"]
     rest = f"; {row['acted_on']} the box acted on by itself, {row['undecided']} nobody decided yet"
     return f"{row['group']}: of {row['objections']} objections people accepted {part(row['accepted'], judged)}{rest}"
+
+
+def cost(row: dict[str, Any], shipped: int = 0) -> str:
+    """What one group's attempts at repairs took.
+
+    >>> told = {"group": "shop", "attempts": 4, "tokens": 8000, "model_seconds": 30.0, "seconds": 90.0}
+    >>> cost(told, 2)
+    'shop: 4 attempts at repairs took 8,000 tokens (4,000 for each change shipped), 30 s of models, 90 s in all'
+    """
+    each = f" ({row['tokens'] / shipped:,.0f} for each change shipped)" if shipped and row["tokens"] else ""
+    tokens = f"{row['tokens']:,} tokens{each}"
+    took = f"{tokens}, {duration(row['model_seconds'])} of models, {duration(row['seconds'])} in all"
+    return f"{row['group']}: {row['attempts']} attempts at repairs took {took}"
 
 
 def part(count: int, of: int) -> str:

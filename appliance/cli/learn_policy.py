@@ -15,12 +15,16 @@ from appliance.cli.route import catalogue
 from appliance.learning.client import LearningClient
 from appliance.learning.foreseeing import Prospect, prospects
 from appliance.learning.policies import Policies
+from appliance.learning.reporting import searched, words
 from appliance.learning.routing import MOST_TRIES, OUTCOMES, TASK, Inside, Standing, Try, Verdict, judge, preferences
+from appliance.learning.savings import saved
 from appliance.ledger import open_ledger
 from appliance.policy import Meaning, Predictor
 from inference import rules as rules_file
 from inference.router import written_out
 
+MOST_VERSIONS = 200
+"""Versions whose savings are summed, the newest."""
 GROWN = 1.2
 """How much more a predictor must have seen than the published one of its rule to be worth a version of its own."""
 LOOK_SECONDS = 60.0
@@ -30,13 +34,20 @@ LOOK_SECONDS = 60.0
 @click.command()
 @pass_box
 def report(box: Box) -> None:
-    """What outcomes say of each rule's order, in words and figures; nothing is written."""
+    """What was learned and what it saves, in words and figures: each rule's order by outcomes, choices that followed a
+    policy, tokens and seconds, repair by search, lessons. Nothing is written."""
     verdicts, seen = _judged(box)
+    client = LearningClient(box.home, LOOK_SECONDS)
     with _policies(box) as kept:
-        current = kept.current()
-    told = {"policy": current, **_as_told(verdicts, seen)}
+        current, evaluations = kept.current(), kept.evaluations(MOST_VERSIONS)
+    more: dict[str, Any] = {
+        "saved": [one.model_dump() for one in saved(client.query("policy_weeks"), evaluations)],
+        "costs": client.query("costs", by="rule"), "search": searched(box.home.policy),
+        "lessons": client.query("lessons_used")[0],
+    }  # fmt: skip
     head = f"policy {current} is in use" if current else "rules decide alone: no policy is in use"
-    box.emit(told, lambda: "\n".join([head, *_lines(verdicts, seen)]))
+    said = [head, *_lines(verdicts, seen), *words(more)]
+    box.emit({"policy": current, **_as_told(verdicts, seen), **more, "words": said}, lambda: "\n".join(said))
 
 
 @click.command()

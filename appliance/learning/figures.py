@@ -33,7 +33,30 @@ PRECISION = f"""WITH told AS (SELECT {GROUP.format(at="happened", gate="gate")} 
  SELECT {NAMED} AS "group", objections, accepted, overruled, acted_on, undecided
  FROM summed ORDER BY 1"""  # noqa: S608 - as above
 
-POLICY_WEEKS = """SELECT date_trunc('week', happened)::DATE::VARCHAR AS week, rule, repo,
+COSTS = """WITH told AS (SELECT CASE $by WHEN 'all' THEN 'all' WHEN 'model' THEN model WHEN 'rule' THEN rule
+  WHEN 'week' THEN strftime(day, '%G-W%V') ELSE repo END AS "group", * FROM attempt_days
+  WHERE ($repo = '' OR repo = $repo) AND ($days = 0 OR day > (now() AT TIME ZONE 'UTC')::DATE - $days))
+ SELECT coalesce(nullif("group", ''), 'unknown') AS "group", sum(attempts)::BIGINT AS attempts,
+ sum(prompt_tokens)::BIGINT AS prompt_tokens, sum(completion_tokens)::BIGINT AS completion_tokens,
+ sum(prompt_tokens + completion_tokens)::BIGINT AS tokens, round(sum(model_milliseconds) / 1000, 1) AS model_seconds,
+ round(sum(milliseconds) / 1000, 1) AS seconds FROM told GROUP BY 1 ORDER BY 1"""
+"""Of attempts at repairs; what other calls took, and how long calls waited, tells the question `calls`."""
+
+ITEM_COSTS = """SELECT task, stage, model, count(*) AS calls, count(*) FILTER (coalesce(status, 0) <> 200) AS failed,
+ sum(prompt_tokens)::BIGINT AS prompt_tokens, sum(completion_tokens)::BIGINT AS completion_tokens,
+ round(sum(seconds) - sum(coalesce(waited_seconds, 0)), 3) AS model_seconds,
+ round(sum(waited_seconds), 3) AS waited_seconds
+ FROM model_calls WHERE item = $item AND item <> '' GROUP BY task, stage, model ORDER BY min(happened), task, model"""
+
+LESSONS = """WITH now AS (SELECT lesson, arg_max(state, seq) AS state FROM lessons GROUP BY lesson),
+ used AS (SELECT DISTINCT item FROM lesson_uses),
+ ended AS (SELECT item, state = 'closed' AND NOT taken_back AS held, item IN (SELECT item FROM used) AS used
+  FROM items WHERE state IN ('closed', 'failed', 'rejected', 'rolled_back') AND ($repo = '' OR repo = $repo))
+ SELECT (SELECT count(*) FROM now) AS lessons, (SELECT count(*) FROM now WHERE state = 'confirmed') AS confirmed,
+ count(*) FILTER (used) AS items_with, count(*) FILTER (used AND held) AS held_with,
+ count(*) FILTER (NOT used) AS items_without, count(*) FILTER (NOT used AND held) AS held_without FROM ended"""
+
+POLICY_WEEKS = """SELECT date_trunc('week', happened)::DATE::VARCHAR AS week, rule, language, repo,
   policy_version AS version, chosen, count(*) AS choices, count(*) FILTER (explored) AS explored
  FROM decisions WHERE source = 'line' AND policy_version IS NOT NULL AND ($repo = '' OR repo = $repo)
  AND ($days = 0 OR happened > (now() AT TIME ZONE 'UTC') - to_days($days)) GROUP BY ALL ORDER BY ALL"""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -73,6 +74,14 @@ class Policies:
             known = ", ".join(map(str, self.versions())) or "none"
             raise NotFound(f"there is no policy {number}", f"there are: {known}") from error
         return told
+
+    def evaluations(self, most: int) -> dict[int, Any]:
+        """What spoke for each of the newest versions, as it was written; those that cannot be read are left out."""
+        found: dict[int, Any] = {}
+        for number in self.versions()[-most:]:
+            with suppress(NotFound, ValueError, AttributeError):
+                found[number] = self.read(number).get("evaluation")
+        return found
 
     def awaits(self, number: int) -> bool:
         """Has nobody, nor the box, taken any version into use or back since this one was published?"""

@@ -87,8 +87,23 @@ QUERIES: Mapping[str, Query] = {
         sql=figures.AUTONOMY,
         parameters=figures.GROUPED,
     ),
+    "costs": Query(
+        what="what attempts at repairs took: tokens, seconds of models, seconds in all; by repo, model, rule or week",
+        sql=figures.COSTS,
+        parameters=figures.GROUPED,
+    ),
+    "item_costs": Query(
+        what="calls for one item by task, stage and model: tokens, seconds of models, seconds of waiting",
+        sql=figures.ITEM_COSTS,
+        parameters={"item": ""},
+    ),
+    "lessons_used": Query(
+        what="how many lessons there are, and how many ended items held with and without one",
+        sql=figures.LESSONS,
+        parameters={"repo": ""},
+    ),
     "policy_weeks": Query(
-        what="choices of the line with a policy at hand: by week, rule, repository, version and who was chosen",
+        what="choices of the line with a policy at hand: by week, rule, language, repository, version, who was chosen",
         sql=figures.POLICY_WEEKS,
         parameters={"repo": "", "days": 0},
     ),

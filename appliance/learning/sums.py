@@ -22,6 +22,17 @@ FROM stage_runs AS runs LEFT JOIN items USING (item) WHERE runs.seq > $after AND
 """What each run of a stage after an event adds to `stage_days`."""
 
 
+ATTEMPTS = """
+SELECT tries.happened::DATE AS day, coalesce(items.repo, '') AS repo, tries.rule,
+    CASE WHEN tries.strategy = 'search' THEN 'search' ELSE tries.model END AS model, 1 AS attempts,
+    coalesce(tries.prompt_tokens, 0) AS prompt_tokens, coalesce(tries.completion_tokens, 0) AS completion_tokens,
+    round(greatest(coalesce(tries.model_seconds, 0), 0) * 1000)::BIGINT AS model_milliseconds,
+    round(greatest(tries.wall_seconds, 0) * 1000)::BIGINT AS milliseconds
+FROM attempts AS tries LEFT JOIN items USING (item) WHERE tries.seq > $after
+"""
+"""What each try to build a change after an event adds to `attempt_days`."""
+
+
 def step_of(seconds: str) -> str:
     """SQL: the step of a duration."""
     return f"ceil(log2(least(greatest({seconds} * 1000, 1), 1e9)) * {STEPS})::INTEGER"
@@ -33,8 +44,9 @@ def longest(share: float) -> str:
 
 
 def add_stages(connection: duckdb.DuckDBPyConnection, after: int) -> None:
-    """Add the runs of stages that came with the events after this one."""
+    """Add the runs of stages, and the tries, that came with the events after this one."""
     add_up(connection, "stage_days", STAGES.format(step=step_of("runs.wall_seconds")), {"after": after})
+    add_up(connection, "attempt_days", ATTEMPTS, {"after": after})
 
 
 def add_up(

@@ -101,6 +101,11 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "day": "DATE", "repo": "VARCHAR", "stage": "VARCHAR", "step": "INTEGER", "runs": "BIGINT",
         "milliseconds": "BIGINT",
     },
+    "attempt_days": {
+        "day": "DATE", "repo": "VARCHAR", "rule": "VARCHAR", "model": "VARCHAR", "attempts": "BIGINT",
+        "prompt_tokens": "BIGINT", "completion_tokens": "BIGINT", "model_milliseconds": "BIGINT",
+        "milliseconds": "BIGINT",
+    },
     "spool_files": {
         "file": "VARCHAR", "position": "BIGINT", "lines": "BIGINT", "damaged": "BIGINT", "note": "VARCHAR",
     },

@@ -14,7 +14,7 @@ from appliance.learning.queries import QUERIES
 from appliance.learning.tables import TABLES
 from control.api.request import MOST_ROWS, body, limit
 from control.desk import desk
-from control.learned_policy import steps, version, versions
+from control.learned_policy import reported, steps, version, versions
 from control.questions import asked_for, parameters, plain, question
 from control.shares import objected, runs, shipped
 from control.views.policies import kept, roll_back, take_in
@@ -48,7 +48,8 @@ def show() -> ResponseReturnValue:
 
 @blueprint.get("/figures")
 def figures() -> ResponseReturnValue:
-    """What was shipped, alone, how fast and reverted, and what came of objections; `by`, `repo`, `days` narrow it."""
+    """What was shipped, alone, how fast and reverted, what came of objections, and what attempts at repairs took in
+    tokens and seconds; `by`, `repo`, `days` narrow it."""
     asked = asked_for(request.args).model_dump()
     client = _client()
     return jsonify(
@@ -56,9 +57,16 @@ def figures() -> ResponseReturnValue:
             **asked,
             "autonomy": [_told(shipped(row)) for row in client.query("autonomy", **asked)[: limit()]],
             "review_precision": [_told(objected(row)) for row in client.query("review_precision", **asked)[: limit()]],
-            "questions": {name: question(name, **asked).sql for name in ("autonomy", "review_precision")},
+            "costs": plain(client.query("costs", **asked)[: limit()]),
+            "questions": {name: question(name, **asked).sql for name in ("autonomy", "review_precision", "costs")},
         }
     )
+
+
+@blueprint.get("/report")
+def report() -> ResponseReturnValue:
+    """What was learned and what it saves, in words and figures, as `appliance learn report` tells it."""
+    return jsonify(plain(reported(desk())))
 
 
 @blueprint.get("/frictions")

@@ -23,7 +23,7 @@ from appliance.ledger.chain import Recorded
 from appliance.lesson import Effect, Lesson, LessonState, Use
 from appliance.news import Delivery, DeliveryState
 from appliance.user import AccessToken, Session, User
-from appliance.work import Kind, MirrorHealth, Signal, State, TrackedRepository, WorkItem
+from appliance.work import MirrorHealth, Signal, State, TrackedRepository, WorkItem
 from control.accounts import NewToken, NewUser, UserChange
 from control.api.items import SHORT, NewCommand
 from control.api.learning import FreeQuestion, RollBack
@@ -33,12 +33,9 @@ from control.api.repositories import PolicyChange
 from control.api.request import MOST_ROWS
 from control.api.router import ChangedRules, NewRules
 from control.api.signals import Duplicate, NoDuplicate
-from control.api.signals import Duplicate, NoDuplicate
 from control.api.uploads import MEDIA
 from control.bringing import ModelAt, NewRepository
 from control.health import Part
-from control.inbox import STATES as SIGNAL_STATES
-from control.inbox import Question, Received
 from control.intake import NewSignal
 from control.learned_policy import Version
 from control.questions import GROUPS
@@ -108,19 +105,7 @@ def both(name: str, **more: Schema) -> Schema:
 
 
 ITEM = both("WorkItem", events=listed(ANY), commands=listed(TEXT))
-HEARD = both("Signal", item=TEXT, state={"type": ["string", "null"]}, severity=NUMBER, duplicate_of=TEXT)
-HEARD_WHOLE = both(
-    "Signal", item=TEXT, carried_by=TEXT, duplicates=listed(HEARD), questions=listed(ref("Question")),
-    received=ref("Received"),
-)  # fmt: skip
-INBOX: Mapping[str, Schema] = {
-    "kind": {"type": "string", "enum": list(map(str, Kind))},
-    "severity": {"type": "integer", "minimum": 1, "maximum": 4},
-    "state": {"type": "string", "enum": list(SIGNAL_STATES)},
-    "source": TEXT, "q": TEXT, "since": {"type": "string", "format": "date"},
-    "until": {"type": "string", "format": "date"},
-}  # fmt: skip
-NOTED = made_of(number=NUMBER, item=TEXT)
+SIGNAL = both("Signal", item=TEXT)
 REPOSITORY = both(
     "TrackedRepository",
     mirror=both("MirrorHealth", lag_seconds={"type": ["number", "null"], "description": "seconds"}),
@@ -153,7 +138,12 @@ TRAIL: Mapping[str, Schema] = {
 NARROWED: Mapping[str, Schema] = {"repo": TEXT, "days": {"type": "integer", "minimum": 0, "default": 0}, "limit": LIMIT}
 BY: Mapping[str, Schema] = {"by": {"type": "string", "enum": list(GROUPS)}}
 FIGURES = made_of(
-    by=TEXT, repo=TEXT, days=NUMBER, autonomy=listed(ANY), review_precision=listed(ANY), questions={"type": "object"}
+    by=TEXT, repo=TEXT, days=NUMBER, autonomy=listed(ANY), review_precision=listed(ANY), costs=listed(ANY),
+    questions={"type": "object"}
+)
+REPORT = made_of(
+    policy=NUMBER, rules=listed(ANY), prospects=listed(ANY), saved=listed(ANY), costs=listed(ANY), search=ANY,
+    lessons=ANY, words=listed(TEXT),
 )
 RUN = made_of(
     repo=TEXT, run=NUMBER, begun=TEXT, ended=FLAG, words=TEXT, why=TEXT, planned=NUMBER, contenders=listed(ANY)
@@ -174,11 +164,9 @@ CALLS: Mapping[str, Call] = {
     "api_items.evidence": Call({200: made_of(evidence=listed(made_of(file=TEXT, sha256=TEXT)))}),
     "api_items.evidence_file": Call({200: ANY}),
     "api_items.give": Call({202: made_of(number=NUMBER, item=TEXT)}, body=(JSON, ref("NewCommand")), matched=True),
-    "api_signals.index": Call({200: made_of(signals=listed(HEARD), next=TEXT)}, {**INBOX, **ONE_OF_REPOSITORIES}),
-    "api_signals.show": Call({200: HEARD_WHOLE}),
-    "api_signals.file": Call({201: HEARD_WHOLE}, body=(JSON, ref("NewSignal"))),
-    "api_signals.merge": Call({202: NOTED}, body=(JSON, ref("Duplicate"))),
-    "api_signals.split": Call({202: NOTED}, body=(JSON, ref("NoDuplicate"))),
+    "api_signals.index": Call({200: made_of(signals=listed(SIGNAL), next=TEXT)}, ONE_OF_REPOSITORIES),
+    "api_signals.show": Call({200: SIGNAL}),
+    "api_signals.file": Call({201: SIGNAL}, body=(JSON, ref("NewSignal"))),
     "api_signals.take_table": Call(
         {200: TABLE, 201: TABLE},
         {"repo": TEXT, "mapping": listed(TEXT), "dry_run": FLAG, "skip_bad": FLAG, "encoding": TEXT, "delimiter": TEXT,
@@ -205,6 +193,7 @@ CALLS: Mapping[str, Call] = {
     "api_lessons.move": Call({200: ref("Lesson")}, body=(JSON, ref("LessonMove")), matched=True),
     "api_learning.show": Call({200: ANY}),
     "api_learning.figures": Call({200: FIGURES}, {**BY, **NARROWED}),
+    "api_learning.report": Call({200: REPORT}),
     "api_learning.frictions": Call({200: made_of(frictions=listed(ANY))}, NARROWED),
     "api_learning.replays": Call({200: made_of(runs=listed(RUN))}, NARROWED),
     "api_learning.policies": Call({200: made_of(current=NUMBER, versions=listed(ref("Version")))}, {"limit": LIMIT}),

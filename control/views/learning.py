@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Blueprint, render_template, request
@@ -12,21 +12,24 @@ from appliance.errors import LimitExceeded, Unavailable
 from appliance.learning.client import LearningClient
 from appliance.learning.frictions import MEANING
 from control.desk import desk
+from control.learned_policy import judged, reported
 from control.questions import GROUPS, Asked, asked_for, question
 from control.shares import by_week, objected, runs, shipped
 
 blueprint = Blueprint("learning", __name__, url_prefix="/learning")
 
+BEHIND: Mapping[str, Mapping[str, Any]] = {"policy_weeks": {}, "costs": {"by": "rule"}, "lessons_used": {}}
+"""Questions that the report's figures come from, with their parameters."""
 PAGE = 100
 """Frictions, and runs of replays, on a page."""
 
 
 @blueprint.get("")
 def index() -> ResponseReturnValue:
-    """How far the box works alone: shipped, reverted, time, objections; `?by=`, `?repo=`, `?days=` narrow it."""
+    """How far the box works alone: shipped, reverted, time, objections, tokens; `?by=`, `?repo=`, `?days=` narrow."""
     asked = asked_for(request.args)
     own = {"repo": asked.repo, "days": asked.days}
-    questions = [question(name, by=asked.by, **own) for name in ("autonomy", "review_precision")]
+    questions = [question(name, by=asked.by, **own) for name in ("autonomy", "review_precision", "costs")]
 
     def read(client: LearningClient) -> dict[str, Any]:
         weeks = client.query("autonomy", by="week", **own)
@@ -37,12 +40,27 @@ def index() -> ResponseReturnValue:
             "total": [shipped(row) for row in client.query("autonomy", by="all", **own)],
             "objections": [objected(row) for row in objections],
             "judged": [objected(row) for row in client.query("review_precision", by="all", **own)],
-            "weeks": by_week(weeks),
+            "weeks": by_week(weeks), "costs": client.query("costs", by=asked.by, **own),
         }  # fmt: skip
 
     return _page(
         "learning.html", read, asked, groups=GROUPS, questions=questions, week=question("autonomy", by="week", **own)
     )
+
+
+@blueprint.get("/report")
+def report() -> ResponseReturnValue:
+    """What was learned and what it saves, in words and figures, as `appliance learn report` tells it."""
+    told: dict[str, Any] = {}
+    away = None
+    try:
+        told = reported(desk())
+    except (Unavailable, LimitExceeded) as error:
+        away = error
+    return render_template(
+        "report.html", away=away, told=told, cells=[judged(cell) for cell in told.get("rules", ())],
+        questions=[question(name, **given) for name, given in BEHIND.items()],
+    )  # fmt: skip
 
 
 @blueprint.get("/frictions")

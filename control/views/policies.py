@@ -10,11 +10,12 @@ from flask.typing import ResponseReturnValue
 from appliance.errors import Conflict, LimitExceeded, Unavailable
 from appliance.learning.client import LearningClient
 from appliance.learning.policies import Policies
+from appliance.learning.savings import saved
 from control.desk import desk
 from control.gate import person
-from control.learned_policy import Step, steps, version, versions
+from control.learned_policy import steps, version, versions
 from control.questions import question
-from control.savings import Savings, saved
+from control.savings import Savings, charted
 
 blueprint = Blueprint("policies", __name__, url_prefix="/learning/policy")
 
@@ -58,11 +59,11 @@ def index() -> ResponseReturnValue:
     return render_template(
         "policies.html", versions=versions(policies, told, PAGE), current=policies.current(),
         more=max(0, len(policies.versions()) - PAGE), steps=told[::-1][:PAGE], settings=desk().settings.learning,
-        question=question("policy_weeks"), **_savings(policies, told),
+        question=question("policy_weeks"), **_savings(policies),
     )  # fmt: skip
 
 
-def _savings(policies: Policies, told: list[Step]) -> dict[str, Any]:
+def _savings(policies: Policies) -> dict[str, Any]:
     """Weeks with what following the policy saved; why they are not known, when the learning process is away."""
     if not policies.versions():
         return {"savings": Savings(), "away": ""}
@@ -70,7 +71,7 @@ def _savings(policies: Policies, told: list[Step]) -> dict[str, Any]:
         rows = LearningClient(desk().home).query("policy_weeks")
     except (Unavailable, LimitExceeded) as error:
         return {"savings": Savings(), "away": error.message}
-    return {"savings": saved(rows, versions(policies, told, MOST_VERSIONS)), "away": ""}
+    return {"savings": charted(saved(rows, policies.evaluations(MOST_VERSIONS))), "away": ""}
 
 
 @blueprint.get("/<int:number>/promote")

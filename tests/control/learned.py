@@ -22,8 +22,10 @@ EVALUATION: dict[str, Any] = {
     "offpolicy": {"tries": 40, "effective_new": 14.0, "effective_old": 22.0, "gain": 0.182, "unsure": 0.06,
                   "conclusive": True, "why": "+0.182 ± 0.060 over 40 choices that were left to chance"},
     "candidates": [
-        {"candidate": "small", "tries": 40, "quality": 0.93, "unsure": 0.04, "seconds": 2.5, "worth": 0.9},
-        {"candidate": "large", "tries": 38, "quality": 0.95, "unsure": 0.03, "seconds": 21.0, "worth": 0.7},
+        {"candidate": "small", "tries": 40, "quality": 0.93, "unsure": 0.04, "seconds": 2.5, "tokens": 400,
+         "model_seconds": 1.5, "waited_seconds": 0.2, "worth": 0.9},
+        {"candidate": "large", "tries": 38, "quality": 0.95, "unsure": 0.03, "seconds": 21.0, "tokens": 5400,
+         "model_seconds": 18.0, "waited_seconds": None, "worth": 0.7},
     ],
 }  # fmt: skip
 

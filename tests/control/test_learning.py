@@ -15,7 +15,15 @@ from tests.control.learned import learning, live, publish
 from tests.control.world import Console, Site
 
 WORDS = "\"'><script>alert(1)</script>{{7*7}}</textarea>"
-PAGES = ("/learning", "/learning/policy", "/learning/frictions", "/learning/replays", "/learning/query", "/lessons")
+PAGES = (
+    "/learning",
+    "/learning/report",
+    "/learning/policy",
+    "/learning/frictions",
+    "/learning/replays",
+    "/learning/query",
+    "/lessons",
+)
 
 
 @pytest.fixture
@@ -30,11 +38,31 @@ def full(console: Console, site: Site) -> Iterator[Console]:
 def test_figures_are_told_as_shares_with_their_question(full: Console) -> None:
     page = full.browser().get("/learning").text
     assert "Without a person" in page and "too few to say a share" in page and 'class="share"' in page
+    assert "What attempts at repairs took" in page and "question=costs" in page
     assert "From the question <code>autonomy</code>" in page and "question=review_precision" in page
     by_week = full.browser().get("/learning?by=week&repo=shop&days=7").text
     assert "2026-W" in by_week or "-W" in by_week
     assert full.browser().get("/learning?by=moon").status_code == 400
     assert full.browser().get("/learning?days=-1").status_code == 400
+
+
+def test_the_report_is_that_of_the_command_line_on_a_page_and_for_programs(full: Console) -> None:
+    full.home.settings_file.write_text("")
+    full.home.routes_file.write_text(
+        '[[rule]]\nname = "code repair"\nwhen.task = ["repair"]\ncandidates = ["search"]\nlearning = "apply"\n'
+    )
+    told = full.program("GET", "/api/v1/learning/report").get_json()
+    assert "words" in told, told
+    assert told["words"][0] == "rules decide alone: no policy is in use" and told["policy"] == 0
+    assert told["rules"][0]["rule"] == "code repair" and told["lessons"]["lessons"] == 0
+    [cost] = told["costs"]
+    assert cost["group"] == "code repair" and cost["attempts"] > 0
+    assert any(
+        line.startswith(f"rule code repair: {cost['attempts']} attempts took 0 tokens") for line in told["words"]
+    )
+    page = full.browser().get("/learning/report").text
+    assert "What was learned, and what it saves" in page and "question=costs" in page
+    assert all(line in page for line in told["words"])
 
 
 def test_frictions_name_their_items_and_evidence_and_replays_their_intervals(full: Console) -> None:
@@ -49,6 +77,7 @@ def test_frictions_name_their_items_and_evidence_and_replays_their_intervals(ful
 
 def test_pages_say_calmly_that_the_learning_process_is_away(console: Console, site: Site) -> None:
     assert site.live
+    console.home.settings_file.write_text("")
     for path in PAGES:
         answer = console.browser().get(path)
         assert answer.status_code == 200, path

@@ -13,7 +13,7 @@ from appliance.config import Home
 from appliance.events import STAGE_FACTS, Fact
 from appliance.learning.service import Learning
 from appliance.settings import Settings
-from tests.learning.world import Telling
+from tests.learning.world import Telling, calls, spooled
 
 
 class Told(Telling):
@@ -76,12 +76,12 @@ def test_what_was_shipped_alone_is_told_by_repository_model_and_week(told: Told,
     }
     assert [row["group"] for row in ask(learning, "autonomy", by="week")] == ["2026-W45", "2026-W46"]
     assert [row["shipped"] for row in ask(learning, "autonomy", repo="wms")] == [1]
-    words = in_words({"autonomy": [shop], "review_precision": []})
+    words = in_words({"autonomy": [shop], "review_precision": [], "costs": []})
     assert words[0] == "shop: 3 shipped; median 3 min from signal to ship, nine of ten in 5 min"
     assert words[1] == "  without a person: 2 of 3 (too few to say a share)"
-    many = in_words({"autonomy": [{**shop, "shipped": 40, "alone": 30}], "review_precision": []})
+    many = in_words({"autonomy": [{**shop, "shipped": 40, "alone": 30}], "review_precision": [], "costs": []})
     assert many[1] == "  without a person: 30 of 40, 75 % (95 % sure: 60 to 86 %)"
-    assert in_words({"autonomy": [], "review_precision": []}) == ["nothing was shipped yet"]
+    assert in_words({"autonomy": [], "review_precision": [], "costs": []}) == ["nothing was shipped yet"]
 
 
 def test_an_objection_counts_by_what_people_made_of_it(told: Told, learning: Learning) -> None:
@@ -99,7 +99,7 @@ def test_an_objection_counts_by_what_people_made_of_it(told: Told, learning: Lea
     assert row == {
         "group": "model-review", "objections": 5, "accepted": 2, "overruled": 1, "acted_on": 1, "undecided": 1,
     }  # fmt: skip
-    assert "accepted 2 of 3 (too few" in in_words({"autonomy": [], "review_precision": [row]})[1]
+    assert "accepted 2 of 3 (too few" in in_words({"autonomy": [], "review_precision": [row], "costs": []})[1]
 
 
 def test_replayed_results_are_a_question_too(told: Told, learning: Learning) -> None:
@@ -115,3 +115,47 @@ def test_replayed_results_are_a_question_too(told: Told, learning: Learning) -> 
         1.5,
     )
     assert ask(learning, "replays", repo="wms") == []
+
+
+def test_attempts_are_counted_in_tokens_and_seconds_of_models_by_repository_model_rule_and_week(
+    told: Told, learning: Learning
+) -> None:
+    took = {"prompt_tokens": 900, "completion_tokens": 100, "model_seconds": 12.5, "seconds": 30.0}
+    for number, (repo, model) in enumerate((("shop", "m7"), ("shop", "m32"), ("wms", "m7")), start=1):
+        told.say(Fact.SIGNAL_RECEIVED, f"S-{number}", repo=repo, title="t", source="cli")
+        told.say(Fact.ITEM_OPENED, f"W-{number}", stage="signal", to="received", facts={"signal": f"S-{number}"})
+        tries = {"attempt 1": {"strategy": "search", "model": "", "outcome": "none", "seconds": 5.0, "tried": 9},
+                 "attempt 2": {"strategy": "droid", "model": model, "outcome": "plausible", **took}}  # fmt: skip
+        told.stage(f"W-{number}", "build", "built", rule=f"for {repo}", **tries)
+        told.time += timedelta(days=7)
+    by_repo = {row["group"]: row for row in ask(learning, "costs")}
+    assert (by_repo["shop"]["attempts"], by_repo["shop"]["tokens"], by_repo["shop"]["model_seconds"]) == (4, 2000, 25.0)
+    assert by_repo["shop"]["seconds"] == 70.0 and by_repo["wms"]["tokens"] == 1000
+    by_model = {row["group"]: (row["attempts"], row["tokens"]) for row in ask(learning, "costs", by="model")}
+    assert by_model == {"search": (3, 0), "m7": (2, 2000), "m32": (1, 1000)}
+    assert {row["group"] for row in ask(learning, "costs", by="rule")} == {"for shop", "for wms"}
+    weeks = ask(learning, "costs", by="week", repo="shop")
+    assert [(row["group"], row["tokens"]) for row in weeks] == [("2026-W45", 1000), ("2026-W46", 1000)]
+    data = {"autonomy": [], "review_precision": [], "costs": ask(learning, "costs", by="all")}
+    assert in_words(data)[-1].startswith("all: 6 attempts at repairs took 3,000 tokens, 38 s of models")
+
+
+def test_an_item_costs_what_its_calls_took_and_lessons_are_held_against_items_without(
+    told: Told, learning: Learning, home: Home
+) -> None:
+    lines = [one | {"item": "W-1", "model": "m7", "task": "repair", "seconds": 2.0} for one in calls(range(3))]
+    spooled(home, [*lines, *calls(range(50, 60))])
+    told.item(1, "shop", "m7", 100)
+    told.item(2, "shop", "m7", 100)
+    for item in ("W-1", "W-2"):
+        told.stage(item, "learn", "closed")
+    lesson = {"from": "", "to": "confirmed", "by": "ada", "lesson": {"text": "mind the gap", "scope": {}}}
+    told.say(Fact.LESSON_CONFIRMED, "L-1", **lesson)
+    told.say(Fact.LESSON_USED, "L-1", item="W-1", stage="build", role="builder", rank=1, score=1.0, how="path", round=1)
+    [row] = ask(learning, "item_costs", item="W-1")
+    assert (row["calls"], row["model_seconds"], row["waited_seconds"]) == (3, 5.25, 0.75)
+    assert row["prompt_tokens"] == sum(one["prompt_tokens"] for one in lines)
+    assert ask(learning, "item_costs") == [], "calls of no item are those of nobody"
+    assert ask(learning, "lessons_used") == [
+        {"lessons": 1, "confirmed": 1, "items_with": 1, "held_with": 1, "items_without": 1, "held_without": 1}
+    ]
