@@ -105,11 +105,11 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         if not name.startswith(ENVIRONMENT_PREFIX) or name in NOT_SETTINGS:
             continue
         section, _, field = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("_")
-        found.setdefault(section, {})[field] = _as_toml_value(text)
+        found.setdefault(section, {})[field] = toml_value(text)
     return found
 
 
-def _as_toml_value(text: str) -> Any:
+def toml_value(text: str) -> Any:
     """A list, number or boolean written as TOML; anything else is the text itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
@@ -119,6 +119,8 @@ def _as_toml_value(text: str) -> Any:
 
 def _in_words(problem: Any) -> str:
     path = [str(part) for part in problem["loc"]]
+    if path[-1:] == ["recipients"]:
+        return f"{'.'.join(path)}: {problem['msg']}"  # somebody may have put the private key there
     if problem["type"] != "extra_forbidden":
         return f"{'.'.join(path)}: {problem['msg']} (got {problem['input']!r})"
     known = Settings.model_fields if len(path) == 1 else _fields_of(path[0])

@@ -45,6 +45,12 @@ class Fact(StrEnum):
     TASK_ENDED = "TaskEnded"
     GUIDE_MARKED = "GuideMarked"
     BOX_STARTED = "BoxStarted"
+    SECRETS_BOUND = "SecretsBound"
+    BACKUP_ASKED = "BackupAsked"
+    BACKUP_MADE = "BackupMade"
+    BACKUP_FAILED = "BackupFailed"
+    BACKUP_VERIFIED = "BackupVerified"
+    BACKUP_RESTORED = "BackupRestored"
     TASKS_FIXED = "TasksFixed"
     REPLAY_STARTED = "ReplayStarted"
     REPLAY_RAN = "ReplayRan"
@@ -62,13 +68,13 @@ class Fact(StrEnum):
     SESSION_OPENED = "SessionOpened"
     SESSION_ENDED = "SessionEnded"
     SIGN_IN_REFUSED = "SignInRefused"
+    CERTIFICATE_CHANGED = "CertificateChanged"
     TOKEN_CREATED = "TokenCreated"  # noqa: S105 - a fact, no secret
     TOKEN_REVOKED = "TokenRevoked"  # noqa: S105
 
 
 STAGE_FACTS: Mapping[str, Fact] = {
     "signal": Fact.ITEM_OPENED,
-    CERTIFICATE_CHANGED = "CertificateChanged"
     "triage": Fact.SIGNAL_TRIAGED,
     "plan": Fact.WORK_PLANNED,
     "build": Fact.CHANGE_BUILT,

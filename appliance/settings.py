@@ -318,11 +318,34 @@ class LearningSettings(Section):
     lesson_failures: int = Field(3, ge=1, description="times the same happens despite a lesson until it is let go")
 
 
+class BackupSettings(Section):
+    """Backups."""
+
+    folder: str = Field("", description="folder they go to, on another disk at best; empty: backups/ of the home")
+    recipients: list[str] = Field(
+        default_factory=list, description="public keys of age (age1…) that they are sealed for; none: none are made"
+    )
+    every_hours: float = Field(24.0, ge=0, description="pause between backups by schedule, in hours; 0: none")
+    keep: int = Field(14, ge=1, description="newest backups that are kept")
+    keep_days: float = Field(0.0, ge=0, description="newer backups than this are kept, too, in days")
+    models: bool = Field(True, description="the models are in them; each is written once")
+    warn_days: float = Field(3.0, ge=0, description="age of the newest one at which the box warns, in days; 0: never")
+
+    @field_validator("recipients")
+    @classmethod
+    def _are_public(cls, keys: list[str]) -> list[str]:
+        for key in keys:
+            if not key.startswith("age1"):  # what else stands here may be a private key: it is not repeated
+                raise ValueError("only public keys of age belong here; they begin with age1")
+        return keys
+
+
 class Settings(Section):
     """All settings of one box."""
 
     gateway: GatewaySettings = GatewaySettings()
     console: ConsoleSettings = ConsoleSettings()
+    certificate: CertificateSettings = CertificateSettings()
     engines: EnginesSettings = EnginesSettings()
     models: dict[str, ModelSettings] = Field(default_factory=dict, description="by the model's id")
     line: LineSettings = LineSettings()
@@ -333,4 +356,4 @@ class Settings(Section):
     mirror: MirrorSettings = MirrorSettings()
     intake: IntakeSettings = IntakeSettings()
     learning: LearningSettings = LearningSettings()
-    certificate: CertificateSettings = CertificateSettings()
+    backup: BackupSettings = BackupSettings()

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from appliance.backup.binding import check_whole
 from appliance.config import Home, load
 from appliance.errors import NotFound
 from appliance.settings import Settings
@@ -34,7 +35,8 @@ class Box:
         return load(self.home.settings_file)
 
     def require_home(self) -> None:
-        """Raises NotFound when the home has not been set up."""
+        """Raises NotFound when the home has not been set up, VerificationFailed when it is half restored."""
+        check_whole(self.home)
         if not self.home.settings_file.exists():
             raise NotFound(
                 f"there is no appliance in {self.home.root}", "run `appliance init`, or name the home with --home"

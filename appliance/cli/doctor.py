@@ -12,6 +12,8 @@ from typing import NamedTuple
 import click
 import psutil
 
+from appliance.backup import binding
+from appliance.certificates.showing import doors, shown
 from appliance.cli import standing
 from appliance.cli.context import Box, pass_box
 from appliance.cli.route import catalogue
@@ -20,8 +22,11 @@ from appliance.computers.probe import probe
 from appliance.errors import FactoryError, of_system
 from appliance.ledger import open_ledger
 from appliance.ledger.audit import read_anchor
+from appliance.ledger.backups import standing as standing_of_backups
+from appliance.ledger.backups import warning
 from appliance.ledger.database import SAFE_SQLITE, sqlite_version
 from appliance.mirror.mirror import Mirror
+from appliance.tls import served_by
 from appliance.work import MirrorHealth, utcnow
 from inference import rules
 from models.registry import Registry
@@ -142,6 +147,33 @@ def ledger(box: Box) -> Iterator[Check]:
                 "" if good else "`appliance audit verify`, then compare with a backup")  # fmt: skip
 
 
+def secrets(box: Box) -> Iterator[Check]:
+    """Whether the secrets are those that the ledger was made with."""
+    if binding.check(box.home):
+        yield Check("secrets", "pass", "those that this ledger was made with")
+    else:
+        yield Check("secrets", "warn", "the ledger does not name its secrets yet", "`appliance init` notes them")
+
+
+def backups(box: Box) -> Iterator[Check]:
+    """How old the newest backup is."""
+    seen = standing_of_backups(open_ledger(box.home))
+    found, fix = warning(utcnow(), box.settings.backup, seen)
+    newest = f"{seen.name} is the newest" if seen.name else "nobody is to be warned of their age"
+    yield Check("backup", "warn" if found else "pass", found or newest, fix)
+
+
+def certificate(box: Box) -> Iterator[Check]:
+    """The certificate of the doors that speak TLS."""
+    on, kept = doors(box.settings), shown(box.home, box.settings, utcnow())
+    if not on:
+        yield Check("certificate", "pass", "none is needed: gateway and console speak no TLS")
+        return
+    served_by(box.home, box.settings.certificate, True)
+    if kept is not None:
+        yield Check("certificate", kept.verdict, kept.found, kept.fix)
+
+
 def processes(box: Box) -> Iterator[Check]:
     """What runs."""
     found = running(box.home)
@@ -163,5 +195,5 @@ def engines(box: Box) -> Iterator[Check]:
 
 
 CHECKS: tuple[Callable[[Box], Iterator[Check]], ...] = (
-    settings, python, machine, sandbox, git, models, routes, ledger, processes, engines,
+    settings, python, machine, sandbox, git, models, routes, ledger, secrets, backups, certificate, processes, engines,
 )  # fmt: skip

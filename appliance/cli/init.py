@@ -8,15 +8,17 @@ from pathlib import Path
 
 import click
 
+from appliance.backup import binding
 from appliance.cli.context import Box, pass_box
 from appliance.config import Home, render
-from appliance.errors import ConfigError
+from appliance.errors import ConfigError, Conflict, VerificationFailed
+from appliance.events import Event, Fact
 from appliance.ledger import open_ledger
 from appliance.ports import Progress
 from appliance.private import replace_private
 from appliance.repair.ngram import ensure_ngram
 from appliance.settings import Settings
-from control.access import PLAYGROUND, ensure_session_key, ensure_token
+from control.access import PLAYGROUND, ensure_code_key, ensure_session_key, ensure_token
 from inference.keys import KeyStore, Terms
 from models.card import WRITING
 from models.minilm import ensure_default
@@ -24,9 +26,14 @@ from models.registry import Registry
 
 
 @click.command()
+@click.option(
+    "--new-secrets", is_flag=True, help="The secrets this ledger was made with are lost for good: begin with new ones."
+)
 @pass_box
-def command(box: Box) -> None:
+def command(box: Box, new_secrets: bool) -> None:
     """Set up the home. Safe to repeat: what is there stays as it is."""
+    if new_secrets:
+        give_up_secrets(box.home)
     made = set_up(box.home, box.say)
     box.emit(
         {"home": str(box.home.root), "made": made},
@@ -46,6 +53,7 @@ def make_home(home: Home) -> list[str]:
         ConfigError: the home cannot be written.
     """
     made: list[str] = []
+    bound = binding.check(home)  # before a missing key is made anew, which would hide that it is missing
     try:
         home.root.mkdir(parents=True, exist_ok=True)
         for folder in home.folders:
@@ -62,11 +70,36 @@ def make_home(home: Home) -> list[str]:
         ) from error
     ensure_token(home)
     ensure_session_key(home)
+    ensure_code_key(home)
     keys = KeyStore(home.secrets / "keys.json")
     keys.ensure("line")
     keys.ensure(PLAYGROUND, scopes=("infer",), terms=Terms(tasks=WRITING))
-    open_ledger(home).close()
+    bind_secrets(home) if not bound else open_ledger(home).close()
     return made
+
+
+def bind_secrets(home: Home) -> None:
+    """Let the ledger name the secrets it goes with, which are those that lie there now."""
+    ledger = open_ledger(home)
+    payload = {"fingerprints": binding.fingerprints(home)}
+    ledger.append(Event(kind=Fact.SECRETS_BOUND, subject=binding.SUBJECT, payload=payload))
+    ledger.close()
+
+
+def give_up_secrets(home: Home) -> None:
+    """Begin with new secrets where those of the ledger are missing or others; the audit chain tells of it. Raises
+    Conflict when nothing is the matter: then nothing is changed."""
+    binding.check_whole(home)
+    try:
+        binding.fits(home)
+    except VerificationFailed:
+        home.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (home.secrets / "ledger.anchor").unlink(missing_ok=True)  # nobody can tell any more whether it is right
+        _secret(home.secrets / "audit.key", secrets.token_bytes(32))
+        ensure_code_key(home)
+        bind_secrets(home)
+    else:
+        raise Conflict("the secrets are those of this ledger", "nothing is lost; leave --new-secrets out")
 
 
 def make_models(home: Home, progress: Progress) -> list[str]:

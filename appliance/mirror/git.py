@@ -14,6 +14,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from appliance.errors import FactoryError, Unavailable
 from appliance.mirror import certificates
@@ -101,6 +102,25 @@ class Git:
         status, out, err = self._run(folder, words, b"", env or {}, seconds)
         said = (err + b"\n" + out).decode(errors="replace")
         return in_words(words[0], said).message if status else ""
+
+    @contextlib.contextmanager
+    def talking(
+        self, folder: Path, *words: str, env: Mapping[str, str] | None = None
+    ) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+        """A git that runs meanwhile, with where to write to and where to read from: for what is too large to be held
+        at once. Raises as a call does, when it is left; there is no limit in time."""
+        settings = [word for setting in SETTINGS for word in ("-c", setting)]
+        with self._started(folder, ["git", "--no-pager", *settings, *words], env or {}) as process:
+            to, out, err = process.stdin, process.stdout, process.stderr
+            if to is None or out is None or err is None:
+                raise Unavailable("git has no pipes", "try again")
+            with contextlib.suppress(BrokenPipeError):  # it ended early, and says why
+                yield to, out
+            with contextlib.suppress(BrokenPipeError):
+                to.close()
+            said = err.read() + out.read()
+            if process.wait():
+                raise self._failure(words[0], said.decode(errors="replace"))
 
     def _failure(self, verb: str, said: str) -> FactoryError:
         error = in_words(verb, said)
