@@ -9,6 +9,7 @@ from flask import current_app
 
 from appliance.config import Home
 from appliance.ledger import Ledger
+from appliance.limits import Limits
 from appliance.ports import Readable
 from appliance.settings import Settings
 from control.tasks import Tasks
@@ -32,10 +33,13 @@ class Desk:
     mirrors: Readable
     stopping: Callable[[], bool] = field(default=_never)
     """True once the server was asked to end; open streams watch it."""
+    limits: Limits = field(init=False)
+    """What bounds the box's work, as the settings file says it now; all else of the settings is as at the start."""
     tasks: Tasks = field(init=False)
     uploads: Uploads = field(init=False)
 
     def __post_init__(self) -> None:
+        self.limits = Limits(self.home.settings_file, self.settings)
         self.tasks = Tasks(self.home, self.ledger)
         self.uploads = Uploads(self.home, self.settings.console)
 

@@ -33,7 +33,8 @@ _OPERATOR = (
 )  # fmt: skip
 _ADMINISTRATOR = (
     "access.index", "access.show", "api_users.index", "api_users.show", "policy.ask",
-    "policy.change", "api_repositories.change", "repositories.form", "repositories.add", "api_repositories.add",
+    "policy.change", "api_repositories.change", "repositories.form", "repositories.add",
+    "limits.edit", "limits.change", "api_policy.change", "api_repositories.add",
 )  # fmt: skip
 """What nobody below may; whatever changes something and stands nowhere is an administrator's too."""
 

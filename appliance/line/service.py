@@ -22,6 +22,7 @@ from appliance.errors import Conflict, FactoryError, NoSandbox
 from appliance.gateway_client import GatewayModel
 from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.audit import write_anchor
+from appliance.limits import Limits
 from appliance.line import drops, scanners
 from appliance.line.forgetting import Forgetting
 from appliance.line.incoming import Incoming
@@ -51,6 +52,7 @@ class Line:
     def __init__(self, home: Home, settings: Settings) -> None:
         self.home = home
         self.settings = settings
+        self.limits = Limits(home.settings_file, settings)
         self.ledger: Ledger = open_ledger(home)
         self.board = Board()
         self.poller = Poller(self.ledger, self.mirror_of, self.forge_of, settings.line)
@@ -77,7 +79,7 @@ class Line:
         and as `adapter` does for a forge whose token is missing."""
         if self.sandbox is None:
             raise NoSandbox(self.no_sandbox, f"then `appliance item retry {item.id}`")
-        sandbox, settings = self.sandbox, self.settings
+        sandbox, settings = self.sandbox, self.limits.now()
         tracked = self.ledger.repository(item.repo)
         suite = suite_in(sandbox, tracked, settings, progress)
         searching = Searching(sandbox, settings, self.home, sandbox.python, progress)

@@ -8,6 +8,7 @@ from control.api import (
     lessons,
     models,
     openapi,
+    policy,
     repositories,
     router,
     signals,
@@ -34,6 +35,7 @@ BLUEPRINTS = (
     models.blueprint,
     router.blueprint,
     tasks.blueprint,
+    policy.blueprint,
     uploads.blueprint,
     openapi.blueprint,
 )

@@ -21,6 +21,7 @@ from appliance import __version__
 from appliance.ledger.audit import Verification
 from appliance.ledger.chain import Recorded
 from appliance.lesson import Effect, Lesson, LessonState, Use
+from appliance.limits import Limit, LimitChange
 from appliance.news import Delivery, DeliveryState
 from appliance.user import AccessToken, Session, User
 from appliance.work import MirrorHealth, Signal, State, TrackedRepository, WorkItem
@@ -29,6 +30,7 @@ from control.api.items import SHORT, NewCommand
 from control.api.learning import FreeQuestion, RollBack
 from control.api.lessons import LessonChange, LessonMove, NewLesson
 from control.api.models import LoadOrder
+from control.api.policy import NewLimits
 from control.api.repositories import PolicyChange
 from control.api.request import MOST_ROWS
 from control.api.router import ChangedRules, NewRules
@@ -57,12 +59,14 @@ ANY: Schema = {"type": "object"}
 LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": 100}
 NOUNS: tuple[type[BaseModel], ...] = (
     WorkItem, Signal, TrackedRepository, MirrorHealth, Delivery, Part, Lesson, Use, Effect, User, Session, AccessToken,
-    Question, Received, Recorded, Verification, Machine, Setting, Finding, Log, Version, Task, Arrived,
+    Question, Received, Recorded, Verification, Machine, Setting, Finding, Log, Version, Task, Arrived, Limit,
+    LimitChange, Shown,
 )  # fmt: skip
 ASKED: tuple[type[BaseModel], ...] = (
     NewSignal, NewCommand, NewLesson, LessonChange, LessonMove, NewUser, UserChange, NewToken, LoadOrder, ChangedRules,
     NewRules,
     Duplicate, NoDuplicate, FreeQuestion, RollBack, PolicyChange, ModelAt, ModelOrder, NewUpload, NewRepository,
+    NewLimits,
 )  # fmt: skip
 
 
@@ -142,8 +146,14 @@ FIGURES = made_of(
     questions={"type": "object"}
 )
 REPORT = made_of(
-    policy=NUMBER, rules=listed(ANY), prospects=listed(ANY), saved=listed(ANY), costs=listed(ANY), search=ANY,
-    lessons=ANY, words=listed(TEXT),
+    policy=NUMBER,
+    rules=listed(ANY),
+    prospects=listed(ANY),
+    saved=listed(ANY),
+    costs=listed(ANY),
+    search=ANY,
+    lessons=ANY,
+    words=listed(TEXT),
 )
 RUN = made_of(
     repo=TEXT, run=NUMBER, begun=TEXT, ended=FLAG, words=TEXT, why=TEXT, planned=NUMBER, contenders=listed(ANY)
@@ -240,6 +250,8 @@ CALLS: Mapping[str, Call] = {
     "api_models.show": Call({200: ANY}),
     "api_models.load": Call({202: ANY}, body=(JSON, ref("LoadOrder"))),
     "api_models.unload": Call({202: ANY}),
+    "api_policy.show": Call({200: made_of(limits=listed(ref("Limit")), digest=TEXT, problem=TEXT)}),
+    "api_policy.change": Call({200: made_of(changes=listed(ref("LimitChange")))}, body=(JSON, ref("NewLimits"))),
     "api_tasks.index": Call({200: made_of(tasks=listed(ref("Task")))}),
     "api_tasks.show": Call({200: both("Task", log=listed(TEXT))}),
     "api_tasks.stop": Call({202: ref("Task")}),

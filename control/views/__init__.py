@@ -15,6 +15,7 @@ from control.views import (
     items,
     learning,
     lessons,
+    limits,
     manual,
     metrics,
     models,
@@ -37,6 +38,6 @@ BLUEPRINTS = (
     manual.blueprint, events.blueprint, hooks.blueprint, deliveries.blueprint, git.blueprint,
     metrics.blueprint, lessons.blueprint, account.blueprint, access.blueprint, audit.blueprint,
     system.blueprint, models.blueprint, palette.blueprint, playground.blueprint, learning.blueprint, policies.blueprint,
-    policy.blueprint, questions.blueprint, router.blueprint,
-    tasks.blueprint, uploads.blueprint,
+    policy.blueprint, questions.blueprint, router.blueprint, certificate.blueprint,
+    tasks.blueprint, uploads.blueprint, limits.blueprint,
 )  # fmt: skip

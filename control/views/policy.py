@@ -16,10 +16,11 @@ blueprint = Blueprint("policy", __name__, url_prefix="/policy")
 @blueprint.get("")
 def show() -> ResponseReturnValue:
     """Autonomy per repository and what each level allows, protected paths, limits of a change, budgets."""
-    ledger, settings = desk().ledger, desk().settings
+    ledger, settings = desk().ledger, desk().limits.now()
     rows = [(one, effective(settings.autonomy, one)) for one in ledger.repositories()]
     return render_template(
-        "policy.html", seq=ledger.tip()[0], rows=rows, allows=ALLOWS, settings=settings, levels=list(Autonomy)
+        "policy.html", seq=ledger.tip()[0], rows=rows, allows=ALLOWS, settings=settings, levels=list(Autonomy),
+        broken=desk().limits.problem,
     )
 
 
@@ -27,7 +28,7 @@ def show() -> ResponseReturnValue:
 def ask(name: str) -> ResponseReturnValue:
     """The question before a repository's autonomy is changed to `?level=`: what it will be, and the same on the CLI."""
     tracked, wanted = desk().ledger.repository(name), level(request.args.get("level", ""))
-    after = effective(desk().settings.autonomy, tracked.with_(autonomy=wanted))
+    after = effective(desk().limits.now().autonomy, tracked.with_(autonomy=wanted))
     return render_template("policy_ask.html", tracked=tracked, wanted=wanted, after=after, allows=ALLOWS)
 
 

@@ -6,7 +6,6 @@ import pytest
 
 from appliance.autonomy import ALLOWS
 from appliance.work import Autonomy
-from control.desk import EXTENSION
 from tests.control.world import Console, Site
 
 
@@ -15,10 +14,7 @@ def test_the_page_says_which_level_is_in_force_and_what_stops_a_change_always(co
     assert all(words.partition(":")[0] in page for words in ALLOWS.values()) and set(ALLOWS) == set(Autonomy)
     assert ".gitlab-ci.yml" in page and "10 files" in page and "400 lines" in page
     console.ledger.change_repository("shop", autonomy=Autonomy.HIGH)
-    settings = console.app.extensions[EXTENSION].settings
-    console.app.extensions[EXTENSION].settings = settings.model_copy(
-        update={"autonomy": settings.autonomy.model_copy(update={"cap": Autonomy.MEDIUM})}
-    )
+    console.home.settings_file.write_text('[autonomy]\ncap = "medium"\n')
     page = console.browser().get("/policy").text
     assert "capped" in page and "merge request" in page
     assert "The box's cap keeps it at medium" in console.browser().get("/policy/shop?level=high").text
