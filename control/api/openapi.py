@@ -21,23 +21,24 @@ from appliance import __version__
 from appliance.ledger.audit import Verification
 from appliance.ledger.chain import Recorded
 from appliance.lesson import Effect, Lesson, LessonState, Use
-from appliance.limits import Limit, LimitChange
 from appliance.news import Delivery, DeliveryState
 from appliance.user import AccessToken, Session, User
-from appliance.work import MirrorHealth, Signal, State, TrackedRepository, WorkItem
+from appliance.work import Kind, MirrorHealth, Signal, State, TrackedRepository, WorkItem
 from control.accounts import NewToken, NewUser, UserChange
 from control.api.items import SHORT, NewCommand
 from control.api.learning import FreeQuestion, RollBack
 from control.api.lessons import LessonChange, LessonMove, NewLesson
 from control.api.models import LoadOrder
-from control.api.policy import NewLimits
 from control.api.repositories import PolicyChange
 from control.api.request import MOST_ROWS
 from control.api.router import ChangedRules, NewRules
 from control.api.signals import Duplicate, NoDuplicate
+from control.api.signals import Duplicate, NoDuplicate
 from control.api.uploads import MEDIA
 from control.bringing import ModelAt, NewRepository
 from control.health import Part
+from control.inbox import STATES as SIGNAL_STATES
+from control.inbox import Question, Received
 from control.intake import NewSignal
 from control.learned_policy import Version
 from control.questions import GROUPS
@@ -59,14 +60,12 @@ ANY: Schema = {"type": "object"}
 LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": 100}
 NOUNS: tuple[type[BaseModel], ...] = (
     WorkItem, Signal, TrackedRepository, MirrorHealth, Delivery, Part, Lesson, Use, Effect, User, Session, AccessToken,
-    Question, Received, Recorded, Verification, Machine, Setting, Finding, Log, Version, Task, Arrived, Limit,
-    LimitChange, Shown,
+    Question, Received, Recorded, Verification, Machine, Setting, Finding, Log, Version, Task, Arrived,
 )  # fmt: skip
 ASKED: tuple[type[BaseModel], ...] = (
     NewSignal, NewCommand, NewLesson, LessonChange, LessonMove, NewUser, UserChange, NewToken, LoadOrder, ChangedRules,
     NewRules,
     Duplicate, NoDuplicate, FreeQuestion, RollBack, PolicyChange, ModelAt, ModelOrder, NewUpload, NewRepository,
-    NewLimits,
 )  # fmt: skip
 
 
@@ -109,7 +108,19 @@ def both(name: str, **more: Schema) -> Schema:
 
 
 ITEM = both("WorkItem", events=listed(ANY), commands=listed(TEXT))
-SIGNAL = both("Signal", item=TEXT)
+HEARD = both("Signal", item=TEXT, state={"type": ["string", "null"]}, severity=NUMBER, duplicate_of=TEXT)
+HEARD_WHOLE = both(
+    "Signal", item=TEXT, carried_by=TEXT, duplicates=listed(HEARD), questions=listed(ref("Question")),
+    received=ref("Received"),
+)  # fmt: skip
+INBOX: Mapping[str, Schema] = {
+    "kind": {"type": "string", "enum": list(map(str, Kind))},
+    "severity": {"type": "integer", "minimum": 1, "maximum": 4},
+    "state": {"type": "string", "enum": list(SIGNAL_STATES)},
+    "source": TEXT, "q": TEXT, "since": {"type": "string", "format": "date"},
+    "until": {"type": "string", "format": "date"},
+}  # fmt: skip
+NOTED = made_of(number=NUMBER, item=TEXT)
 REPOSITORY = both(
     "TrackedRepository",
     mirror=both("MirrorHealth", lag_seconds={"type": ["number", "null"], "description": "seconds"}),
@@ -146,14 +157,8 @@ FIGURES = made_of(
     questions={"type": "object"}
 )
 REPORT = made_of(
-    policy=NUMBER,
-    rules=listed(ANY),
-    prospects=listed(ANY),
-    saved=listed(ANY),
-    costs=listed(ANY),
-    search=ANY,
-    lessons=ANY,
-    words=listed(TEXT),
+    policy=NUMBER, rules=listed(ANY), prospects=listed(ANY), saved=listed(ANY), costs=listed(ANY), search=ANY,
+    lessons=ANY, words=listed(TEXT),
 )
 RUN = made_of(
     repo=TEXT, run=NUMBER, begun=TEXT, ended=FLAG, words=TEXT, why=TEXT, planned=NUMBER, contenders=listed(ANY)
@@ -174,9 +179,11 @@ CALLS: Mapping[str, Call] = {
     "api_items.evidence": Call({200: made_of(evidence=listed(made_of(file=TEXT, sha256=TEXT)))}),
     "api_items.evidence_file": Call({200: ANY}),
     "api_items.give": Call({202: made_of(number=NUMBER, item=TEXT)}, body=(JSON, ref("NewCommand")), matched=True),
-    "api_signals.index": Call({200: made_of(signals=listed(SIGNAL), next=TEXT)}, ONE_OF_REPOSITORIES),
-    "api_signals.show": Call({200: SIGNAL}),
-    "api_signals.file": Call({201: SIGNAL}, body=(JSON, ref("NewSignal"))),
+    "api_signals.index": Call({200: made_of(signals=listed(HEARD), next=TEXT)}, {**INBOX, **ONE_OF_REPOSITORIES}),
+    "api_signals.show": Call({200: HEARD_WHOLE}),
+    "api_signals.file": Call({201: HEARD_WHOLE}, body=(JSON, ref("NewSignal"))),
+    "api_signals.merge": Call({202: NOTED}, body=(JSON, ref("Duplicate"))),
+    "api_signals.split": Call({202: NOTED}, body=(JSON, ref("NoDuplicate"))),
     "api_signals.take_table": Call(
         {200: TABLE, 201: TABLE},
         {"repo": TEXT, "mapping": listed(TEXT), "dry_run": FLAG, "skip_bad": FLAG, "encoding": TEXT, "delimiter": TEXT,
@@ -250,8 +257,6 @@ CALLS: Mapping[str, Call] = {
     "api_models.show": Call({200: ANY}),
     "api_models.load": Call({202: ANY}, body=(JSON, ref("LoadOrder"))),
     "api_models.unload": Call({202: ANY}),
-    "api_policy.show": Call({200: made_of(limits=listed(ref("Limit")), digest=TEXT, problem=TEXT)}),
-    "api_policy.change": Call({200: made_of(changes=listed(ref("LimitChange")))}, body=(JSON, ref("NewLimits"))),
     "api_tasks.index": Call({200: made_of(tasks=listed(ref("Task")))}),
     "api_tasks.show": Call({200: both("Task", log=listed(TEXT))}),
     "api_tasks.stop": Call({202: ref("Task")}),
