@@ -40,7 +40,9 @@ WITHIN = {
     "policies": "learning",
     "questions": "learning",
     "uploads": "models",
+    "limits": "policy",
     "tasks": "system",
+    "certificate": "system",
 }
 """Blueprint → the place in the bar that it belongs to."""
 SMALLER = (
@@ -53,8 +55,10 @@ SMALLER = (
     Place(name="sql", endpoint="questions.ask", label="SQL over the learning store"),
     Place(name="uploads", endpoint="uploads.index", label="Bring a model: upload, or from a path"),
     Place(name="add", endpoint="repositories.form", label="Look after a repository"),
+    Place(name="limits", endpoint="limits.edit", label="Change limits: protected paths, sizes, budgets"),
     Place(name="tasks", endpoint="tasks.index", label="Tasks: imports and clones under way"),
     Place(name="rules", endpoint="router.edit", label="Change the router's rules"),
+    Place(name="certificate", endpoint="certificate.show", label="Certificate: who issued it, days left"),
     Place(name="account", endpoint="account.show", label="Account: password, codes, tokens, sessions"),
 )
 """What the palette knows beside."""

@@ -18,9 +18,11 @@ from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
 from appliance import __version__
+from appliance.certificates.showing import Shown
 from appliance.ledger.audit import Verification
 from appliance.ledger.chain import Recorded
 from appliance.lesson import Effect, Lesson, LessonState, Use
+from appliance.limits import Limit, LimitChange
 from appliance.news import Delivery, DeliveryState
 from appliance.user import AccessToken, Session, User
 from appliance.work import Kind, MirrorHealth, Signal, State, TrackedRepository, WorkItem
@@ -29,10 +31,10 @@ from control.api.items import SHORT, NewCommand
 from control.api.learning import FreeQuestion, RollBack
 from control.api.lessons import LessonChange, LessonMove, NewLesson
 from control.api.models import LoadOrder
+from control.api.policy import NewLimits
 from control.api.repositories import PolicyChange
 from control.api.request import MOST_ROWS
 from control.api.router import ChangedRules, NewRules
-from control.api.signals import Duplicate, NoDuplicate
 from control.api.signals import Duplicate, NoDuplicate
 from control.api.uploads import MEDIA
 from control.bringing import ModelAt, NewRepository
@@ -60,12 +62,14 @@ ANY: Schema = {"type": "object"}
 LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": 100}
 NOUNS: tuple[type[BaseModel], ...] = (
     WorkItem, Signal, TrackedRepository, MirrorHealth, Delivery, Part, Lesson, Use, Effect, User, Session, AccessToken,
-    Question, Received, Recorded, Verification, Machine, Setting, Finding, Log, Version, Task, Arrived,
+    Question, Received, Recorded, Verification, Machine, Setting, Finding, Log, Version, Task, Arrived, Limit,
+    LimitChange, Shown,
 )  # fmt: skip
 ASKED: tuple[type[BaseModel], ...] = (
     NewSignal, NewCommand, NewLesson, LessonChange, LessonMove, NewUser, UserChange, NewToken, LoadOrder, ChangedRules,
     NewRules,
     Duplicate, NoDuplicate, FreeQuestion, RollBack, PolicyChange, ModelAt, ModelOrder, NewUpload, NewRepository,
+    NewLimits,
 )  # fmt: skip
 
 
@@ -153,12 +157,23 @@ TRAIL: Mapping[str, Schema] = {
 NARROWED: Mapping[str, Schema] = {"repo": TEXT, "days": {"type": "integer", "minimum": 0, "default": 0}, "limit": LIMIT}
 BY: Mapping[str, Schema] = {"by": {"type": "string", "enum": list(GROUPS)}}
 FIGURES = made_of(
-    by=TEXT, repo=TEXT, days=NUMBER, autonomy=listed(ANY), review_precision=listed(ANY), costs=listed(ANY),
-    questions={"type": "object"}
+    by=TEXT,
+    repo=TEXT,
+    days=NUMBER,
+    autonomy=listed(ANY),
+    review_precision=listed(ANY),
+    costs=listed(ANY),
+    questions={"type": "object"},
 )
 REPORT = made_of(
-    policy=NUMBER, rules=listed(ANY), prospects=listed(ANY), saved=listed(ANY), costs=listed(ANY), search=ANY,
-    lessons=ANY, words=listed(TEXT),
+    policy=NUMBER,
+    rules=listed(ANY),
+    prospects=listed(ANY),
+    saved=listed(ANY),
+    costs=listed(ANY),
+    search=ANY,
+    lessons=ANY,
+    words=listed(TEXT),
 )
 RUN = made_of(
     repo=TEXT, run=NUMBER, begun=TEXT, ended=FLAG, words=TEXT, why=TEXT, planned=NUMBER, contenders=listed(ANY)
@@ -239,6 +254,8 @@ CALLS: Mapping[str, Call] = {
     ),
     "api_audit.verify": Call({200: ref("Verification")}),
     "api_audit.export": Call({200: TEXT}, TRAIL, gives="application/jsonl", streamed=True),
+    "api_certificate.show": Call({200: ref("Shown")}),
+    "api_certificate.renew": Call({200: ref("Shown")}),
     "api_system.show": Call({200: ref("Machine")}),
     "api_system.settings": Call({200: made_of(settings=listed(ref("Setting")))}),
     "api_system.doctor": Call({200: made_of(findings=listed(ref("Finding")))}),
@@ -257,6 +274,8 @@ CALLS: Mapping[str, Call] = {
     "api_models.show": Call({200: ANY}),
     "api_models.load": Call({202: ANY}, body=(JSON, ref("LoadOrder"))),
     "api_models.unload": Call({202: ANY}),
+    "api_policy.show": Call({200: made_of(limits=listed(ref("Limit")), digest=TEXT, problem=TEXT)}),
+    "api_policy.change": Call({200: made_of(changes=listed(ref("LimitChange")))}, body=(JSON, ref("NewLimits"))),
     "api_tasks.index": Call({200: made_of(tasks=listed(ref("Task")))}),
     "api_tasks.show": Call({200: both("Task", log=listed(TEXT))}),
     "api_tasks.stop": Call({202: ref("Task")}),
