@@ -8,7 +8,7 @@ WHEELS := offline-wheels
 # A file's tests stay together, in order: what they share is made once. More than four boxes at once want more memory than a box has.
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
-.PHONY: help run test test-clients test-vllm test-install test-forge test-learning soak check bench bench-peers bench-router wheels keys rotate-keys sign bundle verify-bundle lock clean setup setup-dev
+.PHONY: help run test test-clients test-vllm test-install test-forge test-learning soak check bench bench-peers bench-router wheels keys rotate-keys sign bundle medium verify-bundle lock clean setup setup-dev
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -72,8 +72,11 @@ rotate-keys:  ## replace keys; boxes follow without a new fingerprint: KEYS=DIR 
 sign:  ## add another holder's signature to a medium: MEDIUM=DIR KEYS=DIR
 	@$(PYTHON) -m installer sign --medium "$(MEDIUM)" --keys "$(KEYS)"
 
-bundle:  ## build the signed bundle for a closed network into dist/: KEYS=DIR [OUT=DIR]
-	@$(PYTHON) -m installer bundle --keys "$(KEYS)" --out "$(or $(OUT),dist)"
+bundle:  ## build the signed bundle for a closed network into dist/: KEYS=DIR [OUT=DIR] [WITH="models=DIR mirrors=DIR osv=FILE vllm debs"] [SINCE=EARLIER]
+	@$(PYTHON) -m installer bundle --keys "$(KEYS)" --out "$(or $(OUT),dist)" $(if $(WITH),--with $(WITH)) $(if $(SINCE),--since "$(SINCE)")
+
+medium:  ## make a signed medium for boxes that run: KEYS=DIR WITH="models=DIR mirrors=DIR osv=FILE" [OUT=DIR]
+	@$(PYTHON) -m installer medium --keys "$(KEYS)" --out "$(or $(OUT),dist)" --with $(WITH)
 
 verify-bundle:  ## build the bundle twice and compare byte for byte: KEYS=DIR
 	@$(PYTHON) -m installer verify-bundle --keys "$(KEYS)"

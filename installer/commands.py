@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from installer import environment, foreground, preflight
-from installer.bundle import build, keys, seal
+from installer.bundle import build, importable, keys, seal
 from installer.checkout import Checkout
 from installer.errors import InstallError
 from installer.setup import setup
@@ -41,7 +41,9 @@ def dispatch(words: list[str]) -> int:
             case "sign":
                 _sign(asked.medium, asked.keys, terminal)
             case "bundle":
-                build.build(checkout, asked.keys, asked.out, terminal)
+                build.build(checkout, asked.keys, asked.out, terminal, asked.extra, asked.since)
+            case "medium":
+                importable.make(checkout, asked.keys, asked.extra, asked.out, terminal)
             case "verify-bundle":
                 return _compare(checkout, asked.keys, terminal)
             case "run":
@@ -102,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         ("rotate-keys", "replace keys; boxes follow without a new fingerprint"),
         ("sign", "add the signature of another holder of keys to a medium"),
         ("bundle", "build what is carried into a closed network"),
+        ("medium", "make a medium of models, repositories and advisories for boxes that run"),
         ("verify-bundle", "build the bundle twice and compare"),
     ):
         verb = verbs.add_parser(name, help=what)
@@ -114,8 +117,12 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("--replace", nargs="*", default=[], help="whose: holder-1 … or release")
         if name == "sign":
             verb.add_argument("--medium", type=Path, required=True, help="the medium's folder")
+        if name in {"bundle", "medium"}:
+            verb.add_argument("--out", type=Path, default=Path("dist"), help="where it goes (default: dist)")
+            extra = "what it brings: models=DIR mirrors=DIR osv=FILE" + (" vllm debs" if name == "bundle" else "")
+            verb.add_argument("--with", nargs="*", default=[], dest="extra", help=extra)
         if name == "bundle":
-            verb.add_argument("--out", type=Path, default=Path("dist"), help="where the bundle goes (default: dist)")
+            verb.add_argument("--since", type=Path, help="an earlier bundle: only what is new since")
     verb = verbs.add_parser("run", help="run a command in the foreground; Ctrl-C goes to it alone")
     verb.add_argument("command", nargs=argparse.REMAINDER)
     return parser

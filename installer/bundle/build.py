@@ -19,17 +19,19 @@ import tarfile
 import tempfile
 import time
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from installer import llama_wheel, pip
-from installer.bundle import keys, papers, seal
+from installer.bundle import delta, extras, keys, papers, seal
 from installer.checkout import Checkout
 from installer.errors import InstallError
 from installer.setup import setup
 from installer.terminal import Terminal, elapsed, run
 from installer.trust.chain import Trusted
-from installer.trust.manifest import Manifest
+from installer.trust.manifest import Joined, Manifest
 from installer.wheel_slimming import note_of
 
 LOCKS = ("runtime", "models")
@@ -49,8 +51,14 @@ class Commit:
     version: str
 
 
-def build(checkout: Checkout, ring: Path, out: Path, terminal: Terminal) -> Path:
+def build(
+    checkout: Checkout, ring: Path, out: Path, terminal: Terminal, extra: Sequence[str] = (), since: Path | None = None
+) -> Path:
     """Build the bundle of the checkout's commit into the folder `out`; returns the bundle's folder.
+
+    Args:
+        extra: what it brings beside the appliance, see `installer.bundle.extras`.
+        since: an earlier bundle; what a box keeps of it is left out.
 
     Raises:
         InstallError: no keys, no index and no wheels, a file too large for FAT32, or a bundle of that name is there.
@@ -60,7 +68,9 @@ def build(checkout: Checkout, ring: Path, out: Path, terminal: Terminal) -> Path
     setup(checkout, terminal, dev=False)
     with tempfile.TemporaryDirectory(prefix="appliance-bundle-") as work:
         commit = exported(checkout, Path(work) / "tree")
-        made = out / f"appliance-{commit.version}-{platform.machine()}.bundle"
+        base = delta.base_of(since, ring) if since else None
+        after = f".since-{base.manifest.release}" if base else ""
+        made = out / f"appliance-{commit.version}-{platform.machine()}{after}.bundle"
         if made.exists():
             raise InstallError(f"{made} is there already", "move it away, or name another folder: OUT=DIR")
         half = made.with_suffix(".part")
@@ -69,7 +79,9 @@ def build(checkout: Checkout, ring: Path, out: Path, terminal: Terminal) -> Path
         llama = _wheels(checkout, commit, half / "wheels", terminal)
         papers.write(checkout, commit.tree, half, terminal)
         (half / "installer.pyz").write_bytes(program(commit.tree / "installer", commit.built))
-        whole = sealed(half, commit, llama, ring)
+        wheels = partial(_downloaded, checkout, terminal)
+        joined = extras.add(extra, half, checkout, lambda lock: wheels([lock]), terminal)
+        whole = sealed(half, commit, llama, ring, joined, base)
         half.replace(made)
     size = sum(file.stat().st_size for file in made.rglob("*") if file.is_file())
     terminal.say(f"{made}: {size / 1e6:.0f} MB in {elapsed(time.monotonic() - started)}")
@@ -116,7 +128,9 @@ def program(package: Path, built: int) -> bytes:
     return held.getvalue()
 
 
-def sealed(folder: Path, commit: Commit, llama: Path, ring: Path) -> Trusted | None:
+def sealed(
+    folder: Path, commit: Commit, llama: Path, ring: Path, joined: tuple[Joined, ...] = (), base: Trusted | None = None
+) -> Trusted | None:
     """Write the metadata of a release whose files lie in `folder`, install.sh first; None where more holders must sign.
 
     Raises:
@@ -132,15 +146,17 @@ def sealed(folder: Path, commit: Commit, llama: Path, ring: Path) -> Trusted | N
         arch=platform.machine(),
         python=f"{sys.version_info[0]}.{sys.version_info[1]}",
         processor=tuple(sorted(json.loads(note)["features"])) if note else (),
-        joined=seal.split(folder),
+        joined=joined,
         files=seal.entries(folder),
     )
+    if base is not None:
+        manifest = delta.lightened(folder, manifest, base)
     return seal.seal(folder, manifest, ring)
 
 
 def _wheels(checkout: Checkout, commit: Commit, folder: Path, terminal: Terminal) -> Path:
     """Fill the folder with every wheel and the one list that names them with their hashes; returns llama.cpp's."""
-    shutil.copytree(_downloaded(checkout, terminal), folder)
+    shutil.copytree(_downloaded(checkout, terminal, LOCKS), folder)
     llama = llama_wheel.obtain(checkout, terminal, "llama.cpp")
     shutil.copyfile(llama, folder / llama.name)
     env = pip.environment(True) | {"SOURCE_DATE_EPOCH": str(commit.built)}
@@ -152,11 +168,7 @@ def _wheels(checkout: Checkout, commit: Commit, folder: Path, terminal: Terminal
     finally:
         os.umask(mask)
     _complete(next(folder.glob("appliance-*.whl")), commit.tree)
-    lines = []
-    for wheel in sorted(folder.glob("*.whl")):
-        name, version, *_ = wheel.name.split("-")
-        lines.append(f"{name.replace('_', '-').lower()}=={version} --hash=sha256:{llama_wheel.sha256(wheel)}\n")
-    (folder / "requirements.txt").write_text("".join(lines), "utf-8")
+    extras.write_requirements(folder)
     return folder / llama.name
 
 
@@ -174,19 +186,19 @@ def _complete(wheel: Path, tree: Path) -> None:
         raise InstallError(message, "name their endings in pyproject.toml")
 
 
-def _downloaded(checkout: Checkout, terminal: Terminal) -> Path:
-    """The wheels of the locks, fetched once for each state of the locks and each Python."""
-    mark = hashlib.sha256(b"".join(checkout.lock(lock).read_bytes() for lock in LOCKS)).hexdigest()[:12]
+def _downloaded(checkout: Checkout, terminal: Terminal, locks: Sequence[str]) -> Path:
+    """The wheels of locks, fetched once for each state of the locks and each Python."""
+    mark = hashlib.sha256(b"".join(checkout.lock(lock).read_bytes() for lock in locks)).hexdigest()[:12]
     folder = checkout.cache / "bundle" / f"{mark}-{sys.version_info[0]}.{sys.version_info[1]}"
     if not folder.exists():
         half = folder.with_name(f"{folder.name}.{os.getpid()}")
         half.mkdir(parents=True)
         try:
-            pip.download(checkout, LOCKS, terminal, "wheels", half)
+            pip.download(checkout, locks, terminal, "wheels", half)
             half.replace(folder)
         finally:
             shutil.rmtree(half, ignore_errors=True)
-    pip.check(checkout, LOCKS, folder)
+    pip.check(checkout, locks, folder)
     return folder
 
 

@@ -22,25 +22,19 @@ FIRST = "first"
 STARTER = "install.sh"
 
 
-def split(folder: Path) -> tuple[Joined, ...]:
-    """Split every file that FAT32 cannot hold into numbered parts beside it; the file itself goes."""
-    made = []
-    for file in sorted(folder.rglob("*")):
-        if not file.is_file() or file.stat().st_size <= PART:
-            continue
-        whole, names, size = hashlib.sha256(), [], file.stat().st_size
-        with file.open("rb") as source:
-            for number in range(1, -(-size // PART) + 1):
-                part = file.with_name(f"{file.name}.part-{number:03d}")
-                with part.open("wb") as copy:
-                    for _ in range(PART // CHUNK):
-                        block = source.read(CHUNK)
-                        whole.update(block)
-                        copy.write(block)
-                names.append(part.relative_to(folder).as_posix())
-        file.unlink()
-        made.append(Joined(file.relative_to(folder).as_posix(), whole.hexdigest(), size, tuple(names)))
-    return tuple(made)
+def bring(source: Path, folder: Path, name: str) -> Joined | None:
+    """Copy a file onto a medium under that name (`a/b`); in parts, which are returned, where FAT32 cannot hold it."""
+    size, whole, names = source.stat().st_size, hashlib.sha256(), []
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    with source.open("rb") as stream:
+        for number in range(1, max(1, -(-size // PART)) + 1):
+            names.append(name if size <= PART else f"{name}.part-{number:03d}")
+            with (folder / names[-1]).open("xb") as copy:
+                for _ in range(PART // CHUNK):
+                    block = stream.read(CHUNK)
+                    whole.update(block)
+                    copy.write(block)
+    return Joined(name, whole.hexdigest(), size, tuple(names)) if size > PART else None
 
 
 def entries(folder: Path) -> tuple[Entry, ...]:

@@ -24,7 +24,7 @@ PART = 63 * CHUNK
 GOOD_FOR = 10 * 365 * 86_400
 """Seconds that a release says it is good for. Long, since nobody in a closed network can fetch another tomorrow."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
 _VERSION = re.compile(r"\d{1,6}\.\d{1,6}\.\d{1,6}(?:[a-z0-9.+-]{0,40})")
 _PYTHON = re.compile(r"3\.\d{1,2}|any")
 
@@ -138,9 +138,9 @@ def manifest_of(signed: Mapping[str, Any]) -> Manifest:
     return Manifest(
         version=_text(told["version"], _VERSION, "version"),
         built=signed["version"],
-        arch=_text(told["arch"], _NAME, "arch"),
+        arch=_text(told["arch"], NAME, "arch"),
         python=_text(told["python"], _PYTHON, "python"),
-        processor=tuple(_text(word, _NAME, "processor") for word in listed(told["processor"], 100, "targets")),
+        processor=tuple(_text(word, NAME, "processor") for word in listed(told["processor"], 100, "targets")),
         files=files,
         kind=told["kind"],
         joined=_joined(told["joined"], {entry.path: entry for entry in files}),
@@ -209,7 +209,7 @@ def _base(found: object) -> Base | None:
         return None
     if not isinstance(found, dict) or set(found) != {"digest", "release"}:
         raise refused("targets", "names no usable release as its base")
-    return Base(_text(found["release"], _NAME, "base"), _text(found["digest"], HEX_32, "base"))
+    return Base(_text(found["release"], NAME, "base"), _text(found["digest"], HEX_32, "base"))
 
 
 def _absent(told: Mapping[str, Any], files: set[str]) -> frozenset[str]:
@@ -222,7 +222,7 @@ def _absent(told: Mapping[str, Any], files: set[str]) -> frozenset[str]:
 
 
 def _path(found: object) -> str:
-    if not isinstance(found, str) or not all(_NAME.fullmatch(part) for part in found.split("/")):
+    if not isinstance(found, str) or not all(NAME.fullmatch(part) for part in found.split("/")):
         raise refused("targets", f"names the path {str(found)[:80]!r}, which a build never does")
     return found
 

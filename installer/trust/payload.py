@@ -41,13 +41,16 @@ class Piece:
     sha256: str
 
 
-def listed(medium: Path, manifest: Manifest) -> None:
+def listed(medium: Path, manifest: Manifest, lacking: frozenset[str] = frozenset()) -> None:
     """See that the medium has the listed files and no others, each a plain file of the listed length.
+
+    Args:
+        lacking: paths that may be missing, beside those that a delta leaves out.
 
     Raises:
         Refused: one is missing, extra, a link, a device, or of another length.
     """
-    wanted = {entry.path: entry for entry in manifest.files if entry.path not in manifest.absent}
+    wanted = {entry.path: entry for entry in manifest.files}
     found = set()
     for name, state in _walk(medium):
         if not stat.S_ISREG(state.st_mode):
@@ -58,7 +61,7 @@ def listed(medium: Path, manifest: Manifest) -> None:
             raise Refused(f"{name} is not listed in the manifest", TAMPERED)
         _plain(name, state, wanted[name].size)
         found.add(name)
-    missing = sorted(set(wanted) - found)
+    missing = sorted(set(wanted) - found - manifest.absent - lacking)
     if missing:
         raise Refused(f"{len(missing)} listed files are missing, {missing[0]} first", TAMPERED)
 

@@ -109,9 +109,10 @@ class TestLargeFiles:
             monkeypatch.setattr(module, "CHUNK", 1000)
         for module in (sizes, seal):
             monkeypatch.setattr(module, "PART", 5000)
-        fill(tmp_path / "m", {"models/big.gguf": BIG, "middle": BIG[:4500], "small": b"x"})
-        joined = seal.split(tmp_path / "m")
-        return manifest_of(tmp_path / "m", joined=joined)
+        fill(tmp_path, {"big": BIG, "m/middle": BIG[:4500], "m/small": b"x"})
+        joined = seal.bring(tmp_path / "big", tmp_path / "m", "models/big.gguf")
+        assert joined is not None
+        return manifest_of(tmp_path / "m", joined=(joined,))
 
     def test_a_file_too_large_for_the_medium_lies_there_in_parts_and_is_joined(
         self, tmp_path: Path, large: Manifest
