@@ -311,7 +311,7 @@ def _parser() -> argparse.ArgumentParser:
         ("status", "which release runs, and whether a change was cut short"),
         ("uninstall", "remove the programs; the data stay unless told otherwise"),
         ("repair", "hold what is installed to what it was, and mend what differs: files, rights, user, units"),
-        ("units", "print the units of systemd as they would be written"),
+        ("units", "how the units of systemd stand; --print shows them as they would be written"),
         ("firewall", "print the nftables rules; --apply sets them, --remove takes them away"),
     ):
         verb = verbs.add_parser(name, help=what, allow_abbrev=False)
@@ -327,6 +327,8 @@ def _parser() -> argparse.ArgumentParser:
             site.options(verb)
         if name in {"install", "upgrade"}:
             verb.add_argument("--answers", metavar="FILE", help="a TOML file with these options, for nobody to watch")
+        if name == "units":
+            verb.add_argument("--print", action="store_true", help="their texts")
         if name == "firewall":
             verb.add_argument("--apply", action="store_true", help="set the rules, now and at every start")
             verb.add_argument("--remove", action="store_true", help="take the rules away")

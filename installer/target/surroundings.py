@@ -47,19 +47,21 @@ def _own_user(places: Places, wanted: Site) -> list[str]:
     if user.belongs(places.home) != wanted.user:  # what runs there as another user would go on writing as that one
         running.stop(places)
     handed = user.hand_over(places.home, wanted.user)
-    rights = user.programs(places)
-    return [
-        *done,
-        *([f"{handed} files and folders of {places.home} handed to {wanted.user}"] if handed else []),
-        *([f"{rights} rights of {places.prefix} put right"] if rights else []),
-    ]
+    user.programs(places)
+    return [*done, *([f"{handed} files and folders of {places.home} handed to {wanted.user}"] if handed else [])]
 
 
 def take_back(places: Places) -> None:
-    """Undo what a first install made; where a release is there, what it needs stays."""
-    if not places.current.is_symlink():
-        systemd.remove()
-        firewall.remove(places)
+    """Undo what a first install made; where a release is there, what it needs stays. So does a user who has data."""
+    if places.current.is_symlink():
+        return
+    decided = site.recorded(places) or Site()
+    systemd.remove()
+    firewall.remove(places)
+    if decided.made_user and not (places.home.is_dir() and any(places.home.iterdir())):
+        if places.home.is_dir():
+            places.home.rmdir()
+        user.remove(decided.user)
         (places.state / "site.json").unlink(missing_ok=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from installer.errors import InstallError
@@ -17,6 +17,7 @@ from installer.terminal import Terminal
 FOLDER = Path("/etc/systemd/system")
 START_SECONDS = 240.0
 STOP_SECONDS = 120.0
+AS_WRITTEN = "as written"
 RESTARTS = 3
 """Starts in vain after which waiting longer is of no use."""
 SERVICES = tuple(f"appliance-{one.name}.service" for one in units.PROCESSES)
@@ -49,6 +50,14 @@ def install(places: Places, site: Site, folder: Path = FOLDER) -> list[str]:
         _told("daemon-reload")
         _told("enable", "--quiet", *(name for name in (units.TARGET, units.FIREWALL) if name in made))
     return changed
+
+
+def standing(made: Mapping[str, str], folder: Path = FOLDER) -> dict[str, str]:
+    """How each unit's file stands to what would be written."""
+    return {
+        name: AS_WRITTEN if _same(folder / name, text) else "differs" if (folder / name).exists() else "missing"
+        for name, text in made.items()
+    }
 
 
 def remove(folder: Path = FOLDER) -> list[str]:
@@ -145,6 +154,6 @@ def _told(verb: str, *words: str, fails: bool = True, seconds: float = 60.0) -> 
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InstallError(f"systemctl {verb}: {error}", "`systemctl status` shows how it stands") from error
     if fails and said.returncode != 0:
-        last = (said.stderr.strip().splitlines() or [f"status {said.returncode}"])[-1]
+        last = (said.stderr.strip().splitlines() or [f"status {said.returncode}"])[0]
         raise InstallError(f"systemctl {verb}: {last}", "`systemctl status 'appliance-*'` shows how it stands")
     return said.stdout

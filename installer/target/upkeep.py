@@ -25,13 +25,22 @@ SHOWN = 20
 
 
 def show_units(asked: argparse.Namespace, places: Places, terminal: Terminal) -> int:
-    """Print the units as they would be written."""
+    """How the units stand; with --print their texts, as they would be written."""
     found = site.decided(places, site.given(asked), site.recorded(places), site.by_root())
     if not found.user:
         raise InstallError("a box without a user of its own gets no units", "name it: --user appliance")
     made = units.units(places, found, gpu=Path("/dev/nvidiactl").exists())
-    terminal.say("\n".join(f"# {systemd.FOLDER / name}\n{text}" for name, text in made.items()))
-    return 0
+    if asked.print:
+        terminal.say("\n".join(f"# {systemd.FOLDER / name}\n{text}" for name, text in made.items()))
+        return 0
+    if not systemd.there():
+        terminal.say(
+            "no units here: " + ("systemd does not run this machine" if site.by_root() else "this is not root")
+        )
+    stand = systemd.standing(made)
+    for name, how in stand.items():
+        terminal.say(f"{name:<30} {how}")
+    return 0 if set(stand.values()) == {systemd.AS_WRITTEN} else 1
 
 
 def show_firewall(asked: argparse.Namespace, places: Places, terminal: Terminal) -> int:
@@ -73,6 +82,9 @@ def repair(
         terminal.say(f"  found: {one}")
     if differ:
         return _again(places, name, len(differ), asked, terminal)
+    rights = user.programs(places) if wanted.user else 0
+    if rights:
+        terminal.say(f"  mended: {rights} rights below {places.prefix}")
     for one in surroundings.make(places, wanted):
         terminal.say(f"  mended: {one}")
     if not running.ready(places):
