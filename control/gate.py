@@ -13,7 +13,6 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
@@ -22,6 +21,7 @@ from appliance.errors import FactoryError, PolicyRefused, UsageError
 from appliance.ledger import Ledger
 from appliance.ledger.acting import ACTOR
 from appliance.settings import ConsoleSettings
+from appliance.tls import HSTS
 from appliance.user import CONSOLE, Owed, Session, Who
 from control import roles
 from control.hosts import is_ours, local_path, own_names
@@ -36,10 +36,11 @@ EXTENSION = "appliance.gate"
 OPEN_ENDPOINTS = frozenset(
     {
         "static", "door.sign_in", "health.healthz", "hooks.take", "hooks.take_shared", "git.refs", "git.pack",
-        "git.write", "door.ask_provider", "door.back_from_provider",
+        "git.write", "door.ask_provider", "door.back_from_provider", "certificate.root",
     }
 )  # fmt: skip
-"""All that a stranger may ask for; a hook is let in by its signature, git by a key."""
+"""All that a stranger may ask for; a hook is let in by its signature, git by a key. The root of the certificate is
+public: whoever is to trust the box has to have it first."""
 
 STEPS = {Owed.CODE: "door.give_code", Owed.PASSWORD: "door.give_password"}
 """What a sign-in still owes → the one page it may see, beside signing out."""
@@ -51,10 +52,10 @@ class Gate:
     def __init__(self, ledger: Ledger, codes: Codes, token: str, session_key: str, settings: ConsoleSettings) -> None:
         self._session_key = session_key
         self._settings = settings
-        of_url = [urlsplit(settings.url).hostname or ""] if settings.url else []
-        self._names = own_names(settings.host, [*settings.host_names, *of_url])
+        self._names = own_names(settings.host, settings.reached_by)
         self._cookie = f"appliance_console_{settings.port}"  # cookies know no ports: two boxes may share a host
         self.codes = codes
+        self.tls = settings.tls
         self.provider = IdentityProvider(settings) if settings.oidc_issuer else None
         self.signing_in = SigningIn(ledger, codes, token, settings)
         # a session opened with the box's token is bound to it: a new token ends it
@@ -67,7 +68,7 @@ class Gate:
             SESSION_COOKIE_NAME=self._cookie,
             SESSION_COOKIE_HTTPONLY=True,
             SESSION_COOKIE_SAMESITE="Strict",
-            SESSION_COOKIE_SECURE=self._settings.url.startswith("https://"),
+            SESSION_COOKIE_SECURE=self._settings.secure,
             PERMANENT_SESSION_LIFETIME=timedelta(hours=self._settings.session_hours),
         )
         app.extensions[EXTENSION] = self
@@ -262,6 +263,8 @@ def _protect(response: Response) -> Response:
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
     headers["Cross-Origin-Resource-Policy"] = "same-origin"
     headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
+    if the_gate().tls:
+        headers["Strict-Transport-Security"] = HSTS
     if request.endpoint != "static":
         kept = "ETag" in headers and not g.get("by_cookie", False)
         headers["Cache-Control"] = "private, no-cache" if kept else "no-store"

@@ -32,6 +32,7 @@ _OPERATOR = (
     "api_learning.promote", "api_learning.take_back",
 )  # fmt: skip
 _ADMINISTRATOR = (
+    "certificate.renew", "api_certificate.renew",
     "access.index", "access.show", "api_users.index", "api_users.show", "policy.ask",
     "policy.change", "api_repositories.change", "repositories.form", "repositories.add",
     "limits.edit", "limits.change", "api_policy.change", "api_repositories.add",

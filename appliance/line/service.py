@@ -24,6 +24,8 @@ from appliance.ledger import Ledger, open_ledger
 from appliance.ledger.audit import write_anchor
 from appliance.limits import Limits
 from appliance.line import drops, scanners
+from appliance.line.backing_up import BackingUp, backup_of, settings_of
+from appliance.line.certificate import Renewal
 from appliance.line.forgetting import Forgetting
 from appliance.line.incoming import Incoming
 from appliance.line.outgoing import Outgoing
@@ -67,6 +69,7 @@ class Line:
         self.recalling = Recalling(self.ledger, self.model, settings.learning)
         self.forgetting = Forgetting(self.ledger, self.mirror_of, settings.learning.lesson_days)
         self.sandbox: BoxedSandbox | None = None
+        self.renewal = Renewal(home, self.ledger, settings.certificate, self.clock)
         self.no_sandbox = ""
         try:
             self.sandbox = open_sandbox(settings.computers, home)
@@ -167,6 +170,13 @@ class Line:
         """A repository's forge, kept while its token and settings are the same: it knows its account by then. Raises as
         `adapter` does."""
         secrets = (self.home.secrets / f"forge-{tracked.name}.token", ca_file(self.home.secrets, tracked.name))
+    def renew_certificate(self) -> None:
+        """Renew the certificate of the doors in time."""
+        try:
+            self.renewal.look()
+        except FactoryError as error:
+            log.error("the certificate is not renewed: %s (%s)", error.message, error.hint)
+
         times = [file.stat().st_mtime_ns if file.exists() else 0 for file in secrets]
         made_of = f"{tracked.model_dump_json()} {times}"
         known = self._forges.get(tracked.name)
@@ -218,6 +228,7 @@ def serve(home: Home, settings: Settings) -> int:
     log.info(
         "the line works with %d workers, sandbox tier %s", len(workers), line.sandbox.tier if line.sandbox else "C"
     )
+    scheduler.add_job(line.renew_certificate, "interval", minutes=1, max_instances=1, coalesce=True)
     set_back = SetBack(line.clock)
     while not stop.is_set():
         line.publish()

@@ -2,6 +2,7 @@
 
 from control.api import (
     audit,
+    certificate,
     deliveries,
     items,
     learning,
@@ -32,6 +33,7 @@ BLUEPRINTS = (
     users.blueprint,
     audit.blueprint,
     system.blueprint,
+    certificate.blueprint,
     models.blueprint,
     router.blueprint,
     tasks.blueprint,

@@ -63,7 +63,7 @@ LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default
 NOUNS: tuple[type[BaseModel], ...] = (
     WorkItem, Signal, TrackedRepository, MirrorHealth, Delivery, Part, Lesson, Use, Effect, User, Session, AccessToken,
     Question, Received, Recorded, Verification, Machine, Setting, Finding, Log, Version, Task, Arrived, Limit,
-    LimitChange, Shown,
+    LimitChange, Guide, Shown,
 )  # fmt: skip
 ASKED: tuple[type[BaseModel], ...] = (
     NewSignal, NewCommand, NewLesson, LessonChange, LessonMove, NewUser, UserChange, NewToken, LoadOrder, ChangedRules,

@@ -4,6 +4,7 @@ from control.views import (
     access,
     account,
     audit,
+    certificate,
     deliveries,
     door,
     events,

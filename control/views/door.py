@@ -51,7 +51,7 @@ def ask_provider() -> ResponseReturnValue:
     # not the session's cookie: that one stays away when another site leads the browser back
     answer.set_cookie(
         PENDING, _sealer().dumps(pending.model_dump(mode="json")), max_age=PENDING_SECONDS, httponly=True,
-        samesite="Lax", secure=desk().settings.console.url.startswith("https://"), path="/sign-in/",
+        samesite="Lax", secure=desk().settings.console.secure, path="/sign-in/",
     )  # fmt: skip
     return answer
 

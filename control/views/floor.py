@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from appliance.ledger.overview import by_day, live_counts, newest_ended, newest_live, worst_waiting
 from appliance.work import WorkItem, utcnow
+from control.certificate import concern
 from control.desk import desk
 from control.health import read_health
 from control.lanes import LANE_SHOWS, lanes
@@ -42,6 +43,7 @@ def show() -> ResponseReturnValue:
         counts=ledger.counts(),
         ended=newest_ended(ledger, RECENT),
         health=read_health(desk().home),
+        certificate=concern(desk()),
         sample=_sample(),
         days=by_day(ledger, DAYS, utcnow().date()),
         newest=[(event, step(event)) for event in reversed(ledger.tail(max(0, seq - RECENT), RECENT))],

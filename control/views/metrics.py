@@ -15,7 +15,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from appliance.certificates.showing import Shown
 from appliance.work import MirrorHealth, utcnow
+from control.certificate import served
 from control.desk import desk
 from control.turned_away import Count
 from control.views.hooks import turned_away
@@ -66,9 +68,26 @@ class Refusals(Collector):
         return (refused,)
 
 
+class Certificates(Collector):
+    """The certificate of the doors at one moment."""
+
+    def __init__(self, kept: Shown | None) -> None:
+        self._kept = kept
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """See Collector."""
+        ends = GaugeMetricFamily(
+            "appliance_certificate_expiry_timestamp_seconds",
+            "When the certificate of gateway and console ends, in seconds since 1970.",
+        )
+        if self._kept is not None:
+            ends.add_metric([], self._kept.ends.timestamp())
+        return (ends,)
+
+
 @blueprint.get("/metrics")
 def show() -> ResponseReturnValue:
-    """How each mirror stands with its server, and the webhooks turned away, in the format of Prometheus."""
+    """How each mirror stands with its server, webhooks turned away, the certificate's end, in Prometheus' format."""
     ledger = desk().ledger
     known = ledger.forges.all_health()
     registry = CollectorRegistry()
@@ -76,4 +95,5 @@ def show() -> ResponseReturnValue:
         Mirrors({one.name: known.get(one.name, MirrorHealth()) for one in ledger.repositories()}, utcnow())
     )
     registry.register(Refusals(turned_away().counts()))
+    registry.register(Certificates(served(desk())))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

@@ -6,6 +6,7 @@ from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
 from control.api.request import limit
+from control.certificate import served
 from control.desk import desk
 from control.health import read_health
 from control.system import examined, logs, machine, settings_of, tail
@@ -37,4 +38,5 @@ def _page(findings: object = None) -> str:
     return render_template(
         "system.html", health=read_health(here.home), machine=machine(here), logs=logs(here),
         settings=settings_of(here.settings), findings=findings,
+        certificate=served(here),
     )  # fmt: skip

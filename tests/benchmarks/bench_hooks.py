@@ -29,13 +29,14 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from appliance.cli.processes import answers
 from appliance.config import Home
 from appliance.intake import hook_secrets
 from appliance.intake.hook_secrets import HookSecrets
 from appliance.ledger import open_ledger
 from appliance.settings import ConsoleSettings
 from appliance.work import TrackedRepository
-from tests.control.real_console import answers, served
+from tests.control.real_console import served
 from tests.e2e.world import free_port
 
 SECRET = "secret-of-the-benchmark"
@@ -126,7 +127,7 @@ def bare(folder: Path) -> Iterator[tuple[int, int]]:
     own = {"BARE_FILE": str(folder / "bare.db"), "BARE_SECRET": SECRET, "PYTHONPATH": str(Path(__file__).parent)}
     process = subprocess.Popen(argv, env={**os.environ, **own})
     try:
-        while not answers(port):
+        while not answers("127.0.0.1", port):
             time.sleep(0.1)
         yield process.pid, port
     finally:

@@ -11,14 +11,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from appliance.cli.processes import answers
 from appliance.config import Home, render
 from appliance.settings import Settings
 
 
 @contextmanager
-def served(home: Home) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def served(home: Home, settings: Settings | None = None) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """The real process on a free port."""
-    home.settings_file.write_text(render(Settings()))
+    chosen = settings or Settings()
+    home.settings_file.write_text(render(chosen))
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with (home.logs / "console.log").open("wb") as log:
@@ -28,21 +30,13 @@ def served(home: Home) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
         )  # fmt: skip
     try:
         end = time.monotonic() + 60
-        while not answers(port):
+        while not answers("127.0.0.1", port, chosen.console.tls):
             assert process.poll() is None and time.monotonic() < end, (home.logs / "console.log").read_text()
             time.sleep(0.1)
         yield process, port
     finally:
         process.kill()
         process.wait()
-
-
-def answers(port: int) -> bool:
-    try:
-        with get(port, "/healthz") as answer:
-            return answer.status == 200
-    except OSError:
-        return False
 
 
 def get(port: int, path: str, **headers: str) -> http.client.HTTPResponse:

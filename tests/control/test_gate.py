@@ -16,13 +16,13 @@ from control.verbs import VERBS
 from tests.control.world import Console, Site
 
 OPEN_PATHS = {
-    "/sign-in", "/sign-in/provider", "/sign-in/provider/back", "/healthz", "/static/{filename}",
+    "/certificate/root.pem", "/sign-in", "/sign-in/provider", "/sign-in/provider/back", "/healthz", "/static/{filename}",
     "/hooks/{source}", "/hooks/{source}/{repo}",
     "/git/{name}.git/info/refs", "/git/{name}.git/git-upload-pack", "/git/{name}.git/git-receive-pack",
 }  # fmt: skip
 
 
-OPEN_OTHERWISE = ("/healthz", "/static/x", "/hooks/x", "/hooks/x/x")
+OPEN_OTHERWISE = ("/certificate/root.pem", "/healthz", "/static/x", "/hooks/x", "/hooks/x/x")
 STEPS_OF_SIGN_IN = ("/sign-in/code", "/sign-in/password")
 """Only for who has begun."""
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from appliance.certificates.keeping import Keeping
 from appliance.learning.service import Learning
 from appliance.ledger.routes import Routes, digest
 from appliance.lesson import Lesson
 from appliance.news import Delivery
+from appliance.settings import CertificateSettings
 from appliance.user import Role
 from control.api.openapi import CALLS, told
 from control.desk import Desk
@@ -101,6 +103,7 @@ def test_real_answers_are_as_the_document_says(
     Routes(console.home, console.ledger).save("# none\n", digest(""), "ada", "the first")
     here: Desk = console.app.extensions["appliance.desk"]
     upload = here.uploads.begin(NewUpload(files=(NewFile(name="a.gguf", size_bytes=1),)), "ada")
+    Keeping(console.home, CertificateSettings()).create(["box.example"], utcnow())
     task = here.tasks.begin("a look", ("config", "check"), "ada")
     names = {"users": "ada", "system": "line.log", "learning": "autonomy", "items": site.trajectory}
     ids = {"items": site.waiting, "signals": signal, "lessons": lesson.id, "uploads": upload.id, "tasks": task.id}
