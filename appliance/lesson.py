@@ -188,7 +188,7 @@ class Situation(Noun):
     repo: str
     stage: str
     role: str
-    language: str = "python"
+    language: str = Field("", description="of these places; empty where nothing tells it: then every language fits")
     paths: tuple[str, ...] = Field((), description="places the work touches or suspects")
     words: str = Field("", description="what it is about: report, diff")
 
@@ -241,8 +241,8 @@ def fits(lesson: Lesson, situation: Situation) -> bool:
     """May the lesson be used here at all?"""
     scope = lesson.scope
     limits = (
-        (scope.repo, situation.repo), (scope.language, situation.language), (scope.stage, situation.stage),
-        (scope.role, situation.role),
+        (scope.repo, situation.repo), (scope.language, situation.language or scope.language),
+        (scope.stage, situation.stage), (scope.role, situation.role),
     )  # fmt: skip
     if any(limit and limit != here for limit, here in limits) or (scope.path and not scope.touches(situation.paths)):
         return False

@@ -66,7 +66,7 @@ def tried(
             ground = every.of(ledger, name)
             box.say(f"{name}: its fixed set of tasks")
             tasks = tasks_of(ledger, replace(ground, progress=box.say), count, seed).tasks[:count]
-            found.append(go(ledger, ground, tasks, contenders, box.say, every.setup(name, contenders)))
+            found.append(go(ledger, ground, tasks, contenders, box.say, every.setup(ground, contenders)))
     return found
 
 

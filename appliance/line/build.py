@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import NotFound
+from appliance.language import language_of
 from appliance.lesson import Recalled
 from appliance.line.diffs import diff_of, fingerprint, stat_of
 from appliance.line.parts import Parts, noted, with_lessons
 from appliance.line.similarity import meaning_of, rate
 from appliance.line.telling import unlinked
 from appliance.policy import Meaning
-from appliance.ports import Model, Route
+from appliance.ports import Model, Repository, Route
 from appliance.work import Attempt, Candidate, Change, Outcome, Plan, State, WorkItem
 
 SEARCH = "search"
@@ -35,7 +36,7 @@ def run(item: WorkItem, parts: Parts) -> Outcome:
         return built(item, item.plan, chosen, "search", f"a person chose it: {item.answers[-1]}", by="person")
     if len(item.attempts) >= parts.settings.line.attempts + len(item.answers):
         return ask(item, f"{len(item.attempts)} attempts and none held: {item.attempts[-1].detail}", {})
-    asked, meaning = question(item, parts.model)
+    asked, meaning = question(item, parts.model, spoken(item.plan, parts.repository))
     route = parts.model.route(**asked, meaning=meaning)
     with parts.folder("build") as into:
         tree = parts.repository.checkout(item.plan.base, into)
@@ -43,11 +44,17 @@ def run(item: WorkItem, parts: Parts) -> Outcome:
         return _try_each(item, item.plan, parts, tree, route, {"asked": asked, **told(route, meaning)})
 
 
-def question(item: WorkItem, model: Model) -> tuple[dict[str, Any], Meaning | None]:
+def spoken(plan: Plan, repository: Repository) -> str:
+    """The language of what is to be changed: of the suspected files, else of most files of the repository."""
+    suspected = (*plan.files, *(one.path for one in plan.suspects[:MOST_SUSPECTS]))
+    return language_of(suspected) or language_of(repository.paths(plan.base or repository.head()))
+
+
+def question(item: WorkItem, model: Model, language: str) -> tuple[dict[str, Any], Meaning | None]:
     """What the router is asked about this repair, and the vector of the report (see `meaning_of`)."""
     text = f"{item.title}\n{item.body}"
     asked = {
-        "task": "repair", "stage": "build", "language": "python", "prompt_tokens": len(text) // 4, "repo": item.repo,
+        "task": "repair", "stage": "build", "language": language, "prompt_tokens": len(text) // 4, "repo": item.repo,
         "severity": item.severity, "attempt": len(item.attempts) + 1,
     }  # fmt: skip
     return asked, meaning_of(text, model)

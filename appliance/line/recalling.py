@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from appliance.errors import NotFound, Unavailable
+from appliance.language import language_of
 from appliance.ledger import Ledger
 from appliance.lesson import Recalled, Situation
 from appliance.ports import Embedded, Embedder
@@ -38,7 +39,9 @@ class Recalling:
         most, tokens = self.settings.lessons, self.settings.lesson_tokens
         if not most or not self.ledger.lessons.alive(item.repo):
             return ()  # a box that has learned nothing yet asks for no vectors
-        situation = Situation(repo=item.repo, stage=stage, role=role, paths=tuple(paths), words=words)
+        situation = Situation(
+            repo=item.repo, stage=stage, role=role, language=language_of(paths), paths=tuple(paths), words=words
+        )
         made = self._embedded([words[:LONGEST_WORDS]])
         vector, digest = (made.vectors[0], made.digest) if made else ([], "")
         return self.ledger.lessons.recall(situation, most, tokens, vector, digest)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from appliance.language import language_of
 from appliance.lesson import (
     DROPPED,
     HELD,
@@ -28,8 +29,6 @@ from appliance.lesson import (
 from appliance.settings import LearningSettings
 from appliance.work import Outcome, State, WorkItem
 
-LANGUAGE = "python"
-"""Of all repositories, so far."""
 CLOSED_THERE = "was closed on the forge"
 """How a request or an issue that was closed is told: the box's own words, and no reason of a person."""
 PUSHED_THERE = "somebody pushed to "
@@ -101,8 +100,11 @@ def of_findings(item: WorkItem, facts: Mapping[str, Any]) -> tuple[Lesson, ...]:
     words = f"{worst['tool']} {worst['rule']}: {worst['message']} A change that brings this is stopped."
     evidence = Evidence(repo=item.repo, item=item.id, commit=item.plan.base if item.plan else "", path=worst["path"])
     return (
-        Lesson(text=words, scope=Scope(language=LANGUAGE), source=Source.FINDING, home=item.repo, evidence=(evidence,)),
-    )
+        Lesson(
+            text=words, scope=Scope(language=language_of([worst["path"]])), source=Source.FINDING, home=item.repo,
+            evidence=(evidence,),
+        ),
+    )  # fmt: skip
 
 
 def of_broken_tests(item: WorkItem, reason: str) -> tuple[Lesson, ...]:
@@ -126,7 +128,7 @@ def lesson(item: WorkItem, source: Source, words: str, files: Sequence[str]) -> 
     place = place_of(files)
     commit = item.change.commit if item.change else ""
     evidence = Evidence(repo=item.repo, item=item.id, commit=commit, path=files[0] if files else "")
-    scope = Scope(repo=item.repo, path=place, language=LANGUAGE)
+    scope = Scope(repo=item.repo, path=place, language=language_of(files))
     return Lesson(text=words, scope=scope, source=source, home=item.repo, evidence=(evidence,))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 
 from appliance.errors import NotFound
+from appliance.language import language_of
 from appliance.lesson import Recalled, Source
 from appliance.line.diffs import stat_of
 from appliance.line.parts import Parts, noted, with_lessons
@@ -97,7 +98,7 @@ def model_review(item: WorkItem, parts: Parts, recalled: Sequence[Recalled] = ()
     assert item.change is not None
     try:
         route = parts.model.route(
-            task="review", stage="review", language="python", repo=item.repo, severity=item.severity
+            task="review", stage="review", language=language_of(item.change.files), repo=item.repo, severity=item.severity
         )
     except NotFound:
         return None

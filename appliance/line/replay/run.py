@@ -15,6 +15,7 @@ from appliance.computers.probe import open_sandbox
 from appliance.config import Home
 from appliance.errors import Conflict, NotFound, UsageError, VerificationFailed
 from appliance.gateway_client import GatewayModel
+from appliance.language import language_of
 from appliance.ledger import Ledger
 from appliance.line.build import SEARCH
 from appliance.line.replay import book
@@ -41,9 +42,7 @@ def grounds(home: Home, settings: Settings, progress: Progress) -> Iterator[Grou
             raise Conflict("another replay runs in this home", "wait until it ends") from error
         folder = home.root / "replay"
         shutil.rmtree(folder, ignore_errors=True)  # what a killed one left
-        model, embedder = (
-            GatewayModel.of_the_line(home, patience, batch=True) for patience in (PATIENCE, 0.0)
-        )
+        model, embedder = (GatewayModel.of_the_line(home, patience, batch=True) for patience in (PATIENCE, 0.0))
         try:
             yield Grounds(home, settings, model, embedder, progress)
         finally:
@@ -71,13 +70,16 @@ class Grounds:
                 there = ", ".join([*sorted(known), SEARCH, AUTO])
                 raise NotFound(f"no model {name!r} serves repairs", f"there are: {there}")
 
-    def setup(self, repo: str, contenders: Sequence[str]) -> Setup:
+    def setup(self, ground: Ground, contenders: Sequence[str]) -> Setup:
         """What decides now who repairs this repository's faults; search alone needs no gateway. Raises Unavailable."""
         if set(contenders) <= {SEARCH, EARLIER}:
             return NO_SETUP
         known = self.model.models("repair")
         try:
-            order = self.model.route(task="repair", stage="build", language="python", repo=repo).candidates
+            language = language_of(ground.repository.paths(ground.repository.head()))
+            order = self.model.route(
+                task="repair", stage="build", language=language, repo=ground.tracked.name
+            ).candidates
         except NotFound:  # a box whose rules name nobody
             order = ()
         named = {name: f"{name}:{digest}".rstrip(":") for name, digest in known.items()}

@@ -31,13 +31,13 @@ def replay_due(
 ) -> Iterator[dict[str, Any]]:
     """Replay what is due in these repositories; the figures of each. Raises as `replay` and `tasks_of`."""
     for repo in repos:
-        setup = every.setup(repo, (AUTO,))
+        ground = every.of(ledger, repo)
+        setup = every.setup(ground, (AUTO,))
         wanted = due(book.read(ledger, repo), setup)
         if wanted is None:
             say(f"{repo}: nothing has changed that decides who repairs")
             continue
         say(f"{repo}: {wanted.why}")
-        ground = every.of(ledger, repo)
         tasks = tasks_of(ledger, ground, count, seed).tasks[:count]
         if not tasks:
             say(f"{repo}: it has no tasks; `appliance learn tasks` says why")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import FactoryError, NotFound, PolicyRefused, Unavailable, VerificationFailed
-from appliance.line.build import SEARCH, question, write_tests
+from appliance.line.build import SEARCH, question, spoken, write_tests
 from appliance.line.replay.ground import Ground
 from appliance.line.replay.tasks import AUTO, Task, Tried
 from appliance.line.similarity import is_test, rate
@@ -191,7 +191,8 @@ def chosen(ground: Ground, stand: Standing, contender: str) -> Sequence[str]:
     """Whom the build stage would ask, in order."""
     if contender != AUTO:
         return (contender,)
-    asked, meaning = question(stand.item, ground.model)
+    plan = stand.item.plan
+    asked, meaning = question(stand.item, ground.model, spoken(plan, ground.repository) if plan else "")
     return ground.model.route(**asked, meaning=meaning).candidates
 
 
