@@ -70,6 +70,7 @@ class User(Noun):
     subject: str = Field("", description="by which an identity provider knows the person, whatever the name")
     disabled: bool = False
     must_change: bool = Field(False, description="the password was given by somebody else and is good for one sign-in")
+    password_given: datetime | None = Field(None, description="when somebody else gave it; it lets in for a while only")
     two_factors: bool = Field(False, description="a one-time code is asked for beside the password")
     recovery_codes: int = Field(0, ge=0, description="codes left for a lost phone")
     created: datetime

@@ -68,6 +68,29 @@ def add(ledger: Ledger, new: NewUser, by: str, password: str = "") -> tuple[User
     return ledger.users.add(name, new.role, by, password=kept, full_name=new.full_name), first
 
 
+FIRST = "admin"
+"""What the first administrator is called unless another name is given."""
+
+
+def first(ledger: Ledger, name: str, by: str) -> tuple[User, str]:
+    """The first administrator of a box, and the password for the first sign-in: another one for as long as nobody has
+    signed in with it.
+
+    Raises:
+        Conflict: there is an administrator already, or somebody else has the name.
+        UsageError: the name is one the box uses itself, or cannot be one.
+    """
+    people = ledger.users.all()
+    rulers = [one for one in people if one.role == Role.ADMINISTRATOR and not one.disabled]
+    settled = next((one.name for one in rulers if not one.must_change), "")
+    if settled:
+        raise Conflict(f"{settled} is administrator already", f"`appliance user password {settled}` if it is lost")
+    wanted = name.strip().lower() or (rulers[0].name if rulers else FIRST)
+    if wanted in {one.name for one in rulers}:
+        return reset(ledger, wanted, by)
+    return add(ledger, NewUser(name=wanted, role=Role.ADMINISTRATOR), by)
+
+
 def reset(ledger: Ledger, name: str, by: str, password: str = "") -> tuple[User, str]:
     """A new password for one sign-in, for somebody who lost theirs. Raises NotFound, UsageError, Conflict."""
     user = ledger.users.get(name)

@@ -36,6 +36,7 @@ class SigningIn:
         self._codes = codes
         self._token = token.encode()
         self._lasts = timedelta(hours=settings.session_hours)
+        self._given_lasts = timedelta(hours=settings.given_password_hours)
         self._idle = timedelta(minutes=settings.idle_minutes)
         self._addresses = Throttle(time.monotonic)
         self._accounts = Throttle(time.monotonic, TRIES_OF_ACCOUNT)
@@ -93,10 +94,21 @@ class SigningIn:
         if kept.user.disabled:
             self._note_failure(name, address, known=True)
             raise NotSignedIn(*WRONG)  # says no more than a wrong password does
+        self._check_age(kept.user)
         if passwords.is_outdated(kept.password):
             self._ledger.users.rehashed(name, passwords.hash_password(password))
         owes = Owed.CODE if kept.user.two_factors else Owed.PASSWORD if kept.user.must_change else Owed.NOTHING
         return self._open(kept.user, owes, address, agent)
+
+    def _check_age(self, user: User) -> None:
+        """Raises NotSignedIn for a password that somebody else gave too long ago. Whoever typed it may know that."""
+        given = user.password_given if user.must_change else None
+        if given is not None and self._ledger.clock.now() - given > self._given_lasts:
+            log.warning("%s came with a one-time password that is too old", user.name)
+            raise NotSignedIn(
+                f"this one-time password counted for {self._given_lasts.total_seconds() / 3600:g} hours",
+                "an administrator gives another; `appliance user first` does on a box that has none yet",
+            )
 
     def open_for(self, person: Person, address: str, agent: str) -> str:
         """A session for whom the identity provider vouches. Raises NotSignedIn when the account is shut out here, and

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import getpass
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 from pydantic import ValidationError
 
 from appliance.cli.context import Box, pass_box, table
-from appliance.errors import UsageError
+from appliance.errors import PolicyRefused, UsageError
 from appliance.ledger import open_ledger
 from appliance.user import MAY, Role, User
 from control import accounts
@@ -39,6 +41,32 @@ def add(box: Box, name: str, role: str, full_name: str, password_stdin: bool) ->
     except ValidationError as error:
         raise UsageError(f"{name!r} cannot be a name", "1 to 64 lower-case letters, digits and . _ @ -") from error
     box.emit(*_with_password(user, "" if password_stdin else first))
+
+
+@command.command()
+@click.option("--name", default="", help=f"What they are called; {accounts.FIRST} unless said.")
+@pass_box
+def first(box: Box, name: str) -> None:
+    """A password for the first administrator's first sign-in, shown once, on the terminal alone."""
+    box.require_home()
+    if os.geteuid() != box.home.root.stat().st_uid:
+        raise PolicyRefused("only the box's own user lets the first administrator in", f"whoever owns {box.home.root}")
+    if not (box.as_json or _has_terminal()):
+        raise UsageError(
+            "there is no terminal to show the password on", "`ssh -t`, or --json, which prints it for a program"
+        )
+    try:
+        user, password = accounts.first(open_ledger(box.home), name, _me())
+    except ValidationError as error:
+        raise UsageError(f"{name!r} cannot be a name", "1 to 64 lower-case letters, digits and . _ @ -") from error
+    hours = box.settings.console.given_password_hours
+    told = {"address": box.settings.console.address, "name": user.name, "hours": hours}
+    if box.as_json:
+        box.emit({**told, "password": password})
+        return
+    with TERMINAL.open("w") as terminal:
+        terminal.write(f"\n    console   {told['address']}\n    name      {user.name}\n    password  {password}\n\n")
+        terminal.write(f"It counts for {hours:g} hours and for one sign-in, at which another is chosen.\n")
 
 
 @command.command("list")
@@ -110,7 +138,17 @@ def codes(box: Box, name: str, off: bool) -> None:
     box.emit(user.model_dump(mode="json"), f"{user.name} signs in without one-time codes until new ones are set up")
 
 
-NOBODY = "nobody yet; `appliance user add NAME --role administrator` lets the first one in"
+NOBODY = "nobody yet; `appliance user first` lets the first administrator in"
+TERMINAL = Path("/dev/tty")
+"""The one that the caller sits at, wherever output is led: what is piped into a file or a log is not shown there."""
+
+
+def _has_terminal() -> bool:
+    try:
+        with TERMINAL.open("w"):
+            return True
+    except OSError:
+        return False
 
 
 def _set(box: Box, name: str, disabled: bool, said: str) -> None:

@@ -63,9 +63,10 @@ class Users:
     ) -> User:
         """Let somebody in; a `password` (its hash) given by somebody else is good for one sign-in. Raises Conflict, or
         ValidationError for a name that cannot be."""
+        now = self._ledger.clock.now()
         user = User(
             name=name, role=role, source=source, full_name=full_name, must_change=bool(password),
-            created=self._ledger.clock.now(),
+            password_given=now if password else None, created=now,
         )  # fmt: skip
         with self._ledger.database.writing() as connection:
             known = connection.scalar(select(schema.users.c.name).where(schema.users.c.name == name))
@@ -127,8 +128,9 @@ class Users:
     def set_password(self, name: str, by: str, password: str) -> User:
         """A new password (its hash). One that somebody else gave must be changed at the next sign-in; every session of
         the person ends. Raises NotFound."""
+        given = None if by == name else self._ledger.clock.now()
         with self._ledger.database.writing() as connection:
-            after = self._kept(connection, name).user.with_(must_change=by != name)
+            after = self._kept(connection, name).user.with_(must_change=by != name, password_given=given)
             self._write(connection, after, password=password)
             self._tell(connection, Fact.USER_CHANGED, name, by, password="changed")  # noqa: S106 - no secret
             self._ledger.sessions.end_in(connection, name, by, "password changed")
