@@ -45,6 +45,7 @@ class Fact(StrEnum):
     TASK_ENDED = "TaskEnded"
     GUIDE_MARKED = "GuideMarked"
     BOX_STARTED = "BoxStarted"
+    BOX_PROVED = "BoxProved"
     SECRETS_BOUND = "SecretsBound"
     BACKUP_ASKED = "BackupAsked"
     BACKUP_MADE = "BackupMade"
