@@ -4,9 +4,9 @@ A process gets what it was seen to need and nothing else. `systemd-analyze secur
 each to an exposure of 2.0 at most. What is left open, and why:
 
 - All read `/proc`: the ledger tells living processes by their start time, engines count the machine's memory.
-- *line* runs repositories' own tests in sandboxes of bubblewrap, so it may make namespaces and mounts, and keeps an
-  unmasked `/proc` (the kernel refuses a fresh one to a namespace whose own is masked). It has no capability and is no
-  root: what it mounts exists in namespaces of its own only. Programs in sandboxes may write code to memory.
+- *line* runs repositories' own tests in sandboxes of bubblewrap, so it may make namespaces, name and mount in them, and
+  keeps an unmasked `/proc` (the kernel refuses a fresh one to a namespace whose own is masked). It has no capability and
+  is no root: what it mounts exists in namespaces of its own only. Programs in sandboxes may write code to memory.
 - *engines* maps models; with a GPU it sees the devices of that driver and no others.
 - *learning* has no network at all.
 
@@ -48,10 +48,11 @@ class Process:
     once: bool = False
 
 
+PRIVATE = ("secrets", "ledger.db", "learning.duckdb", "mirrors", "media", "evidence", "backups")
 PREPARE = Process("prepare", "folders, secrets and ledger of the home", "50%", network=False, once=True)
 PROCESSES = (
     Process("engines", "one inference server for each loaded model", "90%",
-            writes=("run", "logs", "models", "spool"), hidden=("secrets",), devices=True),
+            writes=("run", "logs", "models", "spool"), hidden=PRIVATE, devices=True),
     Process("gateway", "the one door to the models", "25%", after=("engines",)),
     Process("line", "takes work from the ledger and runs stages in sandboxes", "75%", after=("gateway",),
             sandboxes=True),
@@ -63,7 +64,7 @@ PROCESSES = (
 SEALED: Lines = [
     ("NoNewPrivileges", "yes"), ("CapabilityBoundingSet", ""), ("AmbientCapabilities", ""), ("UMask", "0077"),
     ("ProtectSystem", "strict"), ("ProtectHome", "yes"), ("PrivateTmp", "yes"), ("ProtectClock", "yes"),
-    ("ProtectHostname", "yes"), ("ProtectKernelModules", "yes"), ("RestrictRealtime", "yes"),
+    ("ProtectKernelModules", "yes"), ("RestrictRealtime", "yes"),
     ("RestrictSUIDSGID", "yes"), ("LockPersonality", "yes"), ("PrivateMounts", "yes"), ("KeyringMode", "private"),
     ("RemoveIPC", "yes"),
     ("SystemCallArchitectures", "native"), ("SystemCallErrorNumber", "EPERM"), ("DevicePolicy", "closed"),
@@ -72,7 +73,7 @@ SEALED: Lines = [
 USUAL: Lines = [
     ("ProtectProc", "invisible"), ("ProtectKernelTunables", "yes"), ("ProtectKernelLogs", "yes"),
     ("ProtectControlGroups", "yes"), ("PrivateUsers", "yes"), ("RestrictNamespaces", "yes"),
-    ("MemoryDenyWriteExecute", "yes"),
+    ("ProtectHostname", "yes"), ("MemoryDenyWriteExecute", "yes"),
     ("SystemCallFilter", "@system-service"), ("SystemCallFilter", "~@privileged @resources"),
 ]  # fmt: skip
 SANDBOXING: Lines = [
