@@ -68,13 +68,13 @@ def packages(folder: Path, log: Path, terminal: Terminal, wanted: Sequence[str] 
     """
     folder.mkdir()
     listed = {
-        name: facts
-        for name in _closure(wanted)
-        if (facts := _facts(name))["Priority"] not in PRESENT or name.partition("=")[0] in wanted
+        name: digest
+        for name, (priority, digest) in _facts(_closure(wanted)).items()
+        if priority not in PRESENT or name.partition("=")[0] in wanted
     }
     with_hint = "apt-get update first, on a machine with the target's Debian"
     run(["apt-get", "download", *listed], terminal, "packages", log, cwd=folder, hint=with_hint)
-    known = {facts["SHA256"] for facts in listed.values()}
+    known = set(listed.values())
     for file in sorted(folder.iterdir()):
         with file.open("rb") as stream:
             if hashlib.file_digest(stream, "sha256").hexdigest() not in known:
@@ -111,12 +111,17 @@ def _closure(wanted: Sequence[str]) -> list[str]:
     return [f"{name}={version.replace('%3a', ':')}" for name, version in found]
 
 
-def _facts(package: str) -> dict[str, str]:
-    said = _asked(["apt-cache", "show", "--no-all-versions", package])
-    facts = dict(re.findall(r"^(Priority|SHA256): (\S+)$", said, re.MULTILINE))
-    if "SHA256" not in facts:
-        raise InstallError(f"apt's lists have no digest of {package}", "apt-get update first")
-    return {"Priority": "optional", **facts}
+def _facts(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Priority and SHA-256 of each `package=version`, as apt's signed lists have them."""
+    found = {}
+    for part in _asked(["apt-cache", "show", *names]).split("\n\n"):
+        said = dict(re.findall(r"^(Package|Version|Priority|SHA256): (\S+)$", part, re.MULTILINE))
+        if "SHA256" in said:
+            found[f"{said['Package']}={said['Version']}"] = (said.get("Priority", "optional"), said["SHA256"])
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise InstallError(f"apt's lists have no digest of {missing[0]}", "apt-get update first")
+    return {name: found[name] for name in names}
 
 
 def _asked(words: Sequence[str]) -> str:
@@ -125,5 +130,6 @@ def _asked(words: Sequence[str]) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InstallError(f"{words[0]} does not answer: {error}", "build on a Debian like the target's") from error
     if said.returncode != 0:
-        raise InstallError(f"{words[0]}: {said.stderr.strip().splitlines()[-1:]}", "apt-get update first")
+        last = (said.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise InstallError(f"{words[0]}: {last}", "apt-get update first")
     return said.stdout
