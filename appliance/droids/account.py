@@ -67,8 +67,11 @@ class Account:
         if self._seen[key] >= self.settings.repeats:
             raise Ended(f"the model gave the same answer with the same result {self._seen[key]} times")
 
-    def note(self, source: str, message: str, observation: str = "", answer: Completion | None = None) -> None:
-        """Keep one step of the trajectory, in the shape of the Agent Trajectory Interchange Format 1.8."""
+    def note(
+        self, source: str, message: str, observation: str = "", answer: Completion | None = None, outcome: str = ""
+    ) -> None:
+        """Keep one step of the trajectory, in the shape of the Agent Trajectory Interchange Format 1.8. `outcome` is a
+        word for what came of it: passed, failed, unusable, cut, gave up, context."""
         step: dict[str, Any] = {
             "step_id": len(self.steps) + 1,
             "timestamp": utcnow().isoformat(),
@@ -78,6 +81,8 @@ class Account:
         if answer is not None:
             step["model_name"] = answer.model
             step["metrics"] = {"prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.completion_tokens}
+        if outcome:
+            step["extra"] = {"outcome": outcome}
         if observation:
             step["observation"] = {"results": [{"content": observation}]}
         self.steps.append(step)

@@ -80,13 +80,15 @@ class _Attempt:
             read = answers.read(restore(said.text, self.secrets))
             files, problem = self._understood(read)
             if read.cannot:
-                self._note(said, f"the model gives up: {read.cannot}")
+                self._note(said, f"the model gives up: {read.cannot}", "gave up")
                 return
+            outcome = "unusable"
             if problem and said.finish_reason == "length":
                 problem += f"\nThe answer was cut after {said.completion_tokens} tokens: answer shorter"
+                outcome = "cut"
             feedback = None if problem else self._judge(files)
             seen = prompt.observation(feedback) if feedback else problem
-            self._note(said, seen)
+            self._note(said, seen, ("passed" if feedback.passed else "failed") if feedback else outcome)
             self.account.usable(problem)
             if feedback and feedback.passed:
                 self._keep(files, said, read.words)
@@ -114,6 +116,8 @@ class _Attempt:
                 self.room, last = self.room // 2, []
                 if self.room < SMALLEST_PROMPT + prompt.tokens(prompt.SYSTEM):
                     raise Ended(f"the model's context is too small for the task: {error.message}") from error
+                note = f"the prompt was too long for the model: asked again with room for {self.room} tokens"
+                self.account.note("system", note, outcome="context")
                 self.opening = self._open()
                 continue
             self.account.spent(said, size, prompt.tokens(said.text))
@@ -160,8 +164,8 @@ class _Attempt:
         if len(self.candidates) >= self.settings.plausible:
             raise Ended(f"answer {self.account.answers} passes all tests")
 
-    def _note(self, said: Completion, seen: str) -> None:
-        self.account.note("agent", redact(said.text)[0], redact(prompt.cut(seen))[0], said)
+    def _note(self, said: Completion, seen: str, outcome: str) -> None:
+        self.account.note("agent", redact(said.text)[0], redact(prompt.cut(seen))[0], said, outcome)
 
     def _result(self, reason: str) -> DroidResult:
         account, tried = self.account, len(self.judged)

@@ -7,14 +7,19 @@ itself filed from here is watched, too, but never counts towards another: filing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from appliance.errors import NotFound
+from appliance.errors import NotFound, VerificationFailed
 from appliance.events import STAGE_FACTS, Event, Fact
-from appliance.learning.frictions import MEANING, found
+from appliance.evidence import read
+from appliance.learning.frictions import MEANING, Sign, found, of_transcript, step_of, trajectories
 from appliance.learning.said import text
+from appliance.learning.transcripts import MOST_BYTES
 from appliance.ledger import Ledger
 from appliance.ledger.chain import Recorded
 from appliance.settings import LearningSettings
@@ -25,6 +30,8 @@ SOURCE = "learning"
 AT_ONCE = 200
 """Events looked at in one step; taking in what is new comes between steps."""
 WATCHED = frozenset({*map(str, STAGE_FACTS.values()), str(Fact.STAGE_ERRED), str(Fact.COMMAND_GIVEN)})
+MOST_TRAJECTORIES = 20
+"""Of one item, the newest."""
 SHOWN = 10
 """Items a signal names."""
 
@@ -33,7 +40,8 @@ CALLS = (
     " WHERE item = $item AND error <> '' ORDER BY happened, call"
 )
 COUNT = (
-    "SELECT subject AS item, any_value(seq) AS seq, any_value(json_extract_string(payload, '$.words')) AS words"
+    "SELECT subject AS item, any_value(seq) AS seq, any_value(json_extract_string(payload, '$.words')) AS words,"
+    " any_value(json_extract_string(payload, '$.evidence[#-1]')) AS evidence"
     " FROM events WHERE kind = 'FrictionFound' AND json_extract_string(payload, '$.repo') = $repo"
     " AND json_extract_string(payload, '$.kind') = $kind AND json_extract_string(payload, '$.place') = $place"
     " AND json_extract_string(payload, '$.own') = 'false' AND json_extract_string(payload, '$.at') >= $since"
@@ -46,8 +54,8 @@ Ask = Callable[[str, Mapping[str, Any]], list[dict[str, Any]]]
 class Watch:
     """Looks at what the store has taken over, a few events at a time."""
 
-    def __init__(self, ledger: Ledger, ask: Ask, settings: LearningSettings) -> None:
-        self.ledger, self.ask, self.settings = ledger, ask, settings
+    def __init__(self, ledger: Ledger, ask: Ask, settings: LearningSettings, evidence: Path) -> None:
+        self.ledger, self.ask, self.settings, self.evidence = ledger, ask, settings, evidence
 
     def step(self, upto: int) -> bool:
         """Look at some events with a number up to `upto`. False when there was nothing new."""
@@ -71,7 +79,8 @@ class Watch:
             for event in history
             if event.kind == Fact.FRICTION_FOUND
         }
-        fresh = [one for one in found(history, self.ask(CALLS, {"item": id})) if (one.kind, one.place) not in known]
+        all_found = found(history, self.ask(CALLS, {"item": id}), self.transcripts(id, history))
+        fresh = [one for one in all_found if (one.kind, one.place) not in known]
         if not fresh:
             return
         try:
@@ -82,6 +91,14 @@ class Watch:
         for one in fresh:
             payload = {"repo": item.repo, "own": own, **one.model_dump(mode="json")}
             self.ledger.append(Event(kind=Fact.FRICTION_FOUND, subject=id, payload=payload))
+
+    def transcripts(self, id: str, history: Sequence[Recorded]) -> Iterator[Sign]:
+        """What rubbed in the item's newest trajectories. One that is gone, or not what was kept, tells nothing."""
+        for told in deque(trajectories(history), MOST_TRAJECTORIES):
+            folder = self.evidence / id
+            with suppress(NotFound, VerificationFailed, OSError):
+                if (folder / told.kept.file).stat().st_size <= MOST_BYTES:
+                    yield from of_transcript(told, read(folder, told.kept))
 
     def file(self, event: Recorded) -> None:
         """File what happened to too many items of a repository within the window, unless it is filed already."""
@@ -112,13 +129,25 @@ def key_of(said: Mapping[str, str], window: int) -> str:
     return f"friction:{said['kind']}:{said['place']}:{window}"
 
 
+def shown(row: Mapping[str, Any]) -> str:
+    """Where the newest sign of an item is to be seen, for whoever reads what was filed.
+
+    >>> shown({"item": "W-1", "evidence": "event 7, attempt 1, trajectory-ab.json step 3"})
+    '; event 7, attempt 1, trajectory-ab.json step 3: /items/W-1/trajectory/trajectory-ab.json#step-3'
+    """
+    where = text(row.get("evidence"))
+    step = step_of(where)
+    page = f": /items/{row['item']}/trajectory/{step[0]}#step-{step[1]}" if step else ""
+    return f"; {where}{page}" if where else ""
+
+
 def signal_of(said: Mapping[str, str], rows: list[dict[str, Any]], settings: LearningSettings, key: str) -> Signal:
     """What is filed: the friction, how often, and where to look."""
     lines = [
         f"Within {settings.friction_days:g} days this happened to {len(rows)} items of {said['repo']}: "
         f"{MEANING[said['kind']]} ({said['place']}).",
         "",
-        *(f"- {row['item']}: {row['words']} (event {row['seq']})" for row in rows[-SHOWN:]),
+        *(f"- {row['item']}: {row['words']} (event {row['seq']}{shown(row)})" for row in rows[-SHOWN:]),
         "",
         "`appliance item show ID` tells each item's story; `appliance learn frictions` counts them.",
     ]

@@ -132,7 +132,10 @@ class Learning:
 
     def look_for_frictions(self) -> bool:
         """Look at some of what was taken over last. False when there was nothing."""
-        rubbing = Watch(self.ledger, lambda sql, given: self._store.ask(sql, given, QUESTION_SECONDS), self.settings)
+        rubbing = Watch(
+            self.ledger, lambda sql, given: self._store.ask(sql, given, QUESTION_SECONDS), self.settings,
+            self.home.evidence,
+        )  # fmt: skip
         try:
             return rubbing.step(self._store.watermark()[0])
         except LimitExceeded as error:

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from appliance.errors import LimitExceeded, Unavailable
 from appliance.learning.client import LearningClient
-from appliance.learning.frictions import MEANING
+from appliance.learning.frictions import MEANING, step_of
 from control.desk import desk
 from control.learned_policy import judged, reported
 from control.questions import GROUPS, Asked, asked_for, question
@@ -70,6 +70,7 @@ def frictions() -> ResponseReturnValue:
     own = {"repo": asked.repo, "days": asked.days}
     return _page(
         "frictions.html", lambda client: {"rows": client.query("frictions", **own)}, asked, meaning=MEANING, page=PAGE,
+        step_of=step_of,
         questions=[question("frictions", **own)], settings=desk().settings.learning,
     )  # fmt: skip
 

@@ -53,7 +53,8 @@ def live(ledger: Ledger, words: str = "") -> None:
     repo = words or "shop"
     for number in (100, 101, 102):
         append(Fact.FRICTION_FOUND, f"W-{number}", repo=repo, own=False, kind="errors", place=f"stage build {words}",
-               times=3, evidence=["event 12", f"event 15 {words}"], at="2026-11-26T10:00:00.000+00:00",
+               times=3, evidence=["event 12", f"event 15 {words}", "event 16, attempt 1, trajectory-ab12.json step 7"],
+               at="2026-11-26T10:00:00.000+00:00",
                words=f"a stage failed and was tried again: 3 times, stage build {words}")  # fmt: skip
     contenders = [f"coder {words}".strip(), "search"]
     append(Fact.REPLAY_STARTED, f"replay:{repo}", run=1, contenders=contenders, tasks=[f"M-{n}" for n in range(12)])

@@ -68,6 +68,7 @@ def test_the_report_is_that_of_the_command_line_on_a_page_and_for_programs(full:
 def test_frictions_name_their_items_and_evidence_and_replays_their_intervals(full: Console) -> None:
     page = full.browser().get("/learning/frictions").text
     assert 'href="/items/W-102"' in page and "event 12" in page and "not filed" in page
+    assert 'href="/items/W-102/trajectory/trajectory-ab12.json#step-7"' in page
     page = full.browser().get("/learning/replays").text
     assert (
         "8 of 12; 39 to 86\u00a0%" in page and "no difference can be shown" in page and "appliance learn replay" in page
