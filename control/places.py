@@ -41,6 +41,7 @@ WITHIN = {
     "questions": "learning",
     "uploads": "models",
     "limits": "policy",
+    "guide": "floor",
     "tasks": "system",
     "certificate": "system",
 }
@@ -56,6 +57,7 @@ SMALLER = (
     Place(name="uploads", endpoint="uploads.index", label="Bring a model: upload, or from a path"),
     Place(name="add", endpoint="repositories.form", label="Look after a repository"),
     Place(name="limits", endpoint="limits.edit", label="Change limits: protected paths, sizes, budgets"),
+    Place(name="guide", endpoint="guide.show", label="First steps on a new box"),
     Place(name="tasks", endpoint="tasks.index", label="Tasks: imports and clones under way"),
     Place(name="rules", endpoint="router.edit", label="Change the router's rules"),
     Place(name="certificate", endpoint="certificate.show", label="Certificate: who issued it, days left"),

@@ -35,7 +35,7 @@ _ADMINISTRATOR = (
     "certificate.renew", "api_certificate.renew",
     "access.index", "access.show", "api_users.index", "api_users.show", "policy.ask",
     "policy.change", "api_repositories.change", "repositories.form", "repositories.add",
-    "limits.edit", "limits.change", "api_policy.change", "api_repositories.add",
+    "guide.note", "api_guide.note", "limits.edit", "limits.change", "api_policy.change", "api_repositories.add",
 )  # fmt: skip
 """What nobody below may; whatever changes something and stands nowhere is an administrator's too."""
 

@@ -4,6 +4,7 @@ from control.api import (
     audit,
     certificate,
     deliveries,
+    guide,
     items,
     learning,
     lessons,
@@ -38,6 +39,7 @@ BLUEPRINTS = (
     router.blueprint,
     tasks.blueprint,
     policy.blueprint,
+    guide.blueprint,
     uploads.blueprint,
     openapi.blueprint,
 )

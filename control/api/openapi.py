@@ -27,6 +27,8 @@ from appliance.news import Delivery, DeliveryState
 from appliance.user import AccessToken, Session, User
 from appliance.work import Kind, MirrorHealth, Signal, State, TrackedRepository, WorkItem
 from control.accounts import NewToken, NewUser, UserChange
+from control.api.by_hand import NewPlan
+from control.api.guide import GuideMark
 from control.api.items import SHORT, NewCommand
 from control.api.learning import FreeQuestion, RollBack
 from control.api.lessons import LessonChange, LessonMove, NewLesson
@@ -38,6 +40,7 @@ from control.api.router import ChangedRules, NewRules
 from control.api.signals import Duplicate, NoDuplicate
 from control.api.uploads import MEDIA
 from control.bringing import ModelAt, NewRepository
+from control.guide import Guide
 from control.health import Part
 from control.inbox import STATES as SIGNAL_STATES
 from control.inbox import Question, Received
@@ -62,14 +65,16 @@ ANY: Schema = {"type": "object"}
 LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": 100}
 NOUNS: tuple[type[BaseModel], ...] = (
     WorkItem, Signal, TrackedRepository, MirrorHealth, Delivery, Part, Lesson, Use, Effect, User, Session, AccessToken,
-    Question, Received, Recorded, Verification, Machine, Setting, Finding, Log, Version, Task, Arrived, Limit,
-    LimitChange, Guide, Shown,
+    Editable, PlanEdit, Question, Received,
+    Recorded, Verification, Machine, Setting, Finding, Log, Version, Task, Arrived, Limit,
+    LimitChange, Backups, Guide, Shown,
 )  # fmt: skip
 ASKED: tuple[type[BaseModel], ...] = (
     NewSignal, NewCommand, NewLesson, LessonChange, LessonMove, NewUser, UserChange, NewToken, LoadOrder, ChangedRules,
     NewRules,
-    Duplicate, NoDuplicate, FreeQuestion, RollBack, PolicyChange, ModelAt, ModelOrder, NewUpload, NewRepository,
-    NewLimits,
+    NewPlan, Duplicate, NoDuplicate,
+    FreeQuestion, RollBack, PolicyChange, ModelAt, ModelOrder, NewUpload, NewRepository,
+    NewLimits, GuideMark,
 )  # fmt: skip
 
 
@@ -276,6 +281,8 @@ CALLS: Mapping[str, Call] = {
     "api_models.unload": Call({202: ANY}),
     "api_policy.show": Call({200: made_of(limits=listed(ref("Limit")), digest=TEXT, problem=TEXT)}),
     "api_policy.change": Call({200: made_of(changes=listed(ref("LimitChange")))}, body=(JSON, ref("NewLimits"))),
+    "api_guide.show": Call({200: ref("Guide")}),
+    "api_guide.note": Call({200: ref("Guide")}, body=(JSON, ref("GuideMark"))),
     "api_tasks.index": Call({200: made_of(tasks=listed(ref("Task")))}),
     "api_tasks.show": Call({200: both("Task", log=listed(TEXT))}),
     "api_tasks.stop": Call({202: ref("Task")}),

@@ -11,6 +11,7 @@ from control.views import (
     evidence,
     floor,
     git,
+    guide,
     health,
     hooks,
     items,
@@ -40,5 +41,6 @@ BLUEPRINTS = (
     metrics.blueprint, lessons.blueprint, account.blueprint, access.blueprint, audit.blueprint,
     system.blueprint, models.blueprint, palette.blueprint, playground.blueprint, learning.blueprint, policies.blueprint,
     policy.blueprint, questions.blueprint, router.blueprint, certificate.blueprint,
-    tasks.blueprint, uploads.blueprint, limits.blueprint,
+    backups.blueprint, support.blueprint,
+    tasks.blueprint, uploads.blueprint, limits.blueprint, guide.blueprint,
 )  # fmt: skip

@@ -11,6 +11,7 @@ from appliance.ledger.overview import by_day, live_counts, newest_ended, newest_
 from appliance.work import WorkItem, utcnow
 from control.certificate import concern
 from control.desk import desk
+from control.guide import guide
 from control.health import read_health
 from control.lanes import LANE_SHOWS, lanes
 from control.story import step
@@ -43,6 +44,7 @@ def show() -> ResponseReturnValue:
         counts=ledger.counts(),
         ended=newest_ended(ledger, RECENT),
         health=read_health(desk().home),
+        guide=guide(desk()),
         certificate=concern(desk()),
         sample=_sample(),
         days=by_day(ledger, DAYS, utcnow().date()),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from appliance.certificates.keeping import Keeping
 from appliance.learning.service import Learning
@@ -149,3 +150,10 @@ def test_the_document_tells_of_pages_etags_and_conditions(document: dict[str, An
     assert [one["name"] for one in command["parameters"]] == ["id", "If-Match"] and "412" in command["responses"]
     export = document["paths"]["/api/v1/audit/export"]["get"]
     assert "304" not in export["responses"] and "headers" not in export["responses"]["200"]
+
+
+def test_an_outside_validator_finds_the_document_valid(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1")
+    assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
+    broken = {**document, "paths": {"no-slash": {}}}
+    assert list(OpenAPIV31SpecValidator(broken).iter_errors()), "it does look"

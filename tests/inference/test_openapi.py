@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from flask import Flask
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from inference.gateway.app import _add_paths
 from inference.gateway.openapi import document
@@ -52,3 +53,7 @@ def test_required_fields_are_fields() -> None:
                 look(inner)
 
     look(document()["components"]["schemas"])
+
+
+def test_an_outside_validator_finds_the_document_valid() -> None:
+    assert [error.message for error in OpenAPIV31SpecValidator(document()).iter_errors()] == []
