@@ -36,6 +36,7 @@ BAR = (
 )
 """As the bar shows them; neighbours of one menu are under its name."""
 WITHIN = {
+    "by_hand": "items",
     "lessons": "learning",
     "policies": "learning",
     "questions": "learning",
@@ -44,6 +45,8 @@ WITHIN = {
     "guide": "floor",
     "tasks": "system",
     "certificate": "system",
+    "backups": "system",
+    "support": "system",
 }
 """Blueprint → the place in the bar that it belongs to."""
 SMALLER = (
@@ -61,6 +64,7 @@ SMALLER = (
     Place(name="tasks", endpoint="tasks.index", label="Tasks: imports and clones under way"),
     Place(name="rules", endpoint="router.edit", label="Change the router's rules"),
     Place(name="certificate", endpoint="certificate.show", label="Certificate: who issued it, days left"),
+    Place(name="backups", endpoint="backups.index", label="Backups: the newest, and one now"),
     Place(name="account", endpoint="account.show", label="Account: password, codes, tokens, sessions"),
 )
 """What the palette knows beside."""

@@ -22,9 +22,10 @@ from appliance.backup.vault import Vault
 from appliance.backup.verifying import verify as proved
 from appliance.cli.context import Box, pass_box, table
 from appliance.config import Home
-from appliance.errors import Conflict, NotFound
+from appliance.errors import Conflict, FactoryError, NotFound
 from appliance.events import Fact
 from appliance.ledger import Ledger, open_ledger
+from appliance.ledger.backups import failed
 
 HELD = """# The private key of this appliance's backups. Carry it away, keep two copies, and never keep it on the box:
 # whoever has it reads every backup, and without it none can be restored.
@@ -80,8 +81,14 @@ def create_(box: Box, background: bool) -> None:
     box.require_home()
     if background:
         os.nice(10)
-    made = create(box.home, box.settings, box.say)
     with opened(box.home) as ledger:
+        try:
+            made = create(box.home, box.settings, box.say)
+        except Conflict:
+            raise  # another one is under way, and will say how it ended
+        except FactoryError as error:
+            failed(ledger, error.message, error.hint)
+            raise
         noted(ledger, made, folder_of(box.home, box.settings))
     one = made.manifest
     lines = [

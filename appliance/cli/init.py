@@ -2,55 +2,70 @@
 
 from __future__ import annotations
 
+import getpass
+import ipaddress
 import secrets
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 import click
 
 from appliance.backup import binding
+from appliance.certificates.keeping import Keeping, event
+from appliance.certificates.names import checked
+from appliance.certificates.reading import Certificate
 from appliance.cli.context import Box, pass_box
 from appliance.config import Home, render
-from appliance.errors import ConfigError, Conflict, VerificationFailed
+from appliance.errors import ConfigError, Conflict, UsageError, VerificationFailed
 from appliance.events import Event, Fact
 from appliance.ledger import open_ledger
 from appliance.ports import Progress
 from appliance.private import replace_private
 from appliance.repair.ngram import ensure_ngram
-from appliance.settings import Settings
+from appliance.settings import ConsoleSettings, GatewaySettings, Settings
+from appliance.work import utcnow
 from control.access import PLAYGROUND, ensure_code_key, ensure_session_key, ensure_token
 from inference.keys import KeyStore, Terms
 from models.card import WRITING
 from models.minilm import ensure_default
 from models.registry import Registry
 
+SECURE_PORT = 8443
+"""Of a console that speaks TLS."""
+USUAL = Settings()
+
 
 @click.command()
 @click.option(
     "--new-secrets", is_flag=True, help="The secrets this ledger was made with are lost for good: begin with new ones."
 )
+@click.option("--name", "names", multiple=True, help="With TLS on both doors, by this name. May be repeated.")
+@click.option("--listen", default="127.0.0.1", help="Where the doors listen, with --name.")
 @pass_box
-def command(box: Box, new_secrets: bool) -> None:
+def command(box: Box, new_secrets: bool, names: tuple[str, ...], listen: str) -> None:
     """Set up the home. Safe to repeat: what is there stays as it is."""
     if new_secrets:
         give_up_secrets(box.home)
-    made = set_up(box.home, box.say)
+    made = set_up(box.home, box.say, secure_settings(names, listen) if names else Settings())
     box.emit(
         {"home": str(box.home.root), "made": made},
         f"the appliance's home is {box.home.root}" if made else f"{box.home.root} is set up already",
     )
 
 
-def set_up(home: Home, progress: Progress) -> list[str]:
+def set_up(home: Home, progress: Progress, settings: Settings = USUAL) -> list[str]:
     """Make what is missing; returns the names of what was made. Raises as its two halves do."""
-    return [*make_home(home), *make_models(home, progress)]
+    return [*make_home(home, settings), *make_models(home, progress)]
 
 
-def make_home(home: Home) -> list[str]:
+def make_home(home: Home, settings: Settings = USUAL) -> list[str]:
     """Folders, secrets, settings, rules and ledger, in milliseconds; returns the names of what was made.
 
+    With `settings` that speak TLS a certificate is made for their names, before they are written.
+
     Raises:
-        ConfigError: the home cannot be written.
+        ConfigError: the home cannot be written, or the clock is wrong for a certificate.
     """
     made: list[str] = []
     bound = binding.check(home)  # before a missing key is made anew, which would hide that it is missing
@@ -62,7 +77,8 @@ def make_home(home: Home) -> list[str]:
         made += _secret(home.secrets / "audit.key", secrets.token_bytes(32))
         rules = resources.files("inference").joinpath("default_routes.toml").read_text(encoding="utf-8")
         made += _file(home.routes_file, rules)
-        made += _file(home.settings_file, render(Settings()))
+        certificate = None if home.settings_file.exists() else make_certificate(home, settings)
+        made += _file(home.settings_file, render(settings))
     except OSError as error:
         raise ConfigError(
             f"the home {home.root} cannot be written: {error.strerror}",
@@ -75,6 +91,11 @@ def make_home(home: Home) -> list[str]:
     keys.ensure("line")
     keys.ensure(PLAYGROUND, scopes=("infer",), terms=Terms(tasks=WRITING))
     bind_secrets(home) if not bound else open_ledger(home).close()
+    if certificate is not None:
+        ledger = open_ledger(home)
+        ledger.append(event("created", certificate, f"cli:{getpass.getuser()}"))
+        ledger.close()
+        made.append(home.certificate.name)
     return made
 
 
@@ -100,6 +121,29 @@ def give_up_secrets(home: Home) -> None:
         bind_secrets(home)
     else:
         raise Conflict("the secrets are those of this ledger", "nothing is lost; leave --new-secrets out")
+
+
+def make_certificate(home: Home, settings: Settings) -> Certificate | None:
+    """What the doors will show, where they speak TLS; one that an interrupted run made is taken. Raises ConfigError."""
+    if not settings.console.tls:
+        return None
+    kept = Keeping(home, settings.certificate)
+    return kept.read() or kept.create(settings.console.host_names, utcnow())
+
+
+def secure_settings(names: Sequence[str], listen: str) -> Settings:
+    """Settings of a box that others reach by these names. Raises UsageError."""
+    try:
+        host, (first, *more) = str(ipaddress.ip_address(listen)), checked(names)
+    except ValueError as error:
+        raise UsageError(f"{listen!r} is no address", "--listen 0.0.0.0 listens everywhere") from error
+    shown = f"[{first}]" if ":" in first else first
+    return Settings(
+        gateway=GatewaySettings(host=host, tls=True),
+        console=ConsoleSettings(
+            host=host, port=SECURE_PORT, tls=True, host_names=[first, *more], url=f"https://{shown}:{SECURE_PORT}"
+        ),
+    )
 
 
 def make_models(home: Home, progress: Progress) -> list[str]:

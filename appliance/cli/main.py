@@ -19,8 +19,8 @@ from appliance.errors import FactoryError, of_system
 COMMANDS = {
     "init": "init", "up": "up", "status": "status", "doctor": "doctor", "prove": "prove", "config": "config",
     "model": "model", "key": "key", "route": "route", "repo": "repo", "signal": "signal", "item": "item",
-    "learn": "learn", "audit": "audit", "backup": "backup", "user": "user", "certificate": "certificate",
-    "serve": "serve",
+    "learn": "learn", "audit": "audit", "backup": "backup", "support": "support", "user": "user",
+    "certificate": "certificate", "serve": "serve",
 }  # fmt: skip
 """Command → the module of this package that holds it. Loaded when called, so that `appliance status` stays quick."""
 

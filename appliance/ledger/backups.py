@@ -1,4 +1,4 @@
-"""What the ledger tells of backups: asked for, made, failed, verified; and from these, whether one is due."""
+"""What the ledger tells of backups: made, failed, verified; and from these, whether one is due."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from appliance.events import Event, Fact
 from appliance.settings import BackupSettings
-from appliance.work import Noun, Result
+from appliance.work import Noun
 
 if TYPE_CHECKING:
     from appliance.ledger import Ledger
@@ -20,9 +20,6 @@ AGAIN = timedelta(hours=1)
 class Standing(Noun):
     """How backups stand, as the ledger tells."""
 
-    asked: int = 0
-    """Number of the newest event that asked for one, that ended one (well or not)."""
-    ended: int = 0
     made: datetime | None = None
     name: str = ""
     size: int = 0
@@ -35,11 +32,6 @@ class Standing(Noun):
     verified_name: str = ""
     verified_content: str = ""
 
-    @property
-    def wanted(self) -> bool:
-        """Did somebody ask for one that did not end yet?"""
-        return self.asked > self.ended
-
 
 def standing(ledger: Ledger) -> Standing:
     """Read it from the events."""
@@ -47,13 +39,12 @@ def standing(ledger: Ledger) -> Standing:
     for event in ledger.history(SUBJECT):
         at, payload = datetime.fromisoformat(event.at), event.payload
         match event.kind:
-            case Fact.BACKUP_ASKED:
-                found = found.with_(asked=event.seq)
             case Fact.BACKUP_MADE:
-                found = found.with_(ended=event.seq, made=at, name=payload["name"], size=payload["bytes"], failed=None,
-                                    why="", hint="")  # fmt: skip
+                found = found.with_(
+                    made=at, name=payload["name"], size=payload["bytes"], failed=None, why="", hint=""
+                )
             case Fact.BACKUP_FAILED:
-                found = found.with_(ended=event.seq, failed=at, why=payload["why"], hint=payload["hint"])
+                found = found.with_(failed=at, why=payload["why"], hint=payload["hint"])
             case Fact.BACKUP_VERIFIED:
                 found = found.with_(verified=at, verified_name=payload["name"], verified_content=payload["content"])
     return found
@@ -61,8 +52,6 @@ def standing(ledger: Ledger) -> Standing:
 
 def is_due(now: datetime, settings: BackupSettings, seen: Standing) -> str:
     """Why a backup should be made now; "" when none should. Pure."""
-    if seen.wanted:
-        return "somebody asked for one"
     if not settings.recipients or not settings.every_hours:
         return ""
     if seen.failed and now - seen.failed < AGAIN:
@@ -92,12 +81,6 @@ def warning(now: datetime, settings: BackupSettings, seen: Standing) -> tuple[st
     return "", ""
 
 
-def ask(ledger: Ledger, by: str) -> int:
-    """Ask for a backup now: the line makes it. Returns the event's number."""
-    return ledger.append(Event(kind=Fact.BACKUP_ASKED, subject=SUBJECT, payload={"by": by}))
-
-
 def failed(ledger: Ledger, why: str, hint: str) -> None:
     """Write down that one could not be made."""
-    payload = {"why": why, "hint": hint, "verdict": str(Result.FAIL)}
-    ledger.append(Event(kind=Fact.BACKUP_FAILED, subject=SUBJECT, payload=payload))
+    ledger.append(Event(kind=Fact.BACKUP_FAILED, subject=SUBJECT, payload={"why": why, "hint": hint}))

@@ -65,11 +65,12 @@ class Line:
         self.drops = drops.watched(home, self.ledger, settings.intake)
         self.clock = SystemClock()
         self.replaying = Replaying(self.ledger, replay_in(home), settings.learning.replay_days, self.clock)
+        self.backing_up = BackingUp(self.ledger, backup_of(home), settings_of(home), self.clock)
         self.model = GatewayModel.of_the_line(home)
         self.recalling = Recalling(self.ledger, self.model, settings.learning)
         self.forgetting = Forgetting(self.ledger, self.mirror_of, settings.learning.lesson_days)
-        self.sandbox: BoxedSandbox | None = None
         self.renewal = Renewal(home, self.ledger, settings.certificate, self.clock)
+        self.sandbox: BoxedSandbox | None = None
         self.no_sandbox = ""
         try:
             self.sandbox = open_sandbox(settings.computers, home)
@@ -155,12 +156,26 @@ class Line:
         except (FactoryError, OSError) as error:
             log.error("no replay in quiet hours: %s", error)
 
+    def back_up(self) -> None:
+        """Let a backup begin that is due."""
+        try:
+            self.backing_up.look()
+        except (FactoryError, OSError) as error:
+            log.error("no backup by schedule: %s", error)
+
     def let_go(self) -> None:
         """Let go of old messages from outside."""
         try:
             drops.forget_old(self.ledger, self.settings.intake, self.clock.now())
         except FactoryError as error:
             log.error("old messages stay: %s (%s)", error.message, error.hint)
+
+    def renew_certificate(self) -> None:
+        """Renew the certificate of the doors in time."""
+        try:
+            self.renewal.look()
+        except FactoryError as error:
+            log.error("the certificate is not renewed: %s (%s)", error.message, error.hint)
 
     def mirror_of(self, tracked: TrackedRepository) -> Mirror:
         """A repository's mirror."""
@@ -170,13 +185,6 @@ class Line:
         """A repository's forge, kept while its token and settings are the same: it knows its account by then. Raises as
         `adapter` does."""
         secrets = (self.home.secrets / f"forge-{tracked.name}.token", ca_file(self.home.secrets, tracked.name))
-    def renew_certificate(self) -> None:
-        """Renew the certificate of the doors in time."""
-        try:
-            self.renewal.look()
-        except FactoryError as error:
-            log.error("the certificate is not renewed: %s (%s)", error.message, error.hint)
-
         times = [file.stat().st_mtime_ns if file.exists() else 0 for file in secrets]
         made_of = f"{tracked.model_dump_json()} {times}"
         known = self._forges.get(tracked.name)
@@ -220,6 +228,7 @@ def serve(home: Home, settings: Settings) -> int:
     scheduler.add_job(line.look, "interval", seconds=settings.intake.look_seconds, max_instances=1, coalesce=True)
     scheduler.add_job(line.tend_lessons, "interval", minutes=1, max_instances=1, coalesce=True)
     scheduler.add_job(line.let_go, "interval", minutes=1, max_instances=1, coalesce=True)
+    scheduler.add_job(line.renew_certificate, "interval", minutes=1, max_instances=1, coalesce=True)
     scheduler.start()
     runner = Runner(line.ledger, line.parts_for, settings.line, line.board, line.anchor, settings.learning)
     line.poller.start(stop)
@@ -228,16 +237,17 @@ def serve(home: Home, settings: Settings) -> int:
     log.info(
         "the line works with %d workers, sandbox tier %s", len(workers), line.sandbox.tier if line.sandbox else "C"
     )
-    scheduler.add_job(line.renew_certificate, "interval", minutes=1, max_instances=1, coalesce=True)
     set_back = SetBack(line.clock)
     while not stop.is_set():
         line.publish()
         line.replay()
+        line.back_up()
         if set_back.noticed():
             log.warning("the clock was set back to %s", line.clock.now().isoformat(timespec="seconds"))
             plan_anew(scheduler, line.clock)
         stop.wait(PUBLISH_SECONDS)
     line.replaying.end()
+    line.backing_up.end()
     scheduler.shutdown(wait=False)
     for worker in workers:
         worker.join(timeout=10)

@@ -2,6 +2,8 @@
 
 from control.api import (
     audit,
+    backups,
+    by_hand,
     certificate,
     deliveries,
     guide,
@@ -24,6 +26,7 @@ from control.api.request import tagged
 
 BLUEPRINTS = (
     items.blueprint,
+    by_hand.blueprint,
     signals.blueprint,
     repositories.blueprint,
     status.blueprint,
@@ -34,6 +37,7 @@ BLUEPRINTS = (
     users.blueprint,
     audit.blueprint,
     system.blueprint,
+    backups.blueprint,
     certificate.blueprint,
     models.blueprint,
     router.blueprint,

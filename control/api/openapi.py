@@ -18,6 +18,7 @@ from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
 from appliance import __version__
+from appliance.by_hand import Editable, PlanEdit
 from appliance.certificates.showing import Shown
 from appliance.ledger.audit import Verification
 from appliance.ledger.chain import Recorded
@@ -39,6 +40,7 @@ from control.api.request import MOST_ROWS
 from control.api.router import ChangedRules, NewRules
 from control.api.signals import Duplicate, NoDuplicate
 from control.api.uploads import MEDIA
+from control.backups import Backups
 from control.bringing import ModelAt, NewRepository
 from control.guide import Guide
 from control.health import Part
@@ -130,6 +132,7 @@ INBOX: Mapping[str, Schema] = {
     "until": {"type": "string", "format": "date"},
 }  # fmt: skip
 NOTED = made_of(number=NUMBER, item=TEXT)
+PLAN = made_of(plan=ref("Editable"), base=TEXT, changed_by=TEXT, changes=listed(both("PlanEdit", at=WHEN, by=TEXT)))
 REPOSITORY = both(
     "TrackedRepository",
     mirror=both("MirrorHealth", lag_seconds={"type": ["number", "null"], "description": "seconds"}),
@@ -199,6 +202,13 @@ CALLS: Mapping[str, Call] = {
     "api_items.evidence": Call({200: made_of(evidence=listed(made_of(file=TEXT, sha256=TEXT)))}),
     "api_items.evidence_file": Call({200: ANY}),
     "api_items.give": Call({202: made_of(number=NUMBER, item=TEXT)}, body=(JSON, ref("NewCommand")), matched=True),
+    "api_by_hand.plan": Call({200: PLAN}),
+    "api_by_hand.change_plan": Call({202: NOTED}, body=(JSON, ref("NewPlan")), matched=True),
+    "api_by_hand.hand_in": Call(
+        {202: made_of(number=NUMBER, item=TEXT, base=TEXT, files=listed(TEXT))},
+        {"author": TEXT, "message": TEXT, "why": TEXT},
+        body=("text/x-diff", TEXT),
+    ),
     "api_signals.index": Call({200: made_of(signals=listed(HEARD), next=TEXT)}, {**INBOX, **ONE_OF_REPOSITORIES}),
     "api_signals.show": Call({200: HEARD_WHOLE}),
     "api_signals.file": Call({201: HEARD_WHOLE}, body=(JSON, ref("NewSignal"))),
@@ -264,6 +274,9 @@ CALLS: Mapping[str, Call] = {
     "api_system.show": Call({200: ref("Machine")}),
     "api_system.settings": Call({200: made_of(settings=listed(ref("Setting")))}),
     "api_system.doctor": Call({200: made_of(findings=listed(ref("Finding")))}),
+    "api_system.support_bundle": Call({200: {"type": "string", "format": "binary"}}, gives="application/gzip"),
+    "api_backups.index": Call({200: ref("Backups")}),
+    "api_backups.make": Call({202: ref("Task")}),
     "api_system.index": Call({200: made_of(logs=listed(ref("Log")))}),
     "api_system.log": Call({200: made_of(lines=listed(TEXT))}, {"words": TEXT, "limit": LIMIT}),
     "api_router.show": Call({200: made_of(text=TEXT, digest=TEXT, versions=NUMBER)}),

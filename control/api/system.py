@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from control import support
 from control.api.request import limit
 from control.desk import desk
 from control.system import examined, logs, machine, settings_of, tail
@@ -28,6 +29,12 @@ def settings() -> ResponseReturnValue:
 def doctor() -> ResponseReturnValue:
     """What `appliance doctor` finds, each with its fix; takes seconds."""
     return jsonify({"findings": [one.model_dump(mode="json") for one in examined(desk())]})
+
+
+@blueprint.post("/support")
+def support_bundle() -> ResponseReturnValue:
+    """A support bundle (tar, gzip) without secrets; takes seconds. Its `manifest.json` lists what is in it."""
+    return Response(support.make(desk()).read_bytes(), mimetype="application/gzip")
 
 
 @blueprint.get("/logs")

@@ -4,6 +4,8 @@ from control.views import (
     access,
     account,
     audit,
+    backups,
+    by_hand,
     certificate,
     deliveries,
     door,
@@ -29,13 +31,15 @@ from control.views import (
     repositories,
     router,
     signals,
+    support,
     system,
     tasks,
     uploads,
 )
 
 BLUEPRINTS = (
-    door.blueprint, health.blueprint, floor.blueprint, items.blueprint, evidence.blueprint, signals.blueprint,
+    door.blueprint, health.blueprint, floor.blueprint, by_hand.blueprint, items.blueprint,
+    evidence.blueprint, signals.blueprint,
     repositories.blueprint,
     manual.blueprint, events.blueprint, hooks.blueprint, deliveries.blueprint, git.blueprint,
     metrics.blueprint, lessons.blueprint, account.blueprint, access.blueprint, audit.blueprint,

@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from appliance.ledger.overview import by_day, live_counts, newest_ended, newest_live, worst_waiting
 from appliance.work import WorkItem, utcnow
+from control.backups import concern as backup_concern
 from control.certificate import concern
 from control.desk import desk
 from control.guide import guide
@@ -47,6 +48,7 @@ def show() -> ResponseReturnValue:
         guide=guide(desk()),
         certificate=concern(desk()),
         sample=_sample(),
+        backup=backup_concern(desk()),
         days=by_day(ledger, DAYS, utcnow().date()),
         newest=[(event, step(event)) for event in reversed(ledger.tail(max(0, seq - RECENT), RECENT))],
     )
