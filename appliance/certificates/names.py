@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import socket
 from collections.abc import Iterable, Sequence
 
 from cryptography import x509
@@ -60,8 +59,3 @@ def covers(kept: Sequence[str], name: str) -> bool:
     """
     wanted = name.lower()
     return any(one.lower() in (wanted, f"*.{wanted.partition('.')[2]}") for one in kept)
-
-
-def own_name() -> str:
-    """What this machine calls itself: its FQDN where it has one, else its host name."""
-    return socket.getfqdn().lower()

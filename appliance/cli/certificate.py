@@ -9,7 +9,7 @@ import click
 
 from appliance.certificates.checks import read_file
 from appliance.certificates.keeping import Keeping, event
-from appliance.certificates.names import checked, own_name
+from appliance.certificates.names import checked
 from appliance.certificates.reading import MAKER, Certificate, due
 from appliance.certificates.showing import Shown, shown
 from appliance.cli.context import Box, pass_box
@@ -31,7 +31,7 @@ def command() -> None:
 @pass_box
 def create(box: Box, names: tuple[str, ...], anew: bool) -> None:
     """Make one, and the box's own CA with the first."""
-    wanted = names or box.settings.console.reached_by or (own_name(),)
+    wanted = names or box.settings.console.reached_by
     _done(box, "created", keeping(box).create(wanted, utcnow(), anew))
 
 
@@ -58,7 +58,9 @@ def renew(box: Box, if_due: bool) -> None:
 def import_(box: Box, file: Path, key: Path, chain: Path | None, names: tuple[str, ...]) -> None:
     """Take the site's certificate, once it was held to be good. It must be for --name (default: the box's names)."""
     pem = read_file(file, "the certificate"), read_file(key, "the key"), read_file(chain, "the chain") if chain else b""
-    wanted = checked(names or box.settings.console.reached_by or (own_name(),))
+    wanted = checked(names or box.settings.console.reached_by)
+    if not wanted:
+        raise UsageError("nobody said what the box is called", "--name FQDN, as people will type it")
     _done(box, "imported", keeping(box).take(*pem, wanted, utcnow()))
 
 

@@ -18,7 +18,7 @@ from installer import preflight
 from installer.errors import InstallError
 from installer.llama_recipe import processor_features
 from installer.preflight import Row
-from installer.target import answers, importing, media, receipt, running, site, surroundings, upkeep
+from installer.target import answers, first, importing, media, naming, receipt, running, site, surroundings, upkeep
 from installer.target.journal import Change, Journal, carry_out, take_back
 from installer.target.places import Places
 from installer.target.snapshots import revision
@@ -84,7 +84,7 @@ def _verify(asked: argparse.Namespace, places: Places, terminal: Terminal) -> in
 
 def _preflight(asked: argparse.Namespace, places: Places, terminal: Terminal) -> int:
     found, _ = media.judged(asked.medium, asked.fingerprint, places, terminal)
-    rows = look(found.manifest, places)
+    rows = [*look(found.manifest, places), *naming.rows(naming.naming(asked, places), time.time())]
     if asked.json:
         print(json.dumps([row.as_dict() for row in rows], indent=1))
     else:
@@ -123,7 +123,8 @@ def _install(asked: argparse.Namespace, places: Places, terminal: Terminal) -> i
     with alone(places) as lock:
         journal = Journal(places.state / "journal.json")
         _settle_cut_short(journal, manifest, places, terminal)
-        rows = look(manifest, places)
+        called = naming.naming(asked, places)
+        rows = [*look(manifest, places), *naming.rows(called, time.time())]
         if any(row.verdict == "fail" for row in rows):
             _show(rows, terminal)
             raise InstallError("this machine cannot take the release", "mend what fails above, then run this again")
@@ -153,6 +154,7 @@ def _install(asked: argparse.Namespace, places: Places, terminal: Terminal) -> i
         change = carry_out(change, planned, journal, terminal, finish)
     terminal.say(f"done in {elapsed(sum(change.seconds.values()))}")
     terminal.say(f"the box: {places.current}/venv/bin/appliance --home {places.home} status")
+    first.farewell(places, change, places.release(change.release), terminal)
     return 0
 
 
@@ -325,6 +327,8 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("--yes", action="store_true", help="do not ask")
         if name in {"install", "upgrade", "repair", "units", "firewall"}:
             site.options(verb)
+        if name in {"install", "upgrade", "preflight", "repair"}:
+            naming.options(verb)
         if name in {"install", "upgrade"}:
             verb.add_argument("--answers", metavar="FILE", help="a TOML file with these options, for nobody to watch")
         if name == "units":

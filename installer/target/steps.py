@@ -8,7 +8,7 @@ from pathlib import Path
 
 from installer.errors import InstallError
 from installer.preflight import Row
-from installer.target import health, prune, running, snapshots, surroundings, unpacking
+from installer.target import first, health, prune, running, snapshots, surroundings, unpacking
 from installer.target.journal import Step
 from installer.target.places import point, write
 from installer.target.work import WHOLE, Work, remove, whole
@@ -36,6 +36,7 @@ def _forward(work: Work) -> list[Step]:
     ]  # fmt: skip
     after = [
         surroundings.step(places, work.site, work.terminal),
+        first.step(work),
         Step("switch", lambda: _runs(work), lambda: _switch(work), lambda: _switch_back(work)),
         _launch(work),
         Step("health", lambda: False, lambda: _healthy(work)),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from installer.errors import Refused
 from installer.target.journal import Change
+from installer.target.naming import Naming
 from installer.target.places import Places
 from installer.target.site import Site
 from installer.terminal import Terminal
@@ -32,6 +33,7 @@ class Work:
     manifest: Manifest | None = None
     lock: int | None = None
     site: Site | None = None
+    naming: Naming | None = None
 
     @property
     def release(self) -> Path:
