@@ -21,8 +21,24 @@ from installer.trust.manifest import NAME, Joined
 
 PACKAGES = ("git", "bubblewrap", "libseccomp2", "libgomp1", "python3-venv", "openssl")
 """Debian packages that a minimal system lacks, of those that the box runs with."""
-PRESENT = frozenset({"required", "important"})
-"""Priorities of what every Debian system has, the smallest too."""
+STARTER = "install-packages.sh"
+START = """#!/bin/sh
+# Installs what this system lacks from this folder alone; run it as root once the medium was verified.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd -P)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+chmod 755 "$work"
+mkdir -p "$work/lists/partial"
+ln -s "$here" "$work/debs"
+echo "deb [trusted=yes] file:$work/debs ./" >"$work/sources.list"
+apt() {{
+    apt-get -o Dir::Etc::SourceList="$work/sources.list" -o Dir::Etc::SourceParts=/dev/null \\
+        -o Dir::State::Lists="$work/lists" "$@"
+}}
+apt -qq update
+apt install --yes --no-install-recommends {packages}
+"""
 
 Fetch = Callable[[str], Path]
 """Gives a folder with the wheels of a lock."""
@@ -61,25 +77,28 @@ def write_requirements(folder: Path) -> None:
 
 
 def packages(folder: Path, log: Path, terminal: Terminal, wanted: Sequence[str] = PACKAGES) -> None:
-    """Fetch Debian packages and what they need, by apt of a machine like the target; each held to apt's signed list.
+    """Fetch Debian packages with all they need, each held to apt's signed lists, and make them a source for apt.
+
+    A source and no mere files: so apt takes what a target lacks and leaves what is there in a newer version.
 
     Raises:
         InstallError: no apt, no package lists, or a file that is not what they name.
     """
     folder.mkdir()
-    listed = {
-        name: digest
-        for name, (priority, digest) in _facts(_closure(wanted)).items()
-        if priority not in PRESENT or name.partition("=")[0] in wanted
-    }
-    with_hint = "apt-get update first, on a machine with the target's Debian"
-    run(["apt-get", "download", *listed], terminal, "packages", log, cwd=folder, hint=with_hint)
-    known = set(listed.values())
+    listed = _stanzas(_closure(wanted))
+    hint = "apt-get update first, on a machine with the target's Debian"
+    run(["apt-get", "download", *listed], terminal, "packages", log, cwd=folder, hint=hint)
+    known = {_field(stanza, "SHA256"): stanza for stanza in listed.values()}
+    index = []
     for file in sorted(folder.iterdir()):
         with file.open("rb") as stream:
-            if hashlib.file_digest(stream, "sha256").hexdigest() not in known:
-                raise InstallError(f"{file.name} is not what apt's lists name", with_hint)
-        file.rename(file.with_name(re.sub(r"%3a|~", "+", file.name)))  # apt looks into a file, not at its name
+            stanza = known.get(hashlib.file_digest(stream, "sha256").hexdigest())
+        if stanza is None:
+            raise InstallError(f"{file.name} is not what apt's lists name", hint)
+        named = file.rename(file.with_name(re.sub(r"%3a|~", "+", file.name)))  # apt goes by the index, not by names
+        index.append(re.sub(r"^Filename: .*$", f"Filename: ./{named.name}", stanza, flags=re.MULTILINE))
+    (folder / "Packages").write_text("\n\n".join(index) + "\n", "utf-8")
+    (folder / STARTER).write_text(START.format(packages=" ".join(wanted)), "utf-8")
 
 
 def _files(kind: str, source: Path, folder: Path, terminal: Terminal) -> list[Joined]:
@@ -102,26 +121,34 @@ def _files(kind: str, source: Path, folder: Path, terminal: Terminal) -> list[Jo
 
 
 def _closure(wanted: Sequence[str]) -> list[str]:
-    """`package=version` of the packages and all they need, as if nothing were installed."""
-    words = ["apt-get", "install", "--print-uris", "-qq", "-y", "--no-install-recommends"]
+    """`package=version` of the packages and all they need, as if nothing were installed.
+
+    By a simulated install: the list of addresses leaves out what lies in apt's cache.
+    """
+    words = ["apt-get", "install", "--simulate", "-qq", "-y", "--no-install-recommends"]
     said = _asked([*words, "-o", "Dir::State::status=/dev/null", *wanted])
-    found = re.findall(r"^'[^']+' ([a-z0-9+.-]+)_([^_ ]+)_[a-z0-9]+\.deb ", said, re.MULTILINE)
+    found = re.findall(r"^Inst (\S+) \((\S+) ", said, re.MULTILINE)
     if not found:
         raise InstallError("apt finds no packages", "apt-get update first")
-    return [f"{name}={version.replace('%3a', ':')}" for name, version in found]
+    return [f"{name}={version}" for name, version in found]
 
 
-def _facts(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Priority and SHA-256 of each `package=version`, as apt's signed lists have them."""
+def _stanzas(names: Sequence[str]) -> dict[str, str]:
+    """What apt's signed lists say of each `package=version`."""
     found = {}
-    for part in _asked(["apt-cache", "show", *names]).split("\n\n"):
-        said = dict(re.findall(r"^(Package|Version|Priority|SHA256): (\S+)$", part, re.MULTILINE))
-        if "SHA256" in said:
-            found[f"{said['Package']}={said['Version']}"] = (said.get("Priority", "optional"), said["SHA256"])
+    for stanza in _asked(["apt-cache", "show", *names]).strip().split("\n\n"):
+        name = f"{_field(stanza, 'Package')}={_field(stanza, 'Version')}"
+        if _field(stanza, "SHA256"):
+            found.setdefault(name, stanza.strip())
     missing = [name for name in names if name not in found]
     if missing:
         raise InstallError(f"apt's lists have no digest of {missing[0]}", "apt-get update first")
     return {name: found[name] for name in names}
+
+
+def _field(stanza: str, name: str) -> str:
+    said = re.search(rf"^{name}: (\S+)$", stanza, re.MULTILINE)
+    return said[1] if said else ""
 
 
 def _asked(words: Sequence[str]) -> str:

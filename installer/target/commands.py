@@ -98,7 +98,7 @@ def look(manifest: Manifest, places: Places) -> list[Row]:
     wanted, free = manifest.size * ROOM / 1e9, shutil.disk_usage(there).free / 1e9
     running_python = f"{sys.version_info[0]}.{sys.version_info[1]}"
     lacking = sorted(set(manifest.processor) - processor_features())
-    debs = "in the medium's folder: apt-get install ./debs/*.deb" if manifest.below("debs") else ""
+    debs = "in the medium's folder: sh debs/install-packages.sh" if manifest.below("debs") else ""
     rows = [
         Row("python", "pass", running_python) if running_python == manifest.python else
         Row("python", "fail", running_python, f"install Python {manifest.python}, or name it: PYTHON=…"),
@@ -138,7 +138,7 @@ def _install(asked: argparse.Namespace, places: Places, terminal: Terminal) -> i
             previous = "" if previous == manifest.release else previous
             change = Change(manifest.release, previous, time.time(), kept=kept, mend=mend)
         wanted = site.decided(places, site.given(asked), site.recorded(places), site.by_root())
-        work = Work(places, change, terminal, asked.medium, manifest, lock, wanted)
+        work = Work(places, change, terminal, asked.medium, manifest, lock, wanted, called)
         planned = steps(work)
         _show([row for row in rows if row.verdict != "pass"], terminal)
         whose = f", as the user {wanted.user}" if wanted.user else ""

@@ -1,4 +1,4 @@
-"""Debian packages for a target that lacks them: named by apt, held to its signed lists, none that every system has."""
+"""Debian packages for a target that lacks them: named by apt, held to its signed lists, made a source for apt again."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ DIGESTS = {
 }
 GET = """#!/bin/sh
 case "$*" in
-*--print-uris*) cat <<'END'
-'http://mirror/pool/git_2.39-0_amd64.deb' git_1%3a2.39-0_amd64.deb 7 MD5Sum:0
-'http://mirror/pool/libc6_2.36_amd64.deb' libc6_2.36_amd64.deb 7 MD5Sum:0
-'http://mirror/pool/dpkg_1.21_amd64.deb' dpkg_1.21_amd64.deb 7 MD5Sum:0
+*--simulate*) cat <<'END'
+Inst git (1:2.39-0 Debian:12.11/stable [amd64]) []
+Inst libc6 (2.36 Debian:12.11/stable, Debian-Security:12/stable [amd64])
+Inst dpkg (1.21 Debian:12.11/stable [amd64])
+Conf git (1:2.39-0 Debian:12.11/stable [amd64])
 END
 ;;
 download*) shift; for one in "$@"; do
@@ -33,16 +34,19 @@ cat <<'END'
 Package: git
 Version: 1:2.39-0
 Priority: optional
+Filename: pool/x.deb
 SHA256: {DIGESTS["git_1%3a2.39-0_amd64"]}
 
 Package: libc6
 Version: 2.36
 Priority: optional
+Filename: pool/x.deb
 SHA256: {DIGESTS["libc6_2.36_amd64"]}
 
 Package: dpkg
 Version: 1.21
 Priority: required
+Filename: pool/x.deb
 SHA256: {DIGESTS["dpkg_1.21_amd64"]}
 END
 """
@@ -60,12 +64,15 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_packages_come_with_what_they_need_but_not_with_what_every_system_has(tmp_path: Path, apt: Path) -> None:
+def test_packages_come_with_all_they_need_as_a_source_for_apt(tmp_path: Path, apt: Path) -> None:
     extras.packages(tmp_path / "debs", tmp_path / "log", quiet(), ["git"])
-    assert sorted(file.name for file in (tmp_path / "debs").iterdir()) == [
-        "git_1+2.39-0_amd64.deb",
-        "libc6_2.36_amd64.deb",
+    debs = ["dpkg_1.21_amd64.deb", "git_1+2.39-0_amd64.deb", "libc6_2.36_amd64.deb"]
+    assert sorted(file.name for file in (tmp_path / "debs").iterdir()) == sorted([*debs, "Packages", extras.STARTER])
+    index = (tmp_path / "debs" / "Packages").read_text()
+    assert [line for line in index.splitlines() if line.startswith("Filename")] == [
+        f"Filename: ./{name}" for name in debs
     ]
+    assert "install --yes --no-install-recommends git\n" in (tmp_path / "debs" / extras.STARTER).read_text()
 
 
 def test_a_package_that_is_not_what_apt_s_lists_name_is_refused(
