@@ -140,6 +140,7 @@ def main() -> None:
         for place in (home.root, *home.folders):
             place.mkdir()
         home.settings_file.write_text("")
+        (home.secrets / "audit.key").write_bytes(os.urandom(32))  # a console does not start over a ledger without it
         bare = history(folder, files, commits, mb)
         beside(home, bare, folder)
         mirror = Mirror(home, "shop", bare.as_uri(), "main", MirrorSettings())
