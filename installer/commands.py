@@ -10,6 +10,7 @@ from pathlib import Path
 from installer import environment, foreground, preflight
 from installer.bundle import build, importable, keys, seal
 from installer.checkout import Checkout
+from installer.diode import commands as diode
 from installer.errors import InstallError
 from installer.setup import setup
 from installer.terminal import Terminal
@@ -46,6 +47,8 @@ def dispatch(words: list[str]) -> int:
                 importable.make(checkout, asked.keys, asked.extra, asked.out, terminal)
             case "verify-bundle":
                 return _compare(checkout, asked.keys, terminal)
+            case "export" | "receive":
+                return diode.run(asked, terminal)
             case "run":
                 return foreground.run(asked.command)
     except InstallError as error:
@@ -123,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("--with", nargs="*", default=[], dest="extra", help=extra)
         if name == "bundle":
             verb.add_argument("--since", type=Path, help="an earlier bundle: only what is new since")
+    diode.add(verbs)
     verb = verbs.add_parser("run", help="run a command in the foreground; Ctrl-C goes to it alone")
     verb.add_argument("command", nargs=argparse.REMAINDER)
     return parser

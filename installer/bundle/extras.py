@@ -135,7 +135,7 @@ def _closure(wanted: Sequence[str]) -> list[str]:
 
 def _stanzas(names: Sequence[str]) -> dict[str, str]:
     """What apt's signed lists say of each `package=version`."""
-    found = {}
+    found: dict[str, str] = {}
     for stanza in _asked(["apt-cache", "show", *names]).strip().split("\n\n"):
         name = f"{_field(stanza, 'Package')}={_field(stanza, 'Version')}"
         if _field(stanza, "SHA256"):

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from installer import preflight
+from installer.diode import commands as diode
 from installer.errors import InstallError
 from installer.llama_recipe import processor_features
 from installer.preflight import Row
@@ -44,7 +45,8 @@ def main(words: list[str]) -> int:
     try:
         verb = {"verify": _verify, "preflight": _preflight, "install": _install, "upgrade": _upgrade, "import": _import,
                 "rollback": _rollback, "status": _status, "uninstall": _uninstall, "repair": _repair,
-                "units": upkeep.show_units, "firewall": upkeep.show_firewall}[asked.verb]  # fmt: skip
+                "export": _carry, "receive": _carry, "units": upkeep.show_units,
+                "firewall": upkeep.show_firewall}[asked.verb]  # fmt: skip
         return verb(asked, places, terminal)
     except InstallError as error:
         return _failed(error)
@@ -178,6 +180,10 @@ def _import(asked: argparse.Namespace, places: Places, terminal: Terminal) -> in
     found = media.read(asked.medium, asked.fingerprint, places, terminal)
     with alone(places):
         return min(1, importing.take(asked.medium, found, places, terminal, asked.older))
+
+
+def _carry(asked: argparse.Namespace, _: Places, terminal: Terminal) -> int:
+    return diode.run(asked, terminal)
 
 
 def _settle_cut_short(journal: Journal, manifest: Manifest, places: Places, terminal: Terminal) -> None:
@@ -343,4 +349,6 @@ def _parser() -> argparse.ArgumentParser:
         if name == "uninstall":
             verb.add_argument("--with-data", action="store_true", help="remove the data, too")
             verb.add_argument("--keep-user", action="store_true", help="with the data gone, still leave the box's user")
+    diode.add(verbs)
+    parser.set_defaults(prefix=Path("/opt/appliance"), home=Path("/var/lib/appliance"))
     return parser
