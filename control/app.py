@@ -85,7 +85,7 @@ def _on_broken_chunks(_error: ParseException) -> ResponseReturnValue:
 
 def _on_surprise(error: Exception) -> ResponseReturnValue:
     """The boundary of the process: whatever went wrong, the caller gets the same shape and the log the traceback."""
-    log.exception("%s %s failed", request.method, request.path, exc_info=error)
+    log.exception("%s %r failed", request.method, request.path, exc_info=error)
     return _shown("failed", "the console failed while answering", "logs/console.log has the details", 500)
 
 

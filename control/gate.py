@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from control.roles import SAFE_METHODS
 from control.signing_in import SigningIn
 
 EXTENSION = "appliance.gate"
+log = logging.getLogger("console")
 
 OPEN_ENDPOINTS = frozenset(
     {
@@ -54,6 +56,8 @@ class Gate:
         self._settings = settings
         self._names = own_names(settings.host, settings.reached_by)
         self._cookie = f"appliance_console_{settings.port}"  # cookies know no ports: two boxes may share a host
+        if settings.secure:  # then browsers take it from this very host, and by TLS, alone
+            self._cookie = f"__Host-{self._cookie}"
         self.codes = codes
         self.tls = settings.tls
         self.provider = IdentityProvider(settings) if settings.oidc_issuer else None
@@ -162,7 +166,12 @@ class Gate:
     @staticmethod
     def _let_in(who: Who) -> None:
         g.who = who
-        roles.check(who, request.endpoint, request.method)
+        try:
+            roles.check(who, request.endpoint, request.method)
+        except PolicyRefused as error:
+            asked = (request.method, request.path, error.message)
+            log.warning("refused to %s from %s: %s %r, %s", who.name, who.address, *asked)
+            raise
         told = {"name": who.name, "address": who.address, "session": who.session, "token": who.token}
         g.actor = ACTOR.set({key: value for key, value in told.items() if value})
 
@@ -263,6 +272,8 @@ def _protect(response: Response) -> Response:
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
     headers["Cross-Origin-Resource-Policy"] = "same-origin"
     headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
+    if request.endpoint == "door.sign_out":
+        headers["Clear-Site-Data"] = '"cache", "storage"'  # cookies of other ports of this host must stay
     if the_gate().tls:
         headers["Strict-Transport-Security"] = HSTS
     if request.endpoint != "static":

@@ -68,9 +68,9 @@ def picture(address: str) -> str:
 
 
 def recovery_codes() -> list[str]:
-    """Codes for a lost phone, 64 bits each, good for one use."""
-    made = (secrets.token_hex(8) for _ in range(RECOVERY_CODES))
-    return ["-".join(one[at : at + 4] for at in range(0, 16, 4)) for one in made]
+    """Codes for a lost phone, 112 bits each, so that a plain hash keeps them well; good for one use."""
+    made = (secrets.token_hex(14) for _ in range(RECOVERY_CODES))
+    return ["-".join(one[at : at + 4] for at in range(0, 28, 4)) for one in made]
 
 
 def hashed(code: str) -> str:

@@ -10,9 +10,16 @@ from flask import Flask
 
 from appliance.config import Home
 from appliance.errors import ConfigError
-from control.access import ensure_token, token_file
+from appliance.ledger import open_ledger
+from appliance.mirror.serving import Served
+from appliance.settings import Settings
+from appliance.user import Role
+from control.access import ensure_session_key, ensure_token, token_file
+from control.app import create_app
+from control.desk import Desk
 from control.gate import OPEN_ENDPOINTS
 from control.verbs import VERBS
+from tests.control.test_accounts import enter, person
 from tests.control.world import Console, Site
 
 OPEN_PATHS = {
@@ -106,6 +113,28 @@ def test_the_session_cookie_is_out_of_reach_of_scripts_and_other_sites(console: 
     answer = console.stranger().post("/sign-in", data={"token": console.token})
     (cookie,) = answer.headers.getlist("Set-Cookie")
     assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and console.token not in cookie
+
+
+def test_over_tls_the_cookie_is_of_this_very_host_and_signing_out_clears_what_the_browser_kept(home: Home) -> None:
+    ledger, settings = open_ledger(home), Settings.model_validate({"console": {"url": "https://factory.example"}})
+    app = create_app(Desk(home, settings, ledger, Served(home.mirrors)), ensure_token(home), ensure_session_key(home))
+    client, there = app.test_client(), {"base_url": "https://factory.example"}
+    answer = client.post("/sign-in", data={"token": ensure_token(home)}, **there)
+    (cookie,) = answer.headers.getlist("Set-Cookie")
+    assert cookie.startswith("__Host-") and "Secure" in cookie and "Path=/" in cookie and "Domain" not in cookie
+    page = client.get("/account", **there).text
+    sent = {"csrf": page.partition('name="csrf" value="')[2].partition('"')[0]}
+    assert client.post("/sign-out", data=sent, **there).headers["Clear-Site-Data"] == '"cache", "storage"'
+    ledger.close()
+
+
+def test_what_is_refused_to_a_role_is_in_the_log_in_one_line(
+    console: Console, caplog: pytest.LogCaptureFixture
+) -> None:
+    viewer = enter(console, person(console, "eve", Role.VIEWER).name)
+    assert viewer.get("/system/logs/x%0Aroot signed in").status_code == 403
+    (line,) = [one.getMessage() for one in caplog.records if "refused to eve" in one.getMessage()]
+    assert "\n" not in line and "needs the role operator" in line
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))
