@@ -83,7 +83,7 @@ def _itself(one: x509.Certificate, now: datetime) -> None:
     if now >= ends:
         raise VerificationFailed(f"it ended on {ends:%Y-%m-%d}", "have a new one made, or set the clock")
     if now < one.not_valid_before_utc:
-        raise VerificationFailed(f"it counts from {one.not_valid_before_utc:%Y-%m-%d %H:%M} UTC on", "set the clock")
+        raise VerificationFailed(f"it is valid from {one.not_valid_before_utc:%Y-%m-%d %H:%M} UTC on", "set the clock")
     if one.signature_hash_algorithm and one.signature_hash_algorithm.name in OUTWORN:
         raise VerificationFailed(f"it is signed over {one.signature_hash_algorithm.name}", "ask for SHA-256")
     try:

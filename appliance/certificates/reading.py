@@ -18,6 +18,7 @@ from appliance.work import Noun
 
 WARN_DAYS, ALARM_DAYS = 30, 7
 """Days before its end from which on it is said, and said loudly."""
+NIST = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 MAKER = {"box": "the box's own CA", "site": "the site, imported", "files": "the site, in its own files"}
 
 
@@ -84,7 +85,7 @@ def standing(kept: Certificate, now: datetime, wanted: Sequence[str] = ()) -> St
         return Standing(verdict="warn", found=f"not judged: the clock says {now:%Y-%m-%d}", fix="set the clock")
     clock = f"set the clock; if it is right, {mend}"
     if now < kept.begins:
-        return Standing(verdict="fail", found=f"counts from {kept.begins:%Y-%m-%d} on, by this clock", fix=clock)
+        return Standing(verdict="fail", found=f"is valid from {kept.begins:%Y-%m-%d} on, by this clock", fix=clock)
     if left < 0:
         return Standing(verdict="fail", found=f"ended {-left:.0f} days ago, by this clock", fix=clock)
     if missing:
@@ -127,10 +128,10 @@ def fingerprint(certificate: x509.Certificate) -> str:
 
 
 def kind_of_key(certificate: x509.Certificate) -> str:
-    """Like `EC secp256r1` or `RSA 3072`."""
+    """Like `EC P-256` or `RSA 3072`."""
     key = certificate.public_key()
     if isinstance(key, ec.EllipticCurvePublicKey):
-        return f"EC {key.curve.name}"
+        return f"EC {NIST.get(key.curve.name, key.curve.name)}"
     if isinstance(key, rsa.RSAPublicKey):
         return f"RSA {key.key_size}"
     return type(key).__name__.removesuffix("PublicKey")

@@ -67,7 +67,7 @@ def import_(box: Box, file: Path, key: Path, chain: Path | None, names: tuple[st
 @command.command()
 @pass_box
 def show(box: Box) -> int:
-    """What it says, who looks after it, and how long it counts. Exit 1 when it does not serve."""
+    """What it says, who looks after it, and how long it is valid. Exit 1 when it does not serve."""
     box.require_home()
     kept = _shown(box)
     box.emit(kept.model_dump(mode="json"), "\n".join(in_words(kept)))
@@ -101,7 +101,7 @@ def in_words(kept: Shown) -> list[str]:
         kept.verdict: f"{kept.found}{f'; {kept.fix}' if kept.fix else ''}",
         "names": ", ".join(kept.names),
         "kept by": f"{MAKER[kept.source]}; issued by {kept.issuer}, key {kept.key}",
-        "counts": f"{kept.begins:%Y-%m-%d} to {kept.ends:%Y-%m-%d}",
+        "valid": f"{kept.begins:%Y-%m-%d} to {kept.ends:%Y-%m-%d}",
         "SHA-256": kept.fingerprint,
         "root": kept.root_fingerprint or "not on the box",
         "shown by": " and ".join(kept.served_by) or "nobody: gateway.tls and console.tls in the settings turn TLS on",

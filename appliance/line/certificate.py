@@ -30,5 +30,5 @@ class Renewal:
             return False
         made = self._kept.renew(now)
         self._ledger.append(event("renewed", made, "box"))
-        log.info("the certificate is renewed (%s); it counts until %s", found.why, made.ends.date())
+        log.info("the certificate is renewed (%s); it is valid until %s", found.why, made.ends.date())
         return True

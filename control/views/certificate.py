@@ -1,4 +1,4 @@
-"""The certificate of gateway and console: who issued it, for which names, how long it counts; the root to take."""
+"""The certificate of gateway and console: who issued it, for which names, how long it is valid; the root to take."""
 
 from __future__ import annotations
 

@@ -9,9 +9,13 @@ from dataclasses import dataclass, field
 import pytest
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
+from appliance.certificates.keeping import Keeping
+from appliance.cli.init import make_home
 from appliance.config import Home
 from appliance.ledger import open_ledger
+from appliance.settings import CertificateSettings
 from appliance.user import Role
+from appliance.work import utcnow
 from control import passwords
 from control.access import ensure_token
 from tests.control.learned import learning, live, publish
@@ -87,8 +91,7 @@ class Box:
 def box(chromium: Browser, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Box]:
     """The console's process, with `words` of the module (if it has any) in every text that comes from outside."""
     home = Home(tmp_path_factory.mktemp("box") / "home")
-    for folder in (home.root, *home.folders):
-        folder.mkdir()
+    make_home(home)
     ledger = open_ledger(home)
     words = getattr(request.module, "WORDS", "")
     site = fill(ledger, words, home)
@@ -99,5 +102,6 @@ def box(chromium: Browser, tmp_path_factory: pytest.TempPathFactory, request: py
         ledger.users.add(f"a-{role}", role, "test")
         ledger.users.set_password(f"a-{role}", f"a-{role}", kept)
     ledger.close()
+    Keeping(home, CertificateSettings()).create(["factory.example"], utcnow())
     with learning(home), served(home) as (_, port):
         yield Box(chromium, f"http://127.0.0.1:{port}", ensure_token(home), site)

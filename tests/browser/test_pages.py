@@ -25,6 +25,7 @@ def paths(box: Box) -> list[str]:
         "/learning/frictions", "/learning/replays", "/learning/query", "/learning/query?question=autonomy",
         "/repositories", "/router",
         "/router/edit", "/account", "/access", "/access/users/a-viewer", "/audit", "/models", "/playground", "/system",
+        "/certificate",
         "/system/logs/console.log", "/help/", "/help/access", "/help/routes", "/help/settings", "/nothing/here",
     ]  # fmt: skip
 

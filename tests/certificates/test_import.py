@@ -183,7 +183,7 @@ def bad(kind: str) -> Callable[[Brought, Made, Made], Brought]:
     [
         ("another key", "another certificate's"), ("no key", "no private key"), ("locked key", "locked with a"),
         ("no certificate", "no certificate in"), ("short key", "1024 bits"), ("kind of key", "do not take this kind"),
-        ("ended", "it ended on"), ("not yet", "it counts from"), ("other name", f"is not for {NAME}"),
+        ("ended", "it ended on"), ("not yet", "it is valid from"), ("other name", f"is not for {NAME}"),
         ("common name alone", "subjectAltName"), ("a CA", "a CA's certificate"), ("no server", "used for a server"),
         ("no root", "chain is not complete"), ("nothing between", "chain is not complete"),
         ("too long a path", "path length"),

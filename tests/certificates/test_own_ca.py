@@ -131,7 +131,7 @@ def test_a_clock_that_is_ten_years_slow_makes_none_and_one_that_is_fast_makes_a_
         kept.create([NAME], datetime(2016, 1, 1, tzinfo=UTC))
     assert not home.secrets.exists()
     made = kept.create([NAME], now + timedelta(days=3650))
-    assert standing(made, now).verdict == "fail" and "counts from" in standing(made, now).found
+    assert standing(made, now).verdict == "fail" and "is valid from" in standing(made, now).found
     mended = kept.renew(now)
     assert standing(mended, now).verdict == "pass" and mended.root_fingerprint == made.root_fingerprint
     shake_hands(ServedFiles.of(home, CertificateSettings()).load(), kept.root(), NAME)

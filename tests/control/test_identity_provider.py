@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,7 +26,9 @@ from control.access import ensure_session_key, ensure_token
 from control.app import create_app
 from control.desk import Desk
 from control.identity_provider import IdentityProvider
+from tests.control.secure_provider import provider_over_tls
 from tests.e2e.world import free_port, until
+from tests.mirror.site_ca import SiteCa
 
 ROLES = ["factory=viewer", "builders=developer", "ops=operator"]
 
@@ -173,3 +176,24 @@ def test_a_provider_that_is_away_and_a_secret_that_others_read_are_said(tmp_path
         IdentityProvider(ConsoleSettings(oidc_issuer="http://127.0.0.1:9", oidc_secret_file=str(tmp_path / "secret")))
     with pytest.raises(ValidationError, match="is not GROUP=viewer"):
         ConsoleSettings(oidc_roles=["admins=king"])
+
+
+def test_over_tls_a_provider_is_taken_by_the_ca_that_the_settings_name_and_by_no_other(tmp_path: Path) -> None:
+    with provider_over_tls(tmp_path, PEOPLE[:1]) as (address, ca_file):
+        secret = tmp_path / "secret"
+        secret.touch(mode=0o600)
+        secret.write_text("of the client\n")
+        named = ConsoleSettings(
+            oidc_issuer=address, oidc_roles=ROLES, oidc_ca_file=str(ca_file), oidc_secret_file=str(secret)
+        )
+        provider = IdentityProvider(named)
+        url, pending = provider.begin("http://localhost/back", "/")
+        trust = ssl.create_default_context(cafile=ca_file)
+        answer = httpx.post(url, data={"sub": "1"}, trust_env=False, verify=trust).headers["Location"]
+        assert provider.finish("http://localhost/back", pending, answer).name == "ada"
+        another = SiteCa(tmp_path / "another").file
+        for ca in ("", str(another)):
+            stranger = IdentityProvider(named.model_copy(update={"oidc_ca_file": ca}))
+            with pytest.raises(Unavailable) as told:
+                stranger.begin("http://localhost/back", "/")
+            assert "console.oidc_ca_file" in told.value.hint
