@@ -25,6 +25,7 @@ from typing import IO, Literal, Protocol
 
 from pydantic import Field
 
+from appliance.by_hand import Patched
 from appliance.news import News
 from appliance.policy import Meaning
 from appliance.work import Finding, Noun, Origin, Proposal, Result
@@ -105,17 +106,9 @@ class Model(Embedder, Protocol):
         """One vector per text, each of unit length, all of one dimension."""
 
     def chat(
-        self,
-        messages: Sequence[Mapping[str, str]],
-        *,
-        task: str,
-        model: str = "auto",
-        max_tokens: int = 1024,
-        temperature: float = 0.0,
-        stop: Sequence[str] = (),
-        seed: int | None = None,
-        episode: str = "",
-    ) -> Completion:
+        self, messages: Sequence[Mapping[str, str]], *, task: str, model: str = "auto", max_tokens: int = 1024,
+        temperature: float = 0.0, stop: Sequence[str] = (), seed: int | None = None, episode: str = "",
+    ) -> Completion:  # fmt: skip
         """One answer. Calls with the same `episode` stay with the model that served it first, while rules allow it."""
         ...
 
@@ -211,9 +204,15 @@ class Workspace(Protocol):
         """Apply a unified diff. Raises VerificationFailed, with nothing changed, when it does not fit or leaves
         the tree."""
 
-    def commit(self, message: str, trailers: Sequence[tuple[str, str]], at: datetime | None = None) -> str:
-        """Commit everything applied, as of `at` (None: now); returns the commit id, which is the same for the same
-        change at the same time."""
+    def commit(
+        self, message: str, trailers: Sequence[tuple[str, str]], at: datetime | None = None, author: str = ""
+    ) -> str:
+        """Commit everything applied, as of `at` (None: now) and by `author` (`Name <address>`; empty: the box); returns
+        the commit id, which is the same for the same change at the same time."""
+
+    def combined(self, patch: bytes) -> Patched:
+        """A person's patch, as `git diff` or `git format-patch` writes it, taken in and told as one diff against the
+        base. Raises VerificationFailed when it does not fit, leaves the tree, or changes nothing."""
 
     def merge_onto(
         self, head: str, message: str, trailers: Sequence[tuple[str, str]], at: datetime | None = None

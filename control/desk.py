@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from flask import current_app
 
 from appliance.config import Home
+from appliance.errors import Unavailable
 from appliance.ledger import Ledger
 from appliance.limits import Limits
-from appliance.ports import Readable
+from appliance.ports import Readable, Repository
 from appliance.settings import Settings
+from appliance.work import TrackedRepository
 from control.tasks import Tasks
 from control.uploads import Uploads
 
@@ -20,6 +22,10 @@ EXTENSION = "appliance.desk"
 
 def _never() -> bool:
     return False
+
+
+def _nowhere(tracked: TrackedRepository) -> Repository:
+    raise Unavailable(f"the mirror of {tracked.name} cannot be looked at here", "ask the box's own console")
 
 
 @dataclass
@@ -33,6 +39,8 @@ class Desk:
     mirrors: Readable
     stopping: Callable[[], bool] = field(default=_never)
     """True once the server was asked to end; open streams watch it."""
+    repository: Callable[[TrackedRepository], Repository] = field(default=_nowhere)
+    """A repository's mirror: what is in it, and whether a patch fits."""
     limits: Limits = field(init=False)
     """What bounds the box's work, as the settings file says it now; all else of the settings is as at the start."""
     tasks: Tasks = field(init=False)

@@ -13,6 +13,7 @@ from flask import Flask
 from appliance.config import Home
 from appliance.door import Service, listen
 from appliance.ledger import open_ledger
+from appliance.mirror.mirror import Mirror
 from appliance.mirror.serving import Served
 from appliance.settings import Settings
 from appliance.tls import served_by
@@ -46,7 +47,11 @@ def serve(home: Home, settings: Settings) -> int:
     open_ledger(home).close()  # closed again before the fork
 
     def load() -> Flask:
-        return create_app(Desk(home, settings, open_ledger(home), Served(home.mirrors)), token, session_key)
+        here = Desk(
+            home, settings, open_ledger(home), Served(home.mirrors),
+            repository=lambda tracked: Mirror.of(home, tracked, settings.mirror),
+        )  # fmt: skip
+        return create_app(here, token, session_key)
 
     options = {
         "worker_class": GatheringWorker,

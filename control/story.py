@@ -5,12 +5,14 @@ A reader need not know the stages: every stage's end has the same payload (see a
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from appliance.events import Fact
 from appliance.ledger.chain import Recorded
+from appliance.ledger.legal import WRITTEN
 from appliance.work import Noun
 
 
@@ -40,8 +42,9 @@ def step(event: Recorded) -> Step:
     said = event.payload
     known: dict[str, Any] = {"seq": event.seq, "at": event.at, "reason": str(said.get("reason", ""))}
     if event.kind == Fact.COMMAND_GIVEN:
-        known |= {"title": f"asked to {said.get('verb', '?')}", "by": f"person:{said.get('by', '?')}",
-                  "reason": str(said.get("text", "")), "aside": True}  # fmt: skip
+        verb = str(said.get("verb", "?")).replace("_", " ")
+        known |= {"title": f"asked to {verb}", "by": f"person:{said.get('by', '?')}", "reason": _words(said),
+                  "aside": True}  # fmt: skip
     elif event.kind == Fact.COMMAND_APPLIED:
         known |= {**_decided(said), "title": "request taken up", "by": str(said.get("by", "")), "aside": True}
     elif event.kind == Fact.STAGE_ERRED:
@@ -55,6 +58,17 @@ def step(event: Recorded) -> Step:
     else:
         known |= {"title": in_words(event.kind), "facts": said, "aside": True, "reason": str(said.get("title", ""))}
     return Step(**known)
+
+
+def _words(said: Mapping[str, Any]) -> str:
+    """What a person said with a command; of a plan or a patch, why."""
+    text = str(said.get("text", ""))
+    if said.get("verb") not in WRITTEN:
+        return text
+    try:
+        return str(json.loads(text).get("why", ""))
+    except (ValueError, AttributeError):
+        return ""
 
 
 def in_words(kind: str) -> str:

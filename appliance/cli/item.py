@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from appliance.cli import item_by_hand
 from appliance.cli.context import Box, pass_box, table
 from appliance.cli.processes import resting
 from appliance.cli.story import story
@@ -194,6 +195,10 @@ def retry(box: Box, id: str) -> None:
 def cancel(box: Box, id: str) -> None:
     """Stop working on an item."""
     _command(box, id, "cancel")
+
+
+command.add_command(item_by_hand.plan)
+command.add_command(item_by_hand.take)
 
 
 @command.command()

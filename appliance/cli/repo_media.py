@@ -200,7 +200,8 @@ def _of_item(box: Box, mirror: Mirror, git: Git, bare: Path, id_: str) -> bytes:
     workspace = mirror.workspace(change.base)
     try:
         workspace.apply(change.diff)
-        commit = workspace.commit(change.message or item.title, [("Factory-Item", item.id)], change.at)
+        told = [("Factory-Item", item.id)]
+        commit = workspace.commit(change.message or item.title, told, change.at, change.author)
         return patches.series(git, workspace.tree / ".git", change.base, commit)
     finally:
         workspace.close()

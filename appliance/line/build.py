@@ -12,7 +12,7 @@ from appliance.language import language_of
 from appliance.lesson import Recalled
 from appliance.line.diffs import diff_of, fingerprint, stat_of
 from appliance.line.parts import Parts, noted, with_lessons
-from appliance.line.similarity import meaning_of, rate
+from appliance.line.similarity import functions_of, meaning_of, rate
 from appliance.line.telling import unlinked
 from appliance.policy import Meaning
 from appliance.ports import Model, Repository, Route
@@ -97,10 +97,13 @@ def recall(item: WorkItem, plan: Plan, parts: Parts) -> tuple[Recalled, ...]:
 
 
 def _similarity(tree: Path, item: WorkItem, parts: Parts) -> Mapping[str, float]:
+    """Functions by how alike they and the report are; those of files that a person named count as alike as can be."""
+    named = set(item.plan.files) if item.plan and item.plan.by else set()
+    told = {name: 1.0 for name in functions_of(tree) if name.partition("::")[0] in named} if named else {}
     try:
-        return rate(tree, f"{item.title}\n{item.body}", parts.model)
+        return {**rate(tree, f"{item.title}\n{item.body}", parts.model), **told}
     except NotFound:
-        return {}  # no embedding model on this box: the order of candidates loses one voice
+        return told  # no embedding model on this box: the order of candidates loses one voice
 
 
 def write_tests(tree: Path, plan: Plan) -> None:

@@ -3,7 +3,9 @@ that the state allows the verb."""
 
 from __future__ import annotations
 
+from appliance.by_hand import HandedIn, PlanEdit, of_a_person
 from appliance.errors import Conflict
+from appliance.line import hand
 from appliance.line.diffs import refusals
 from appliance.work import Noun, Outcome, Result, State, Verdict, WorkItem
 
@@ -37,6 +39,7 @@ class Observed(Noun):
 
 def decide(item: WorkItem, verb: str, by: str, text: str) -> Outcome:
     """The item after the command. Raises Conflict when there is nothing of the kind to do."""
+    hand.check_free(item, verb)
     match verb:
         case "approve":
             return approve(item, by, text)
@@ -50,6 +53,16 @@ def decide(item: WorkItem, verb: str, by: str, text: str) -> Outcome:
             return Outcome(item=ended, reason=f"{by} says it is a duplicate of {text}", by=f"person:{by}")
         case "split":
             return split(item, by, text)
+        case "take":
+            return hand.take(item, by)
+        case "give_back":
+            fresh, stage, why = hand.given_back(item, by)
+            return go_on(fresh, stage, why, by)
+        case "hand_in":
+            return hand.hand_in(item, by, HandedIn.model_validate_json(text))
+        case "plan":
+            changed, why = hand.replanned(item, by, PlanEdit.model_validate_json(text))
+            return go_on(changed, "plan", why, by)
         case "look":
             return look(item, text)
         case "revise":
@@ -84,8 +97,9 @@ def retry(item: WorkItem, by: str, text: str) -> Outcome:
     if item.release is not None and not item.release.reverted_by:
         return go_on(item, "monitor", said, by)
     fresh = item.with_(
-        plan=None, change=None, release=None, proposal=None, attempts=(), approvals={}, round=item.round + 1
-    )
+        plan=of_a_person(item.plan), change=None, release=None, proposal=None, attempts=(), approvals={},
+        round=item.round + 1, taken_by="",
+    )  # fmt: skip
     return go_on(fresh, "plan", said, by)
 
 
@@ -94,6 +108,7 @@ def split(item: WorkItem, by: str, text: str) -> Outcome:
     fresh = item.with_(
         state=State.RECEIVED, stage="triage", duplicate_of="", told_apart=(*item.told_apart, item.duplicate_of),
         plan=None, change=None, proposal=None, attempts=(), approvals={}, waiting_for="", round=item.round + 1,
+        taken_by="",
     )  # fmt: skip
     said = f"{by} says it is no duplicate of {item.duplicate_of}{': ' + text if text else ''}"
     return Outcome(item=fresh, reason=said, by=f"person:{by}")
@@ -112,9 +127,14 @@ def revise(item: WorkItem, by: str, text: str) -> Outcome:
     if item.stage != "ship" or item.change is None:
         raise Conflict(f"{item.id} waits at {item.stage}, where there is no change to revise", "answer or retry it")
     said = {"answers": (*item.answers, text), "body": with_answer(item, text)} if text.strip() else {}
+    if item.change.author:
+        why = f"{by} asks {item.taken_by} for changes{': ' + text if text else ''}"
+        back = item.with_(**said, **hand.refused(item, why))
+        return Outcome(item=back, reason=why, by=f"person:{by}")
     fresh = item.with_(
-        **said, refused_diffs=(*item.refused_diffs, *refusals(item)), plan=None, change=None, attempts=(), approvals={}
-    )
+        **said, refused_diffs=(*item.refused_diffs, *refusals(item)), plan=of_a_person(item.plan), change=None,
+        attempts=(), approvals={}, taken_by="",
+    )  # fmt: skip
     return go_on(fresh, "plan", f"{by} asks for changes{': ' + text if text else ''}", by)
 
 

@@ -10,7 +10,7 @@ def run(item: WorkItem, parts: Parts) -> Outcome:
     """Close the item with what a later choice can learn from."""
     assert item.plan is not None and item.change is not None, "the runner learns from monitored items only"
     winner = item.attempts[-1]
-    by_hand = bool(item.approvals or item.answers)
+    by_hand = bool(item.approvals or item.answers or item.taken_by or item.plan.by)
     facts = {
         "repo": item.repo,
         "strategy": winner.strategy,

@@ -6,11 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from appliance.by_hand import of_a_person
 from appliance.errors import FactoryError
+from appliance.line import hand
 from appliance.line.parts import Parts
 from appliance.line.reproduce import Reproduction, check_reason, match_failures, reproduce
 from appliance.line.similarity import rate
-from appliance.work import Kind, NewTest, Outcome, Plan, State, TestReport, WorkItem
+from appliance.line.written import around_patch, favoured, held_to_tests
+from appliance.work import Change, Kind, NewTest, Outcome, Plan, State, TestReport, WorkItem
 
 REPAIRABLE = frozenset({Kind.BUG, Kind.INCIDENT, Kind.FINDING, Kind.FEEDBACK})
 
@@ -19,10 +22,12 @@ MISSING_MODULE = "; if the repository needs it, name a Python that has it in `co
 
 def run(item: WorkItem, parts: Parts) -> Outcome:
     """Run the repository's tests, find or write the ones the report is about, and localise."""
-    if item.kind not in REPAIRABLE:
+    written, patch = of_a_person(item.plan), item.change  # what a person handed in before there was a plan
+    if item.kind not in REPAIRABLE and written is None and patch is None:
         return ask(item, f"a {item.kind} needs a plan by a person: this box plans bugs by itself, and nothing else yet")
     parts.progress("fetching the repository")
-    base = parts.repository.sync()
+    newest = parts.repository.sync()
+    base = patch.base if patch else newest
     with parts.folder("plan") as into:
         tree = parts.repository.checkout(base, into)
         parts.progress("running the repository's tests")
@@ -30,6 +35,10 @@ def run(item: WorkItem, parts: Parts) -> Outcome:
         trouble = cannot_start(baseline)
         if trouble:
             return ask(item, trouble, {"baseline": evidence(baseline)})
+        if patch:
+            return _around(item, patch, parts, tree, baseline)
+        if written:
+            return _as_written(item, written, parts, tree, base, baseline)
         return _plan(item, parts, tree, base, baseline)
 
 
@@ -92,9 +101,39 @@ def _plan(item: WorkItem, parts: Parts, tree: Path, base: str, baseline: TestRep
     summary = f"make {len(acceptance)} test(s) pass without losing {len(baseline.passed)} that pass; {first}"
     plan = plan.with_(summary=summary, suspects=suspects, files=files)
     reason = f"{why_matched if matched else why_tests}; {summary}"
-    return Outcome(
-        item=item.with_(plan=plan, state=State.PLANNED, stage="build"), reason=reason, by="rule", facts=facts
-    )
+    return Outcome(item=planned(item, plan), reason=reason, by="rule", facts=facts)
+
+
+def _as_written(item: WorkItem, written: Plan, parts: Parts, tree: Path, base: str, baseline: TestReport) -> Outcome:
+    similarity, how = rated(tree, f"{item.title}\n{item.body}", parts)
+    plan, why = held_to_tests(written, parts, tree, base, baseline)
+    facts = {"baseline": evidence(baseline), "similarity": how, "plan": "a person's"}
+    if plan is None:
+        return ask(item, why, facts)
+    parts.progress("looking for the place")
+    found = parts.localise(tree, item.with_(plan=plan), similarity)[:20]
+    suspects = favoured(found, written.files, written.by)
+    files = written.files or tuple(dict.fromkeys(one.path for one in suspects))[:5]
+    plan = plan.with_(suspects=suspects, files=files, summary=f"{why}; without losing {len(baseline.passed)} that pass")
+    return Outcome(item=planned(item, plan), reason=plan.summary, by=f"person:{written.by}", facts=facts)
+
+
+def _around(item: WorkItem, patch: Change, parts: Parts, tree: Path, baseline: TestReport) -> Outcome:
+    plan, why = around_patch(patch, parts, tree, baseline)
+    facts = {"baseline": evidence(baseline), "plan": "made around a patch"}
+    if plan is None:
+        return ask(item.with_(change=None), hand.waiting(item.id, why), facts)
+    made = item.with_(plan=plan, state=State.BUILT, stage="test")
+    return Outcome(item=made, reason=why, by="rule", facts=facts)
+
+
+def planned(item: WorkItem, plan: Plan) -> WorkItem:
+    """On to build, or to the person who makes the change by hand."""
+    item = item.with_(plan=plan, stage="build")
+    if item.taken_by:
+        why = f"the plan is made; {item.taken_by} makes the change by hand"
+        return item.with_(state=State.NEEDS_HUMAN, waiting_for=hand.waiting(item.id, why))
+    return item.with_(state=State.PLANNED)
 
 
 def rated(tree: Path, report: str, parts: Parts) -> tuple[Mapping[str, float], str]:

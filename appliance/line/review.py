@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from fnmatch import fnmatch
 
+from appliance.by_hand import is_protected, is_test
 from appliance.errors import NotFound
 from appliance.language import language_of
 from appliance.lesson import Recalled, Source
 from appliance.line.diffs import stat_of
 from appliance.line.parts import Parts, noted, with_lessons
-from appliance.line.similarity import is_test
 from appliance.settings import AutonomySettings
 from appliance.work import Change, Outcome, Plan, Result, State, Verdict, WorkItem
 
@@ -66,11 +65,6 @@ def policy(change: Change, plan: Plan, settings: AutonomySettings) -> Verdict:
     return Verdict(gate="review policy", verdict=result, evidence=evidence)
 
 
-def is_protected(path: str, patterns: list[str]) -> bool:
-    """Glob match on the whole path, case folded, as some servers' file systems do."""
-    return any(fnmatch(path.lower(), pattern.lower()) for pattern in patterns)
-
-
 def odd_parts(diff: str) -> list[str]:
     """What a plain edit never has: binary content, links, mode changes, deleted files, submodules."""
     patterns = {
@@ -98,7 +92,11 @@ def model_review(item: WorkItem, parts: Parts, recalled: Sequence[Recalled] = ()
     assert item.change is not None
     try:
         route = parts.model.route(
-            task="review", stage="review", language=language_of(item.change.files), repo=item.repo, severity=item.severity
+            task="review",
+            stage="review",
+            language=language_of(item.change.files),
+            repo=item.repo,
+            severity=item.severity,
         )
     except NotFound:
         return None

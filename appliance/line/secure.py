@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from appliance.by_hand import is_test
 from appliance.errors import Unavailable
 from appliance.evidence import keep
 from appliance.line.parts import Parts
-from appliance.line.similarity import is_test
 from appliance.work import Change, Finding, Outcome, Result, State, Verdict, WorkItem
 
 USUAL_IN_TESTS = frozenset({"S101", "B101"})

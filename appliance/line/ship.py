@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
+from appliance.by_hand import of_a_person
 from appliance.errors import Conflict, FactoryError, PolicyRefused, Unavailable, VerificationFailed
+from appliance.line import hand
 from appliance.line.grading import MERGE, landed_untested, regrade
 from appliance.line.parts import Parts
 from appliance.line.telling import story, unlinked
@@ -230,12 +232,13 @@ def tidy(item: WorkItem, change: Change, parts: Parts) -> None:
 def made(item: WorkItem, change: Change, workspace: Workspace) -> str:
     """The commit of the change on its own base."""
     workspace.apply(change.diff)
-    return workspace.commit(change.message, trailers(item, change), change.at)
+    return workspace.commit(change.message, trailers(item, change), change.at, change.author)
 
 
 def trailers(item: WorkItem, change: Change) -> Sequence[tuple[str, str]]:
-    """Who helped, and for which item. A machine never signs off."""
-    return (("Assisted-by", change.author_model), (ITEM_TRAILER, item.id))
+    """Who helped, or handed in what a person made, and for which item. A machine never signs off."""
+    who = ("Handed-in-by", item.taken_by) if change.author else ("Assisted-by", change.author_model)
+    return (who, (ITEM_TRAILER, item.id))
 
 
 def retested(item: WorkItem, parts: Parts, workspace: Workspace, commit: str) -> Verdict:
@@ -299,7 +302,12 @@ def shipped(item: WorkItem, change: Change, commit: str, previous: str, how: str
 
 def rebuild(item: WorkItem, why: str) -> Outcome:
     """The change does not hold on today's branch: plan again from there. What was approved is not what will come."""
-    back = item.with_(state=State.TRIAGED, stage="plan", change=None, plan=None, approvals={})
+    plan = of_a_person(item.plan)
+    if item.change is not None and item.change.author:
+        told = hand.waiting(item.id, f"{why}; fetch the branch and make the patch anew")
+        back = item.with_(**{**hand.refused(item, why), "stage": "plan", "plan": plan, "waiting_for": told})
+        return Outcome(item=back, reason=f"{why}; {item.taken_by} is asked for a new patch", by="rule")
+    back = item.with_(state=State.TRIAGED, stage="plan", change=None, plan=plan, approvals={})
     return Outcome(item=back, reason=f"{why}; planned again from today's branch", by="rule")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+from appliance.by_hand import is_test
 from appliance.errors import NotFound
 from appliance.policy import CHARACTERS, Meaning
 from appliance.ports import Embedder, Model
@@ -65,15 +66,3 @@ def _collect(node: ast.AST, prefix: str, path: str, text: str, found: dict[str, 
             found[f"{path}::{prefix}{child.name}"] = f"{child.name.replace('_', ' ')}\n{source[:LONGEST_SOURCE]}"
         if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             _collect(child, f"{prefix}{child.name}.", path, text, found)
-
-
-def is_test(path: str) -> bool:
-    """Does a path hold tests, by the usual names?"""
-    parts = path.split("/")
-    name = parts[-1]
-    return (
-        any(part in ("tests", "test") for part in parts[:-1])
-        or name.startswith("test_")
-        or name.endswith("_test.py")
-        or name == "conftest.py"
-    )

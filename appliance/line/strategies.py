@@ -61,12 +61,18 @@ def problem_of(tree: Path, item: WorkItem, similarity: Mapping[str, float], sett
         tree=tree,
         acceptance=plan.acceptance,
         baseline=plan.baseline,
-        report=f"{item.title}\n{item.body}",
+        report=f"{item.title}\n{minded(item)}",
         similarity=similarity,
         refused=frozenset(item.refused_diffs),
         repo=item.repo,
         protected=tuple(settings.autonomy.protected_paths),
     )
+
+
+def minded(item: WorkItem) -> str:
+    """The report with what a person wants minded, which stands in the plan."""
+    notes = item.plan.notes if item.plan else ""
+    return f"{item.body}\n\n{notes}" if notes else item.body
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,7 @@ class Droid:
         task = Task(
             tree=tree,
             title=item.title,
-            report=item.body,
+            report=minded(item),
             acceptance=plan.acceptance,
             suspects=plan.suspects,
             failures=self.suite(tree, plan.acceptance).messages,

@@ -132,9 +132,9 @@ def story(item: WorkItem, change: Change, address: str) -> str:
         f"**What.** +{change.insertions} −{change.deletions} in {files}. {inline(why)}",
         f"**How it was tested.** These tests fail without it and pass with it:\n{tests}",
         f"| gate | verdict | |\n| --- | --- | --- |\n{gates}" if gates else "",
-        f"**By whom.** {by_whom(item, change)} No person wrote it: please read it as you would read a stranger's.",
+        f"**By whom.** {by_whom(item, change)}",
         f"[{item.id} in the console]({link(item, address)}) has every step. {HOW}",
-        f"Assisted-by: {inline(change.author_model)}\nFactory-Item: {item.id}",
+        f"{'' if change.author else f'Assisted-by: {inline(change.author_model)}{chr(10)}'}Factory-Item: {item.id}",
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -147,11 +147,14 @@ HOW = (
 
 def by_whom(item: WorkItem, change: Change) -> str:
     """Who made the change, and which model looked at it."""
+    read = sorted({one.model for one in last_verdicts(item) if one.model})
+    looked = f" Reviewed by the model {inline(', '.join(read))}." if read else ""
+    if change.author:
+        return f"By a person: {inline(change.author)}, handed in by {inline(item.taken_by)}.{looked}"
     name, _, version = change.author_model.partition(":")
     made = f"By search, without a model ({inline(version)})." if name == "search" else ""
     made = made or f"By the model {inline(name)}{f', weights {inline(version)}' if version else ''}."
-    read = sorted({one.model for one in last_verdicts(item) if one.model})
-    return made + (f" Reviewed by the model {inline(', '.join(read))}." if read else "")
+    return f"{made}{looked} No person wrote it: please read it as you would read a stranger's."
 
 
 def progress(item: WorkItem, events: Sequence[Payload], address: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from appliance.errors import VerificationFailed
+from appliance.line import hand
 from appliance.line.diffs import refusals
 from appliance.line.grading import grade
 from appliance.line.parts import Parts
@@ -39,10 +40,13 @@ def tested(change: Change, parts: Parts) -> TestReport:
 def settle(item: WorkItem, verdict: Verdict, why: str) -> Outcome:
     """PASS goes on; FAIL goes back to build, which may not propose this change again; else a person looks."""
     assert item.change is not None
+    by_person = bool(item.change.author)
     item = item.with_(verdicts=(*item.verdicts, verdict))
     facts: Mapping[str, object] = {"verdict": verdict.verdict, **verdict.evidence}
     if verdict.verdict is Result.PASS:
         return Outcome(item=item.with_(state=State.TESTED, stage="review"), reason=why, by="rule", facts=facts)
+    if verdict.verdict is Result.FAIL and by_person:
+        return Outcome(item=item.with_(**hand.refused(item, why)), reason=why, by="rule", facts=facts)
     if verdict.verdict is Result.FAIL:
         refused = (*item.refused_diffs, *refusals(item))
         back = item.with_(state=State.PLANNED, stage="build", change=None, refused_diffs=refused)

@@ -9,6 +9,8 @@ from appliance.errors import NotFound
 from appliance.mirror.address import checked_commit
 from appliance.mirror.git import Git
 
+BEGINS = re.compile(rb"From [0-9a-f]{40} Mon Sep 17 00:00:00 2001\n")
+"""As `git format-patch` begins."""
 BASE = re.compile(rb"^base-commit: ([0-9a-f]{40})$", re.MULTILINE)
 
 
@@ -28,7 +30,7 @@ def series(git: Git, git_dir: Path, base: str, commit: str) -> bytes:
 def is_series(file: Path) -> bool:
     """Does it begin as `git format-patch` begins?"""
     with file.open("rb") as content:
-        return re.match(rb"From [0-9a-f]{40} Mon Sep 17 00:00:00 2001\n", content.read(80)) is not None
+        return BEGINS.match(content.read(80)) is not None
 
 
 def base_of(made: bytes) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from appliance.by_hand import Patched
 from appliance.errors import Conflict, FactoryError, NotFound, PolicyRefused, Unavailable, VerificationFailed
 from appliance.mirror.address import Address, checked_branch, checked_commit, plain
 from appliance.mirror.export import exactly, export
@@ -17,8 +18,12 @@ from appliance.mirror.git import Git
 from appliance.mirror.lfs import Store
 from appliance.mirror.lfs_server import LfsServer
 from appliance.mirror.lfs_trees import changed, expand, take_back, whole
+from appliance.mirror.patches import BEGINS
 from appliance.settings import MirrorSettings
 
+PASTED = re.compile(rb"^(?:diff --git |--- |From [0-9a-f]{40} ).*\r$", re.MULTILINE)
+OURS = re.compile(r"^(Factory-[\w-]+|Assisted-by|Handed-in-by)(\s*):", re.MULTILINE | re.IGNORECASE)
+"""Trailers that the box alone writes."""
 DEEPER = "`appliance repo set NAME --depth 0` mirrors the whole history"
 
 
@@ -60,13 +65,40 @@ class Clone:
                 f"the change does not fit on {self.base[:12]}: {error.message}", "it is planned again"
             ) from error
 
-    def commit(self, message: str, trailers: Sequence[tuple[str, str]], at: datetime | None = None) -> str:
+    def commit(
+        self, message: str, trailers: Sequence[tuple[str, str]], at: datetime | None = None, author: str = ""
+    ) -> str:
         """See ports.Workspace."""
         if self._lfs:
             take_back(self._git, self._lfs[0], self.tree)
         text = _bytes(with_trailers(message, trailers))
-        self._signed("commit", "--quiet", "--no-verify", "--cleanup=verbatim", "-F", "-", stdin=text, at=at)
+        whose = (f"--author={author}",) if author else ()
+        self._signed("commit", "--quiet", "--no-verify", "--cleanup=verbatim", *whose, "-F", "-", stdin=text, at=at)
         return self._head()
+
+    def combined(self, patch: bytes) -> Patched:
+        """See ports.Workspace."""
+        if PASTED.search(patch):  # a browser's text field ends lines so; within a file they may be meant
+            patch = patch.replace(b"\r\n", b"\n")
+        try:
+            text = patch.decode("utf-8")
+        except UnicodeDecodeError as error:
+            hint = "make it with `git diff` or `git format-patch`"
+            raise VerificationFailed("the patch is not UTF-8 text", hint) from error
+        whose, said = "", ""
+        if BEGINS.match(patch):
+            self.take(patch)
+            whose = self._run("log", "-1", "--format=%an <%ae>", "HEAD", "--")
+            commits = self._run("rev-list", "--count", f"{self.base}..HEAD", "--")
+            said = self._run("log", "-1", "--format=%B", "HEAD", "--").strip() if commits == "1" else ""
+        else:
+            self.apply(text)
+            self.commit("by hand", ())
+        told = ("diff", "--no-renames", "--no-ext-diff", "--no-textconv", "--binary", self.base, "HEAD", "--")
+        diff = self._git.raw(self.tree, *told, env=self._there).decode("utf-8", "replace")
+        if not diff:
+            raise VerificationFailed("the patch changes nothing", "it is on the base already")
+        return Patched(diff=diff, files=self.changed_between(self.base, self._head()), author=whose, message=said)
 
     def take(self, series: bytes) -> str:
         """Commit a series of patches as `git format-patch` writes them, each with its own author and date; returns the
@@ -241,6 +273,6 @@ def with_trailers(message: str, trailers: Sequence[tuple[str, str]]) -> str:
     """The message with its trailers in a paragraph of their own. A line of the message that looks like one of our
     trailers is indented, so that a report's words can never be read as a trailer."""
     clean = message.replace("\0", " ").replace("\r\n", "\n").replace("\r", "\n").strip() or "Change"
-    body = re.sub(r"^(Factory-[\w-]+|Assisted-by)(\s*):", r" \1\2:", clean, flags=re.MULTILINE | re.IGNORECASE)
+    body = OURS.sub(r" \1\2:", clean)
     lines = [f"{key}: {' '.join(value.replace(chr(0), ' ').split())}" for key, value in trailers]
     return "\n".join([body, "", *lines, ""]) if lines else f"{body}\n"

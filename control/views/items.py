@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from appliance.errors import FactoryError, NotFound, UsageError
 from appliance.evidence import findings
+from appliance.ledger.chain import Recorded
 from appliance.ledger.ids import number_of
 from appliance.ledger.legal import check_legal
 from appliance.work import Change, State, WorkItem
 from control.beside import beside
+from control.by_hand import difference, edits
 from control.desk import desk
 from control.diff import MOST_ROWS, Row, by_file, rows, with_findings
 from control.gate import person
@@ -18,7 +22,8 @@ from control.health import read_health
 from control.paging import before, onward
 from control.painting import painted
 from control.story import story
-from control.verbs import VERBS, Verb, offered
+from control.texts import compared
+from control.verbs import VERBS, Verb, may_write, offered
 
 blueprint = Blueprint("items", __name__, url_prefix="/items")
 
@@ -52,13 +57,23 @@ def show(id: str) -> ResponseReturnValue:
     seq, _ = ledger.tip()
     item = ledger.item(id)
     diff, left_out = drawn(item, item.change) if item.change else ([], 0)
+    history = ledger.history(id)
     signals = [ledger.signal(signal)[0] for signal in item.signals]
     pending = [command for command in ledger.open_commands() if command.item == id]
     return render_template(
-        "item.html", seq=seq, item=item, steps=story(ledger.history(id)), diff=diff, left_out=left_out,
+        "item.html", seq=seq, item=item, steps=story(history), diff=diff, left_out=left_out,
         signals=signals, verbs=offered(item), pending=pending, rows=coloured,
-        doing=read_health(desk().home).doing_for(id),
+        doing=read_health(desk().home).doing_for(id), may_write=may_write, plan_edits=plan_edits(history),
     )  # fmt: skip
+
+
+def plan_edits(history: Sequence[Recorded]) -> list[dict[str, object]]:
+    """What people changed in the plan, newest first: who, when, why, and the difference in rows."""
+    return [
+        {"seq": event.seq, "at": event.at, "by": event.payload.get("by", ""), "why": edit.why,
+         "rows": compared(*difference(edit.before, edit.after), "plan")}
+        for event, edit in reversed(edits(history))
+    ]  # fmt: skip
 
 
 @blueprint.get("/<id>/change")

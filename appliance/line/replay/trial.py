@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from appliance.by_hand import is_test
 from appliance.errors import FactoryError, NotFound, PolicyRefused, Unavailable, VerificationFailed
 from appliance.line.build import SEARCH, question, spoken, write_tests
 from appliance.line.replay.ground import Ground
 from appliance.line.replay.tasks import AUTO, Task, Tried
-from appliance.line.similarity import is_test, rate
+from appliance.line.similarity import rate
 from appliance.line.strategies import Droid, Searching
 from appliance.ports import Completion, Embedded, Model, Route
 from appliance.work import Attempt, Plan, State, TestReport, WorkItem
