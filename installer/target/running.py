@@ -73,8 +73,13 @@ def _wait(places: Places, child: subprocess.Popen[bytes], said: BinaryIO, termin
             said.seek(0)
             lines = [line for line in said.read().decode("utf-8", "replace").splitlines() if "token" not in line]
             raise InstallError("the box ended: " + "; ".join(lines[-3:]), f"see {places.home / 'logs'}")
-        if seconds > READY_SECONDS:
-            raise InstallError(f"the box is not ready after {READY_SECONDS:.0f} s", f"see {places.home / 'logs'}")
+        waited = [row for row in _rows(places) if row.get("state") != "ready"]
+        lost = [row for row in waited if int(row.get("restarts", 0)) >= systemd.RESTARTS]
+        if lost or seconds > READY_SECONDS:
+            which = (lost or waited or [{"name": "the box"}])[0]
+            why = f": {which['reason']}" if which.get("reason") else ""
+            log = places.home / "logs" / (f"{which['name']}.log" if waited else "")
+            raise InstallError(f"{which['name']} is not ready after {seconds:.0f} s{why}", f"see {log}")
         if terminal is not None:
             terminal.working("start", seconds, None, "waiting until every process is ready")
         time.sleep(0.1)
@@ -84,11 +89,16 @@ def ready(places: Places) -> bool:
     """Whether every process of the box says that it is ready. Reads a file only, so it may be asked often."""
     if _supervisor(places) is None:
         return systemd.usable(places) and systemd.pid() is not None and systemd.ready()
+    rows = _rows(places)
+    return bool(rows) and all(row.get("state") == "ready" for row in rows)
+
+
+def _rows(places: Places) -> list[dict[str, Any]]:
+    """How each process is, as the supervisor tells it; none where it told nothing yet."""
     try:
-        rows = json.loads((places.home / "run" / "up.json").read_text("utf-8"))["processes"]
-        return bool(rows) and all(row["state"] == "ready" for row in rows)
+        return list(json.loads((places.home / "run" / "up.json").read_text("utf-8"))["processes"])
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return []
 
 
 def stop(places: Places) -> None:
