@@ -24,7 +24,7 @@ def test_an_item_comes_whole_with_its_events_and_what_may_be_asked(console: Cons
     assert item is not None
     assert {"id", "state", "plan", "attempts", "change", "verdicts", "autonomy", "waiting_for", "cost"} <= set(item)
     assert [event["kind"] for event in item["events"]] == ["ItemOpened", "SignalTriaged"]
-    assert item["commands"] == ["approve", "answer", "retry", "merge", "reject", "cancel"]
+    assert item["commands"] == ["approve", "answer", "retry", "merge", "take", "reject", "cancel"]
 
 
 def test_a_command_is_noted_once_and_answered_with_its_number(console: Console, site: Site) -> None:
