@@ -7,7 +7,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from tests.install.bare import Machine
 from tests.install.releases import Medium, Press
 
-PREFIX, HOME = "/opt/appliance", "/var/lib/appliance"
+PREFIX, HOME, USER = "/opt/appliance", "/var/lib/appliance", "appliance"
 
 ASK = """
 import http.client, ssl, sys, time
@@ -32,7 +32,7 @@ while time.monotonic() < until:
         door.request("GET", "/healthz")
         good = door.getresponse().status == 200
         door.close()
-    except OSError:
+    except (OSError, http.client.HTTPException):
         good = False
     if good and down is not None:
         print(f"down {asked - down:.2f}", flush=True)
@@ -63,8 +63,9 @@ class Journey:
         return self.machine.run(["python3", f"{PREFIX}/current/installer.pyz", *words], **more)
 
     def appliance(self, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
-        """Run a command of the box."""
-        return self.machine.run([f"{PREFIX}/current/venv/bin/appliance", "--home", HOME, *words], **more)
+        """Run a command of the box as the user whom it belongs to."""
+        who = ["runuser", "-u", USER, "--"]
+        return self.machine.run([*who, f"{PREFIX}/current/venv/bin/appliance", "--home", HOME, *words], **more)
 
     def told(self, *words: str) -> Any:
         """What a command of the box says as JSON; it must succeed."""
@@ -82,6 +83,19 @@ class Journey:
         newest = max(files, key=lambda file: file.stat().st_mtime_ns)
         found: dict[str, Any] = json.loads(newest.read_text("utf-8"))
         return found
+
+    def report(self, title: str) -> str:
+        """File a report that nobody works on, as something that must not be lost; its id."""
+        kept: str = self.told("signal", "add", "--repo", "parcel", "--title", title)["signal"]
+        return kept
+
+    def knows(self, signal: str) -> bool:
+        """Whether the box still has a report."""
+        return signal in {one["id"] for one in self.told("signal", "list")}
+
+    def processes(self) -> dict[str, str]:
+        """How each process of the box is."""
+        return {one["name"]: one["state"] for one in self.told("status")["processes"]}
 
     def note(self, what: str, seconds: float | str, why: str = "") -> None:
         """A row of the table, with the load of the machine."""
@@ -117,6 +131,8 @@ class Journey:
             asking.terminate()
             asking.wait()
             reader.join(5)
+            if asking.stdout is not None:
+                asking.stdout.close()
 
     def table(self) -> str:
         """The rows, one a line."""
@@ -126,8 +142,3 @@ class Journey:
 def said(result: subprocess.CompletedProcess[str]) -> str:
     """All a program printed."""
     return result.stdout + result.stderr
-
-
-def lines(words: Sequence[str]) -> str:
-    """A script for `sh -c`."""
-    return " && ".join(words)

@@ -11,6 +11,8 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +85,17 @@ class Press:
         )
         return name
 
+    @contextmanager
+    def broken(self, file: str, text: str) -> Iterator[None]:
+        """Add lines to a file of the clone for what is made inside."""
+        place = self.clone / file
+        whole = place.read_text("utf-8")
+        place.write_text(whole + text, "utf-8")
+        try:
+            yield
+        finally:
+            place.write_text(whole, "utf-8")
+
     def make(self, version: str) -> Medium:
         """Commit the clone as it is under that version, and build its medium. Later ones are newer."""
         self.version(version)
@@ -96,9 +109,9 @@ class Press:
         started = time.monotonic()
         self._installer("bundle", "--keys", str(self.keys), "--out", str(self.media))
         name = next(one.name for one in self.media.iterdir() if one.name.startswith(f"appliance-{version}-"))
-        manifest = json.loads((self.media / name / "manifest.json").read_text("utf-8"))
-        size = sum(entry["size"] for entry in manifest["files"])
-        release = f"{manifest['version']}-{manifest['built']}"
+        listed = json.loads((self.media / name / "metadata" / "targets.json").read_text("utf-8"))["signed"]
+        size = sum(entry["length"] for entry in listed["targets"].values())
+        release = f"{listed['appliance']['version']}-{listed['version']}"
         return Medium(name, release, version, time.monotonic() - started, size)
 
     def _installer(self, *words: str) -> subprocess.CompletedProcess[str]:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
-from tests.install.journey import HOME, PREFIX, Journey, said
+from tests.install.journey import HOME, PREFIX, USER, Journey, said
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
+MOUNTS = {"media", "old", "proc", "dev", "tmp", "run", "sys"}
+"""What the machine itself made."""
+TOUCHED = {
+    "opt", "var", "var/lib", "etc", "root", "etc/passwd", "etc/passwd-", "etc/shadow", "etc/shadow-", "etc/group",
+    "etc/group-", "etc/gshadow", "etc/gshadow-", "etc/subuid", "etc/subgid", "etc/subuid-", "etc/subgid-",
+    "etc/.pwd.lock", "var/log", "var/log/lastlog", "var/log/faillog",
+}  # fmt: skip
+"""Folders and lists of users in which something came and went."""
+PROCESSES = ("engines", "gateway", "line", "learning", "console")
 REPOSITORY = f"""
 set -e
 site=$(echo {PREFIX}/current/venv/lib/python3*/site-packages)
@@ -19,8 +29,10 @@ rm -rf $(find tree -name __pycache__)
 export GIT_AUTHOR_NAME=Shop GIT_AUTHOR_EMAIL=shop@localhost GIT_COMMITTER_NAME=Shop GIT_COMMITTER_EMAIL=shop@localhost
 git init --quiet -b main tree && git -C tree add --all && git -C tree commit --quiet -m "Start of parcel"
 git clone --quiet --bare tree parcel.git && rm -r tree
+chown -R {USER} /srv/git
 """
 """A git server of the site with the sample's repository, and a customer's words."""
+TIP = ["runuser", "-u", USER, "--", "git", "-C", "/srv/git/parcel.git", "rev-parse", "main"]
 
 
 def test_a_medium_is_built_from_a_commit_and_verified_on_the_bare_machine(journey: Journey) -> None:
@@ -29,7 +41,7 @@ def test_a_medium_is_built_from_a_commit_and_verified_on_the_bare_machine(journe
     with journey.timed("verify"):
         result = journey.installer(medium, "verify")
     assert result.returncode == 0, said(result)
-    assert journey.machine.wrote() <= {"media", "old", "proc", "dev", "tmp", "run", "sys"}
+    assert journey.machine.wrote() <= MOUNTS
 
 
 def test_preflight_finds_nothing_lacking_on_a_bare_machine(journey: Journey) -> None:
@@ -44,29 +56,28 @@ def test_the_box_is_installed_and_every_process_runs(journey: Journey) -> None:
     assert result.returncode == 0, said(result)
     for step, seconds in journey.receipt()["seconds"].items():
         journey.note(f"  {step}", seconds)
-    status = journey.told("status")
-    assert {one["state"] for one in status["processes"]} == {"ready"} and len(status["processes"]) == 5
+    assert journey.processes() == dict.fromkeys(PROCESSES, "ready")
     assert journey.receipt()["release"] == journey.media["first"].release
 
 
 def test_the_first_light_sample_is_shipped_on_the_installed_box(journey: Journey) -> None:
     made = journey.machine.run(["sh", "-c", REPOSITORY])
     assert made.returncode == 0, said(made)
-    before = journey.machine.run(["git", "-C", "/srv/git/parcel.git", "rev-parse", "main"]).stdout.strip()
+    before = journey.machine.run(TIP).stdout.strip()
     with journey.timed("sample: report to commit on the server"):
         journey.told("repo", "add", "parcel", "--url", "file:///srv/git/parcel.git", "--autonomy", "high")
         title = ["--title", "Free shipping is missing at exactly 50 euros", "--body-file", "/srv/git/report.md"]
         journey.told("signal", "add", "--repo", "parcel", *title)
         shipped = _shipped(journey)
-    after = journey.machine.run(["git", "-C", "/srv/git/parcel.git", "rev-parse", "main"]).stdout.strip()
+    after = journey.machine.run(TIP).stdout.strip()
     assert after != before and after == shipped["change"]["commit"]
 
 
-def _shipped(journey: Journey) -> dict[str, object]:
+def _shipped(journey: Journey) -> dict[str, Any]:
     item = next(one["id"] for one in _items(journey))
     watched = journey.appliance("item", "watch", item, seconds=400)
     assert watched.returncode == 0, said(watched)
-    found: dict[str, object] = journey.told("item", "show", item)
+    found: dict[str, Any] = journey.told("item", "show", item)
     return found
 
 
@@ -78,10 +89,88 @@ def _items(journey: Journey) -> list[dict[str, str]]:
     raise AssertionError("no item was opened for the report")
 
 
+def _changed(journey: Journey, what: str, medium: str, aim: str = "") -> None:
+    """Install a medium over what runs, and note how long it took and how long the gateway was away."""
+    with journey.downtime() as away, journey.timed(what, aim):
+        result = journey.installer(journey.media[medium], "install", "--yes")
+    assert result.returncode == 0, said(result)
+    journey.note("  gateway away in it", sum(away), f"aim 10 s; {len(away)} time(s)")
+    for step, seconds in journey.receipt()["seconds"].items():
+        journey.note(f"  {step}", seconds)
+
+
+def test_an_upgrade_keeps_what_was_told_to_the_box(journey: Journey) -> None:
+    journey.media["second"] = journey.press.make("0.2.0")
+    kept = journey.report("told to the first release")
+    _changed(journey, "upgrade", "second", "aim 120 s")
+    assert journey.release() == journey.media["second"].release
+    assert journey.processes() == dict.fromkeys(PROCESSES, "ready") and journey.knows(kept)
+
+
+def test_rolling_back_keeps_the_data_that_both_releases_can_read(journey: Journey) -> None:
+    kept = journey.report("told to the second release")
+    with journey.downtime() as away, journey.timed("rollback", "aim 20 s"):
+        result = journey.installed("rollback")
+    assert result.returncode == 0, said(result)
+    journey.note("  gateway away in it", sum(away))
+    assert journey.release() == journey.media["first"].release
+    assert journey.processes() == dict.fromkeys(PROCESSES, "ready") and journey.knows(kept)
+
+
+def test_rolling_back_twice_goes_forward_again(journey: Journey) -> None:
+    with journey.timed("rollback of the rollback"):
+        result = journey.installed("rollback")
+    assert result.returncode == 0, said(result)
+    assert journey.release() == journey.media["second"].release
+    assert journey.processes() == dict.fromkeys(PROCESSES, "ready")
+
+
+def test_an_upgrade_that_changes_the_tables_migrates_a_copy_first(journey: Journey) -> None:
+    revision = journey.press.migration()
+    journey.media["third"] = journey.press.make("0.3.0")
+    kept = journey.report("told before the tables changed")
+    _changed(journey, "upgrade with a migration", "third", "aim 120 s")
+    assert journey.knows(kept)
+    tables = json.loads(journey.machine.path(f"{PREFIX}/snapshots/{journey.release()}/tables.json").read_text())
+    assert tables["after"] == revision != tables["before"]
+
+
+def test_a_release_that_does_not_start_goes_back_by_itself(journey: Journey) -> None:
+    with journey.press.broken("inference/gateway/__init__.py", 'raise SystemExit("this release is broken")\n'):
+        journey.media["broken"] = journey.press.make("0.4.0")
+    kept, release = journey.report("told before the broken release"), journey.release()
+    with journey.downtime() as away, journey.timed("broken release, to the old one running"):
+        result = journey.installer(journey.media["broken"], "install", "--yes")
+    assert result.returncode == 1 and "taken back" in result.stdout, said(result)
+    journey.note("  gateway away in it", sum(away), "aim 120 s")
+    assert journey.release() == release
+    assert journey.processes() == dict.fromkeys(PROCESSES, "ready") and journey.knows(kept)
+
+
+def test_the_medium_of_before_the_broken_one_is_still_taken(journey: Journey) -> None:
+    """A bad medium must not lock out the good one: what the box takes as newest moved on with no broken release."""
+    result = journey.installer(journey.media["third"], "verify")
+    assert result.returncode == 0 and "same" in result.stdout, said(result)
+    assert journey.installer(journey.media["second"], "verify").returncode == 3
+
+
+def test_rolling_back_over_changed_tables_wants_it_said_and_brings_the_data_of_before(journey: Journey) -> None:
+    since = journey.report("told to the third release")
+    refused = journey.installed("rollback")
+    assert refused.returncode == 1 and "--to-snapshot" in said(refused)
+    with journey.downtime() as away, journey.timed("rollback to a snapshot", "aim 20 s"):
+        result = journey.installed("rollback", "--to-snapshot")
+    assert result.returncode == 0, said(result)
+    journey.note("  gateway away in it", sum(away))
+    assert journey.release() == journey.media["second"].release
+    assert journey.processes() == dict.fromkeys(PROCESSES, "ready") and not journey.knows(since)
+    assert any(journey.machine.path(f"{PREFIX}/snapshots").glob("replaced-by-*/ledger.db"))
+
+
 def test_uninstalling_leaves_nothing_but_what_it_says(journey: Journey) -> None:
     with journey.timed("uninstall with data"):
         result = journey.installed("uninstall", "--yes", "--with-data", "--prefix", PREFIX, "--home", HOME)
     assert result.returncode == 0, said(result)
-    left = {path for path in journey.machine.wrote() if not path.startswith(("srv", "media"))}
-    assert not any(path.startswith(("opt/", "var/lib/appliance")) for path in left), sorted(left)
-    assert left <= {"dev", "proc", "run", "sys", "tmp", "old", "opt", "var", "var/lib", "root"}, sorted(left)
+    left = {path for path in journey.machine.wrote() if not path.startswith("srv")} - MOUNTS
+    assert not {path for path in left if journey.machine.path(path).exists()} - TOUCHED, sorted(left)
+    assert USER not in journey.machine.path("/etc/passwd").read_text("utf-8")
