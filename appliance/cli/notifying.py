@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -55,6 +56,8 @@ def begin(home: Home, settings: Settings, name: str) -> bool:
     _write_to(log)
     probe = next(spec.probe for spec in specs(home, settings, (name,)))
     service = os.getpid()
+    gc.collect()
+    gc.freeze()  # what both have stays shared: looking for garbage would write to every page of it
     if os.fork() == 0:
         status = 1
         try:

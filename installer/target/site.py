@@ -32,8 +32,6 @@ class Site:
     memory: tuple[str, ...] = ()
     firewall: bool = False
     keep: int = KEEP
-    made_user: bool = False
-    """Whether the installer made the user, and so may remove it."""
 
     def ceiling(self, process: str, usual: str) -> str:
         """A process's most memory, as systemd writes it."""
@@ -67,7 +65,7 @@ def recorded(places: Places) -> Site | None:
     try:
         return Site(
             user=str(found["user"]), allow=tuple(map(str, found["allow"])), memory=tuple(map(str, found["memory"])),
-            firewall=bool(found["firewall"]), keep=int(found["keep"]), made_user=bool(found["made_user"]),
+            firewall=bool(found["firewall"]), keep=int(found["keep"]),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         record = places.state / "site.json"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from installer.target import firewall, running, site, systemd, user
 from installer.target.journal import Step
 from installer.target.places import Places
@@ -38,12 +36,8 @@ def make(places: Places, wanted: Site) -> list[str]:
 
 
 def _own_user(places: Places, wanted: Site) -> list[str]:
-    done = []
-    if user.known(wanted.user) is None:
-        wanted = replace(wanted, made_user=True)
-        done.append(f"the user {wanted.user} was made")
-    site.keep(places, wanted)  # before it is made: a user whom nobody remembers making would stay for good
-    user.ensure(wanted.user, places.home)
+    site.keep(places, wanted)
+    done = [f"the user {wanted.user} was made"] if user.ensure(wanted.user, places.home) else []
     if user.belongs(places.home) != wanted.user:  # what runs there as another user would go on writing as that one
         running.stop(places)
     handed = user.hand_over(places.home, wanted.user)
@@ -58,7 +52,7 @@ def take_back(places: Places) -> None:
     decided = site.recorded(places) or Site()
     systemd.remove()
     firewall.remove(places)
-    if decided.made_user and not (places.home.is_dir() and any(places.home.iterdir())):
+    if user.made(decided.user) and not (places.home.is_dir() and any(places.home.iterdir())):
         if places.home.is_dir():
             places.home.rmdir()
         user.remove(decided.user)
@@ -79,7 +73,7 @@ def take_away(places: Places, data_too: bool, keep_user: bool) -> list[str]:
     decided = site.recorded(places) or Site()
     systemd.remove()
     firewall.remove(places)
-    if not decided.made_user or user.known(decided.user) is None:
+    if not user.made(decided.user):
         return []
     if keep_user or not data_too:
         return [f"the user {decided.user}" + ("" if keep_user else ", whose the data are")]

@@ -5,8 +5,8 @@ each to an exposure of 2.0 at most. What is left open, and why:
 
 - All read `/proc`: the ledger tells living processes by their start time, engines count the machine's memory.
 - *line* runs repositories' own tests in sandboxes of bubblewrap, so it may make namespaces, name and mount in them, and
-  keeps an unmasked `/proc` (the kernel refuses a fresh one to a namespace whose own is masked). It has no capability and
-  is no root: what it mounts exists in namespaces of its own only. Programs in sandboxes may write code to memory.
+  keeps an unmasked `/proc` (the kernel refuses a fresh one where the old one is masked). It has no capability and is
+  no root: what it mounts exists in namespaces of its own only. Programs in sandboxes may write code to memory.
 - *engines* maps models; with a GPU it sees the devices of that driver and no others.
 - *learning* has no network at all.
 
@@ -54,7 +54,7 @@ PROCESSES = (
     Process("engines", "one inference server for each loaded model", "90%",
             writes=("run", "logs", "models", "spool"), hidden=PRIVATE, devices=True),
     Process("gateway", "the one door to the models", "25%", after=("engines",)),
-    Process("line", "takes work from the ledger and runs stages in sandboxes", "75%", after=("gateway",),
+    Process("line", "takes work from the ledger and runs stages in sandboxes", "75%",
             sandboxes=True),
     Process("learning", "the learning store, and questions about it", "40%", network=False),
     Process("console", "the operator's pages and JSON API", "25%"),

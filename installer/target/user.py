@@ -16,6 +16,9 @@ from pathlib import Path
 from installer.errors import InstallError
 from installer.target.places import Places, settle
 
+MARK = "The appliance (made by its installer)"
+"""Comment of a user whom the installer made, and so may remove, whatever records are left."""
+
 
 def owner(home: Path) -> pwd.struct_passwd | None:
     """Whom to become for the home: its owner, where this is root and that is somebody else; else None."""
@@ -65,6 +68,8 @@ def ensure(name: str, home: Path) -> bool:
     words = [
         *_number(home),
         "--system",
+        "--comment",
+        MARK,
         "--user-group",
         "--no-create-home",
         "--home-dir",
@@ -88,9 +93,15 @@ def _number(home: Path) -> list[str]:
     return []
 
 
+def made(name: str) -> bool:
+    """Whether there is a user of that name whom the installer made."""
+    found = known(name)
+    return found is not None and found.pw_gecos == MARK
+
+
 def remove(name: str) -> None:
-    """Remove a user and its group; nothing when it is gone. Raises InstallError while it has processes."""
-    if known(name) is not None:
+    """Remove a user whom the installer made, and its group. Raises InstallError while it has processes."""
+    if made(name):
         program = shutil.which("userdel", path="/usr/sbin:/sbin:/usr/bin:/bin") or "userdel"
         _told([program, name], f"the user {name} cannot be removed")
 

@@ -28,7 +28,7 @@ def test_elsewhere_or_without_root_the_box_runs_as_whoever_installs(places: Plac
 
 def test_an_upgrade_asks_nothing_again(places: Places) -> None:
     keep(
-        places, Site(user="factory", allow=("10.0.0.0/8",), memory=("line=4G",), firewall=True, keep=3, made_user=True)
+        places, Site(user="factory", allow=("10.0.0.0/8",), memory=("line=4G",), firewall=True, keep=3)
     )
     assert decided(places, {}, recorded(places), root=True) == recorded(places)
     assert decided(places, {"allow": ("10.1.0.0/16",)}, recorded(places), root=True).allow == ("10.1.0.0/16",)
