@@ -37,6 +37,7 @@ def _forward(work: Work) -> list[Step]:
     after = [
         surroundings.step(places, work.site, work.terminal),
         first.step(work),
+        surroundings.guard(places, work.site),
         Step("switch", lambda: _runs(work), lambda: _switch(work), lambda: _switch_back(work)),
         _launch(work),
         Step("health", lambda: False, lambda: _healthy(work)),

@@ -19,8 +19,19 @@ def step(places: Places, wanted: Site | None, terminal: Terminal) -> Step:
     return Step("user, rights and units", lambda: False, apply, lambda: take_back(places))
 
 
+def guard(places: Places, wanted: Site | None) -> Step:
+    """The step that sets the firewall. It comes once the settings are there, which name the doors."""
+
+    def apply() -> None:
+        decided = wanted or site.recorded(places) or Site()
+        if decided.firewall:
+            firewall.apply(places, decided)
+
+    return Step("firewall", lambda: not (wanted or site.recorded(places) or Site()).firewall, apply)
+
+
 def make(places: Places, wanted: Site) -> list[str]:
-    """Have everything that was decided; safe to repeat. Returns what had to be done for it, in words.
+    """Have everything that was decided but the firewall; safe to repeat. Returns what had to be done, in words.
 
     Raises:
         InstallError: something cannot be had.
@@ -28,8 +39,6 @@ def make(places: Places, wanted: Site) -> list[str]:
     done = _own_user(places, wanted) if wanted.user else []
     if not wanted.user:
         site.keep(places, wanted)
-    if wanted.firewall:
-        firewall.apply(places, wanted)
     if systemd.usable(places):
         done += [f"unit {name} written" for name in systemd.install(places, wanted)]
     return done

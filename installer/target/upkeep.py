@@ -87,6 +87,8 @@ def repair(
         terminal.say(f"  mended: {rights} rights below {places.prefix}")
     for one in surroundings.make(places, wanted):
         terminal.say(f"  mended: {one}")
+    if wanted.firewall:
+        firewall.apply(places, wanted)
     if not running.ready(places):
         terminal.say("  found: not every process is ready; the box is started anew")
         running.stop(places)
