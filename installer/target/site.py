@@ -19,6 +19,7 @@ KEEP = 2
 """Releases that stay: the one that runs, and the one to go back to."""
 
 _NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_FOLDER = re.compile(r"/[A-Za-z0-9_./+-]*")
 _MEMORY = re.compile(r"([a-z]+)=(\d{1,2}%|100%|\d{1,6}[MG])")
 
 
@@ -32,6 +33,8 @@ class Site:
     memory: tuple[str, ...] = ()
     firewall: bool = False
     keep: int = KEEP
+    folders: tuple[str, ...] = ()
+    """Outside the home, where line and console may write: backups, media."""
 
     def ceiling(self, process: str, usual: str) -> str:
         """A process's most memory, as systemd writes it."""
@@ -46,6 +49,8 @@ def options(verb: argparse.ArgumentParser) -> None:
                       help="a network of the site, which may be talked to; again for each")  # fmt: skip
     verb.add_argument("--memory", action="append", metavar="PROCESS=SIZE",
                       help="a process's most memory, like engines=70%% or line=4G; units only")  # fmt: skip
+    verb.add_argument("--folder", action="append", dest="folders", metavar="DIR",
+                      help="a folder outside the home to write to, for backups and media; again for each")  # fmt: skip
     verb.add_argument("--firewall", action=argparse.BooleanOptionalAction, default=None,
                       help="nftables rules: doors for these networks only, the box to them only")  # fmt: skip
     verb.add_argument("--keep", type=int, metavar="N", help=f"releases that stay, with their snapshots ({KEEP})")
@@ -53,7 +58,9 @@ def options(verb: argparse.ArgumentParser) -> None:
 
 def given(asked: argparse.Namespace) -> dict[str, Any]:
     """The site's options as `decided` takes them."""
-    lists = {name: tuple(found) for name in ("allow", "memory") if (found := getattr(asked, name)) is not None}
+    lists = {
+        name: tuple(found) for name in ("allow", "memory", "folders") if (found := getattr(asked, name)) is not None
+    }
     return {"user": asked.user, "firewall": asked.firewall, "keep": asked.keep, **lists}
 
 
@@ -66,6 +73,7 @@ def recorded(places: Places) -> Site | None:
         return Site(
             user=str(found["user"]), allow=tuple(map(str, found["allow"])), memory=tuple(map(str, found["memory"])),
             firewall=bool(found["firewall"]), keep=int(found["keep"]),
+            folders=tuple(map(str, found.get("folders", ()))),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         record = places.state / "site.json"
@@ -100,6 +108,11 @@ def decided(places: Places, options: dict[str, Any], before: Site | None, root: 
     for one in site.memory:
         if not _MEMORY.fullmatch(one):
             raise InstallError(f"{one!r} is no ceiling of memory", "like --memory engines=70% or --memory line=4G")
+    for one in site.folders:
+        if not _FOLDER.fullmatch(one) or one == "/":
+            raise InstallError(f"{one!r} is no folder to write to", "its whole path, like --folder /mnt/backups")
+    if site.user and not all(_FOLDER.fullmatch(str(place)) for place in (places.prefix, places.home)):
+        raise InstallError("a unit cannot name these places", "a --prefix and a --home without blanks and signs")
     return replace(site, allow=tuple(_network(one) for one in site.allow))
 
 

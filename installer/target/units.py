@@ -43,6 +43,8 @@ class Process:
     """Folders below the home; "" is all of it."""
     hidden: tuple[str, ...] = ()
     """Places below the home that it has no business with."""
+    outside: bool = False
+    """Whether it writes to the site's folders, too."""
     sandboxes: bool = False
     devices: bool = False
     once: bool = False
@@ -55,9 +57,9 @@ PROCESSES = (
             writes=("run", "logs", "models", "spool"), hidden=PRIVATE, devices=True),
     Process("gateway", "the one door to the models", "25%", after=("engines",)),
     Process("line", "takes work from the ledger and runs stages in sandboxes", "75%",
-            sandboxes=True),
+            sandboxes=True, outside=True),
     Process("learning", "the learning store, and questions about it", "40%", network=False),
-    Process("console", "the operator's pages and JSON API", "25%"),
+    Process("console", "the operator's pages and JSON API", "25%", outside=True),
 )  # fmt: skip
 """In the order they are started."""
 
@@ -96,7 +98,7 @@ def service(one: Process, places: Places, site: Site, gpu: bool = False) -> str:
     """The unit of one process."""
     return _text([
         ("Unit", _order(one)),
-        ("Service", [*_running(one, places, site), *_reach(one, site), *_files(one, places), *_sealed(one, gpu)]),
+        ("Service", [*_running(one, places, site), *_reach(one, site), *_files(one, places, site), *_sealed(one, gpu)]),
     ])  # fmt: skip
 
 
@@ -162,8 +164,9 @@ def _reach(one: Process, site: Site) -> Lines:
     ]
 
 
-def _files(one: Process, places: Places) -> Lines:
+def _files(one: Process, places: Places, site: Site) -> Lines:
     writes = [str(places.home / name) if name else str(places.home) for name in one.writes]
+    writes += [f"-{folder}" for folder in site.folders if one.outside]  # one that is not mounted stops nothing
     lines = [("ReadOnlyPaths", str(places.prefix)), ("ReadWritePaths", " ".join(writes))]
     records = [places.state, places.snapshots, places.staging, *(places.home / name for name in one.hidden)]
     return [*lines, ("InaccessiblePaths", " ".join(f"-{place}" for place in records))]

@@ -85,12 +85,15 @@ def repair(
     rights = user.programs(places) if wanted.user else 0
     if rights:
         terminal.say(f"  mended: {rights} rights below {places.prefix}")
-    for one in surroundings.make(places, wanted):
+    done = surroundings.make(places, wanted)
+    for one in done:
         terminal.say(f"  mended: {one}")
     if wanted.firewall:
         firewall.apply(places, wanted)
-    if not running.ready(places):
-        terminal.say("  found: not every process is ready; the box is started anew")
+    if done or not running.ready(places):  # what was mended holds from the next start on
+        terminal.say(
+            "  the box is started anew" if done else "  found: not every process is ready; the box is started anew"
+        )
         running.stop(places)
         running.start(places, release, terminal)
     terminal.say(f"the box runs {name}, as the user {wanted.user or user.belongs(places.home)}")

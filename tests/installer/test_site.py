@@ -28,7 +28,8 @@ def test_elsewhere_or_without_root_the_box_runs_as_whoever_installs(places: Plac
 
 def test_an_upgrade_asks_nothing_again(places: Places) -> None:
     keep(
-        places, Site(user="factory", allow=("10.0.0.0/8",), memory=("line=4G",), firewall=True, keep=3)
+        places,
+        Site(user="factory", allow=("10.0.0.0/8",), memory=("line=4G",), firewall=True, keep=3, folders=("/mnt/b",)),
     )
     assert decided(places, {}, recorded(places), root=True) == recorded(places)
     assert decided(places, {"allow": ("10.1.0.0/16",)}, recorded(places), root=True).allow == ("10.1.0.0/16",)
@@ -37,7 +38,8 @@ def test_an_upgrade_asks_nothing_again(places: Places) -> None:
 @pytest.mark.parametrize(
     "options",
     [{"allow": ("10.0.0.1/8",)}, {"allow": ("factory.example",)}, {"allow": ("0.0.0.0/0",)}, {"allow": ("::/0",)},
-     {"keep": 1}, {"memory": ("line=lots",)}, {"memory": ("line=4G\nUser=root",)}, {"user": "a b"},
+     {"keep": 1}, {"memory": ("line=lots",)}, {"folders": ("/",)}, {"folders": ("backups",)}, {"folders": ("/a b",)},
+     {"folders": ("/a\nUser=root",)}, {"memory": ("line=4G\nUser=root",)}, {"user": "a b"},
      {"user": "x\nUser=root"}],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(options: dict[str, object], places: Places) -> None:

@@ -102,6 +102,12 @@ def test_a_site_says_how_much_memory_a_process_gets() -> None:
     assert "MemoryMax=25%" in lines("gateway", site)
 
 
+def test_only_line_and_console_write_to_the_sites_folders_which_need_not_be_there() -> None:
+    site = Site(user="appliance", folders=("/mnt/backups",))
+    wide = [one.name for one in PROCESSES if "-/mnt/backups" in "".join(lines(one.name, site))]
+    assert wide == ["line", "console"]
+
+
 def test_answers_that_drain_still_have_their_engines() -> None:
     after = next(line for line in lines("gateway") if line.startswith("After="))
     assert "appliance-engines.service" in after  # what starts later stops earlier

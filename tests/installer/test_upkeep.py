@@ -15,7 +15,7 @@ from installer.target.site import Site
 from tests.installer.world import quiet
 
 OPTIONS = argparse.Namespace(
-    user=None, allow=None, memory=None, firewall=None, keep=None, medium=None, fingerprint="", print=False
+    user=None, allow=None, memory=None, firewall=None, keep=None, folders=None, medium=None, fingerprint="", print=False
 )
 
 
