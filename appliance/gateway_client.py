@@ -34,7 +34,7 @@ EPISODE = "x-appliance-episode"
 TOO_LONG = "context_length_exceeded"
 
 
-INSIDE = "http://gateway"
+INSIDE = "http://localhost"
 """What the gateway is called where a socket in the home leads to it."""
 
 

@@ -27,6 +27,9 @@ from control.access import ensure_token
 from inference.lifecycle import Phase
 from inference.supervisor import Status, Supervisor
 
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
+"""Addresses to listen on that nobody can be told to go to."""
+
 
 @click.command()
 @click.option("--only", default="", help=f"Comma-separated: {', '.join(NAMES)}.")
@@ -117,8 +120,10 @@ def addresses(box: Box, wanted: tuple[str, ...]) -> list[str]:
         token = ensure_token(box.home)
         lines.append(f"console  {settings.console.address}/?token={token}")
     if "gateway" in wanted:
-        scheme = "https" if settings.gateway.tls else "http"
-        where = f"{scheme}://{settings.gateway.host}:{settings.gateway.port}/v1"
+        scheme, host = "https" if settings.gateway.tls else "http", settings.gateway.host
+        if host in EVERYWHERE and settings.console.reached_by:
+            host = settings.console.reached_by[0]
+        where = f"{scheme}://{host}:{settings.gateway.port}/v1"
         lines.append(f"gateway  {where}  (a key: appliance key create NAME)")
     return [*lines, "Ctrl-C stops the box"]
 

@@ -91,7 +91,7 @@ def test_requests_and_bodies_come_whole_and_the_connection_is_used_again(service
 
 def test_who_stops_before_in_or_after_the_handshake_holds_up_nobody(service: Served) -> None:
     with ExitStack() as stack:
-        for _ in range(2 * THREADS):
+        for _ in range(35 * THREADS):  # three connections each
             stack.enter_context(service.connect())
             stack.enter_context(service.connect()).sendall(half_a_greeting(service.trusting))
             stack.enter_context(service.greet()).sendall(HEAD)
