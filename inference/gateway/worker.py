@@ -10,7 +10,6 @@ import contextlib
 import json
 import socket
 import ssl
-from collections.abc import Iterator
 from typing import Any
 
 from gevent.ssl import SSLSocket
@@ -41,27 +40,29 @@ class Worker(GeventWorker):  # type: ignore[misc]
         if self.tls is None or listener.family == socket.AF_UNIX:
             super().handle(listener, client, addr)
             return
-        with self._greeted(client) as greeted:
-            if greeted is not None:
-                super().handle(listener, greeted, addr)
+        greeted = self._greeted(client)
+        if greeted is not None:
+            super().handle(listener, greeted, addr)
 
-    @contextlib.contextmanager
-    def _greeted(self, client: Any) -> Iterator[Any]:
+    def _greeted(self, client: Any) -> Any:
         """The connection after the handshake; None when there is to be none."""
         assert self.tls is not None
         client.settimeout(HANDSHAKE_SECONDS)
         context = self.tls.context()
         context.sslsocket_class = Parting
-        greeted = context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
+        try:
+            greeted = context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
+        except OSError:  # it is gone already
+            client.close()
+            return None
         try:
             greeted.do_handshake()
         except OSError as error:  # also its time is over
             if isinstance(error, ssl.SSLError) and is_plain(error):
                 _refuse_plain(greeted)
             greeted.close()
-            yield None
-            return
-        yield greeted
+            return None
+        return greeted
 
 
 class Parting(SSLSocket):  # type: ignore[misc]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -143,6 +144,18 @@ def test_two_hundred_that_say_nothing_hold_up_nobody(secure: Secure) -> None:
             if number % 2:
                 sock.sendall(half)
         assert answers("127.0.0.1", secure.gateway.port, tls=True), "within its two seconds"
+
+
+def test_who_hangs_up_before_or_in_the_handshake_leaves_no_traceback(secure: Secure) -> None:
+    hard = struct.pack("ii", 1, 0)  # the other side hears a reset
+    for words in (b"", b"\x16\x03\x01", b"\x16\x03\x01\xff\xff", b"\0" * 600):
+        for linger in (False, True):
+            with secure.connect() as sock:
+                if linger:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, hard)
+                sock.sendall(words)
+    assert answers("127.0.0.1", secure.gateway.port, tls=True)
+    assert not eventually(lambda: "Traceback" in log(secure), 0.5)
 
 
 def test_a_renewed_certificate_is_shown_at_once_and_cuts_off_no_stream(secure: Secure, engine: MockEngine) -> None:
