@@ -255,7 +255,7 @@ def _uninstall(asked: argparse.Namespace, places: Places, terminal: Terminal) ->
         left_too = surroundings.take_away(places, asked.with_data, asked.keep_user)
         for name in ("current", "previous"):
             (places.prefix / name).unlink(missing_ok=True)
-        for folder in (places.releases, places.staging, places.state):
+        for folder in (places.releases, places.staging, places.state, places.prefix / upkeep.ASIDE):
             shutil.rmtree(folder, ignore_errors=True)
         if asked.with_data:  # a snapshot is data, and so is what one took the place of
             shutil.rmtree(places.snapshots, ignore_errors=True)

@@ -70,6 +70,10 @@ def repair(
     Raises:
         InstallError: something cannot be mended here.
     """
+    if surroundings.needs_root(places) and not site.by_root():
+        raise InstallError("the box has a user of its own, and only root can repair it", "run this as root")
+    if (places.prefix / ASIDE / METADATA).is_dir():
+        return _go_on(places, terminal)
     if Journal(places.state / "journal.json").unfinished() is not None:
         raise InstallError("a change was cut short", "run it again, or `rollback`; repair comes after that")
     wanted = site.decided(places, site.given(asked), site.recorded(places), site.by_root())
@@ -124,6 +128,18 @@ def _again(
     running.stop(places)
     (places.release(name) / WHOLE).unlink(missing_ok=True)
     return _medium(medium, typed, keep=given)
+
+
+def _go_on(places: Places, terminal: Terminal) -> AbstractContextManager[tuple[Path, str]]:
+    """A repair that was cut short, or whose release was not healthy, is done again from what was put aside for it."""
+    aside = places.prefix / ASIDE
+    found, _ = media.judged(aside, "", places, terminal)
+    name = found.manifest.release
+    terminal.say(f"  a repair of {name} was cut short; it goes on")
+    if Journal(places.state / "journal.json").unfinished() is None:
+        running.stop(places)
+        (places.release(name) / WHOLE).unlink(missing_ok=True)
+    return _medium(aside, "", keep=False)
 
 
 @contextmanager

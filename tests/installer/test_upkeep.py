@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,12 @@ import pytest
 from installer.errors import InstallError
 from installer.target import prune, running, seal, site, upkeep
 from installer.target.commands import main
+from installer.target.media import judged
 from installer.target.places import Places, point
 from installer.target.site import Site
+from installer.trust.chain import took
+from installer.trust.medium import FOLDER as METADATA
+from tests.installer import media
 from tests.installer.world import quiet
 
 OPTIONS = argparse.Namespace(
@@ -80,6 +85,34 @@ def test_repair_that_cannot_judge_what_the_release_came_as_changes_nothing(place
         upkeep.repair(places, OPTIONS, quiet())
     assert "nothing was changed" in refused.value.hint
     assert (release / "medium").is_dir() and (release / "whole").exists() and names(places.prefix).count("mending") == 0
+
+
+def test_a_changed_release_is_unpacked_from_what_it_came_as_and_again_after_a_kill(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[Places] = []
+    monkeypatch.setattr(running, "stop", stopped.append)
+    carried = media.medium(tmp_path / "carried", media.ring(tmp_path / "keys"))
+    assert carried is not None
+    places.accept(took(carried, None))
+    release = places.release(carried.manifest.release)
+    release.mkdir()
+    (tmp_path / "carried").rename(release / "medium")
+    (release / "medium" / METADATA).rename(release / METADATA)
+    (release / "whole").write_text("x")
+    seal.write(release)
+    point(places.current, Path("releases") / release.name)
+    (release / "extra").write_text("x")
+
+    first = upkeep.repair(places, OPTIONS, quiet())
+    assert first is not None and stopped and not (release / "whole").exists()
+    shutil.rmtree(release)  # the killed run was unpacking
+    second = upkeep.repair(places, OPTIONS, quiet())
+    assert second is not None
+    with second as (medium, typed):
+        assert (medium, typed) == (places.prefix / "mending", "")
+        assert judged(medium, typed, places, quiet())[1].kind == "same"
+    assert not medium.exists()
 
 
 def test_repair_chooses_a_release_that_is_there_and_starts_it(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
