@@ -28,6 +28,7 @@ BAR = (
     Place(name="models", endpoint="models.index", label="Models", key="m", menu="Models"),
     Place(name="playground", endpoint="playground.show", label="Playground", key="c", menu="Models"),
     Place(name="router", endpoint="router.index", label="Router", key="o", menu="Models"),
+    Place(name="decisions", endpoint="decisions.index", label="Decisions", key="e", menu="Models"),
     Place(name="learning", endpoint="learning.index", label="Learning", key="l"),
     Place(name="system", endpoint="system.index", label="System", key="y", menu="Box"),
     Place(name="access", endpoint="access.index", label="Access", key="p", menu="Box"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from appliance.errors import NotFound, UsageError
 from appliance.events import STAGE_FACTS
-from appliance.learning import calls, figures
+from appliance.learning import calls, chosen, figures
 from appliance.learning.sums import longest
 from appliance.work import Noun
 
@@ -101,6 +101,11 @@ QUERIES: Mapping[str, Query] = {
         what="how many lessons there are, and how many ended items held with and without one",
         sql=figures.LESSONS,
         parameters={"repo": ""},
+    ),
+    "choices": Query(
+        what="decisions of router and line, newest first: what was asked, chosen and why, and what came of it",
+        sql=chosen.DECISIONS,
+        parameters=chosen.PARAMETERS,
     ),
     "policy_weeks": Query(
         what="choices of the line with a policy at hand: by week, rule, language, repository, version, who was chosen",

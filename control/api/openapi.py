@@ -42,6 +42,7 @@ from control.api.signals import Duplicate, NoDuplicate
 from control.api.uploads import MEDIA
 from control.backups import Backups
 from control.bringing import ModelAt, NewRepository
+from control.decisions import Decision
 from control.guide import Guide
 from control.health import Part
 from control.inbox import STATES as SIGNAL_STATES
@@ -67,16 +68,13 @@ ANY: Schema = {"type": "object"}
 LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": 100}
 NOUNS: tuple[type[BaseModel], ...] = (
     WorkItem, Signal, TrackedRepository, MirrorHealth, Delivery, Part, Lesson, Use, Effect, User, Session, AccessToken,
-    Editable, PlanEdit, Question, Received,
-    Recorded, Verification, Machine, Setting, Finding, Log, Version, Task, Arrived, Limit,
-    LimitChange, Backups, Guide, Shown,
+    Decision, Editable, PlanEdit, Question, Received, Recorded, Verification, Machine, Setting, Finding, Log, Version,
+    Task, Arrived, Limit, LimitChange, Backups, Guide, Shown,
 )  # fmt: skip
 ASKED: tuple[type[BaseModel], ...] = (
     NewSignal, NewCommand, NewLesson, LessonChange, LessonMove, NewUser, UserChange, NewToken, LoadOrder, ChangedRules,
-    NewRules,
-    NewPlan, Duplicate, NoDuplicate,
-    FreeQuestion, RollBack, PolicyChange, ModelAt, ModelOrder, NewUpload, NewRepository,
-    NewLimits, GuideMark,
+    NewRules, NewPlan, Duplicate, NoDuplicate, FreeQuestion, RollBack, PolicyChange, ModelAt, ModelOrder, NewUpload,
+    NewRepository, NewLimits, GuideMark,
 )  # fmt: skip
 
 
@@ -125,8 +123,7 @@ HEARD_WHOLE = both(
     received=ref("Received"),
 )  # fmt: skip
 INBOX: Mapping[str, Schema] = {
-    "kind": {"type": "string", "enum": list(map(str, Kind))},
-    "severity": {"type": "integer", "minimum": 1, "maximum": 4},
+    "kind": {"type": "string", "enum": list(Kind)}, "severity": {"type": "integer", "minimum": 1, "maximum": 4},
     "state": {"type": "string", "enum": list(SIGNAL_STATES)},
     "source": TEXT, "q": TEXT, "since": {"type": "string", "format": "date"},
     "until": {"type": "string", "format": "date"},
@@ -224,6 +221,10 @@ CALLS: Mapping[str, Call] = {
     "api_repositories.add": Call({202: ref("Task")}, body=(JSON, ref("NewRepository"))),
     "api_repositories.show": Call({200: REPOSITORY}),
     "api_repositories.change": Call({200: REPOSITORY}, body=(JSON, ref("PolicyChange"))),
+    "api_decisions.index": Call(
+        {200: made_of(decisions=listed(ref("Decision")), next=TEXT)},
+        {**NARROWED, "before": BEFORE, "item": TEXT, "rule": TEXT, "chosen": TEXT, "source": TEXT},
+    ),
     "api_deliveries.index": Call(
         {200: made_of(deliveries=listed(ref("Delivery")), turned_away=REFUSALS, next=TEXT)},
         {"state": {"type": "string", "enum": [str(state) for state in DeliveryState]}, **ONE_OF_REPOSITORIES},

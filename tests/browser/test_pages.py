@@ -23,7 +23,7 @@ def paths(box: Box) -> list[str]:
         "/signals", "/signals?kind=bug", "/signals/new", "/signals/S-1", "/deliveries", "/lessons",
         "/learning", "/learning/policy", "/learning/policy/2/promote", "/learning/policy/roll-back",
         "/learning/frictions", "/learning/replays", "/learning/query", "/learning/query?question=autonomy",
-        "/repositories", "/router",
+        "/repositories", "/router", "/decisions", "/decisions?rule=none",
         "/router/edit", "/account", "/access", "/access/users/a-viewer", "/audit", "/models", "/playground", "/system",
         "/certificate",
         "/system/logs/console.log", "/help/", "/help/access", "/help/routes", "/help/settings", "/nothing/here",
