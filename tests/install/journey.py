@@ -52,6 +52,8 @@ class Journey:
     machine: Machine
     media: dict[str, Medium] = field(default_factory=dict)
     rows: list[tuple[str, str, str]] = field(default_factory=list)
+    calls: tuple[str, ...] = ()
+    """The writing system calls of a whole run of the installer."""
 
     def installer(self, medium: Medium, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
         """Run install.sh of a medium."""
@@ -83,6 +85,17 @@ class Journey:
         newest = max(files, key=lambda file: file.stat().st_mtime_ns)
         found: dict[str, Any] = json.loads(newest.read_text("utf-8"))
         return found
+
+    def renew(self) -> None:
+        """Another bare machine in the place of this one."""
+        self.machine.end()
+        self.machine = Machine(self.machine.root, self.machine.layer, self.machine.media).boot()
+
+    def step(self) -> str:
+        """The step that the installer began last."""
+        file = self.machine.path(f"{PREFIX}/state/journal.json")
+        begun = json.loads(file.read_text("utf-8"))["begun"] if file.exists() else []
+        return begun[-1] if begun else "before the first step"
 
     def report(self, title: str) -> str:
         """File a report that nobody works on, as something that must not be lost; its id."""

@@ -44,6 +44,7 @@ class Press:
     def __init__(self, checkout: Checkout, folder: Path) -> None:
         self.clone, self.keys, self.media = folder / "clone", folder / "keys", folder / "media"
         self.cache, self.made = checkout.cache, 0
+        self.known: dict[str, Medium] = {}
         self.media.mkdir(parents=True)
         _git(folder, "clone", "--quiet", "--local", str(checkout.root), str(self.clone))
         self._borrow(checkout)
@@ -96,6 +97,10 @@ class Press:
         finally:
             place.write_text(whole, "utf-8")
 
+    def medium(self, version: str) -> Medium:
+        """The medium of that version, made from the clone as it is when none was made yet."""
+        return self.known.get(version) or self.make(version)
+
     def make(self, version: str) -> Medium:
         """Commit the clone as it is under that version, and build its medium. Later ones are newer."""
         self.version(version)
@@ -112,7 +117,8 @@ class Press:
         listed = json.loads((self.media / name / "metadata" / "targets.json").read_text("utf-8"))["signed"]
         size = sum(entry["length"] for entry in listed["targets"].values())
         release = f"{listed['appliance']['version']}-{listed['version']}"
-        return Medium(name, release, version, time.monotonic() - started, size)
+        self.known[version] = Medium(name, release, version, time.monotonic() - started, size)
+        return self.known[version]
 
     def _installer(self, *words: str) -> subprocess.CompletedProcess[str]:
         env = os.environ | {"APPLIANCE_CACHE": str(self.cache)}

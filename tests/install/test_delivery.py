@@ -36,7 +36,7 @@ TIP = ["runuser", "-u", USER, "--", "git", "-C", "/srv/git/parcel.git", "rev-par
 
 
 def test_a_medium_is_built_from_a_commit_and_verified_on_the_bare_machine(journey: Journey) -> None:
-    medium = journey.media["first"] = journey.press.make("0.1.0")
+    medium = journey.media["first"] = journey.press.medium("0.1.0")
     journey.note("bundle", medium.seconds, f"{medium.bytes / 1e6:.0f} MB")
     with journey.timed("verify"):
         result = journey.installer(medium, "verify")
@@ -100,7 +100,7 @@ def _changed(journey: Journey, what: str, medium: str, aim: str = "") -> None:
 
 
 def test_an_upgrade_keeps_what_was_told_to_the_box(journey: Journey) -> None:
-    journey.media["second"] = journey.press.make("0.2.0")
+    journey.media["second"] = journey.press.medium("0.2.0")
     kept = journey.report("told to the first release")
     _changed(journey, "upgrade", "second", "aim 120 s")
     assert journey.release() == journey.media["second"].release
