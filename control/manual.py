@@ -23,8 +23,8 @@ from control.roles import needed
 FOLDER = Path(__file__).parent / "help"
 
 ORDER = (
-    "index", "getting-started", "installing", "certificates", "services", "concepts", "cli", "repositories", "media",
-    "forges", "merge-requests", "intake",
+    "index", "getting-started", "installing", "signed-media", "certificates", "services", "concepts", "cli",
+    "repositories", "media", "forges", "merge-requests", "intake",
     "repair", "droids", "sandbox", "learning", "lessons", "replay", "models", "engines", "playground", "clients",
     "keys", "routing", "access", "backups", "troubleshooting", "settings", "routes", "metrics",
 )  # fmt: skip
