@@ -8,6 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from appliance.cli.init import make_home
 from appliance.config import Home
 from appliance.ledger import open_ledger
 from appliance.user import Role
@@ -26,17 +27,14 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def played(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Box, Gateway]]:
     home = Home(tmp_path_factory.mktemp("box") / "home")
-    for folder in (home.root, *home.folders):
-        folder.mkdir()
+    make_home(home)
     ledger = open_ledger(home)
     ledger.users.add("a-developer", Role.DEVELOPER, "test")
     ledger.users.set_password("a-developer", "a-developer", passwords.hash_password(PASSWORD))
     ledger.close()
-    with writers(home) as gateway, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("APPLIANCE_GATEWAY_PORT", str(gateway.port))
-        with served(home) as (_, port):
-            site = Site(waiting="", ambiguous="", live="")
-            yield Box(chromium, f"http://127.0.0.1:{port}", ensure_token(home), site), gateway
+    with writers(home) as gateway, served(home) as (_, port):
+        site = Site(waiting="", ambiguous="", live="")
+        yield Box(chromium, f"http://127.0.0.1:{port}", ensure_token(home), site), gateway
 
 
 STOP_AT_FIRST_WORDS = """() => new Promise((done) => {
@@ -70,7 +68,7 @@ def test_two_models_stream_side_by_side_and_go_on(played: tuple[Box, Gateway]) -
     box, _ = played
     page = box.enter("a-developer")
     page.goto("/models")
-    page.click("text=Playground")
+    page.click("main >> text=Playground")
     page.select_option("#left", "tiny")
     page.select_option("#right", "mender")
     say(page, "<img src=x onerror=alert(1)>")
@@ -91,7 +89,7 @@ def test_stopping_ends_the_call_and_keeps_what_came(played: tuple[Box, Gateway])
     box, gateway = played
     page = box.enter("a-developer", width=390, dark=True)
     page.goto("/playground?left=auto")
-    page.click("summary")
+    page.click("main summary")
     page.fill("#most_tokens", "7900")
     page.fill("#words", "Hello?")
     assert page.evaluate(STOP_AT_FIRST_WORDS) is True, "there was a button to stop it"
