@@ -81,7 +81,7 @@ def check_fits(item: WorkItem, by: str, handed: HandedIn) -> None:
     """Raises Conflict for another's item, another base, or a patch that brings the plan's own tests."""
     if item.taken_by not in ("", by):
         raise Conflict(f"{item.taken_by} has taken {item.id} over", "it can be given back first")
-    if item.plan is not None and handed.base != item.plan.base:
+    if item.plan is not None and item.plan.base and handed.base != item.plan.base:
         raise Conflict(
             f"{item.id} stands on {item.plan.base[:12]} now, the patch was made on {handed.base[:12]}",
             "fetch that commit, make the patch on it, and hand it in again",
@@ -140,7 +140,7 @@ def _of_new_tests(tests: Iterable[NewTest], present: Collection[str], protected:
             found.append(
                 f"{test.path} is there already: a change may not touch tests that judge it; choose another name"
             )
-        elif not is_test(test.path):
+        elif not is_plain_test(test.path):
             found.append(f"{test.path} is no test by its name: begin it with test_, or put it below tests/")
         elif is_protected(test.path, protected):
             found.append(f"{test.path} is protected: a change may not touch it")
@@ -185,6 +185,11 @@ def is_test(path: str) -> bool:
         or name.endswith("_test.py")
         or name == "conftest.py"
     )
+
+
+def is_plain_test(path: str) -> bool:
+    """A test that may come with a change; a conftest.py decides how the others run, and is looked at by a person."""
+    return is_test(path) and path.rpartition("/")[2] != "conftest.py"
 
 
 def as_text(plan: Editable) -> str:

@@ -17,6 +17,7 @@ from appliance.ledger.inbox import UNOPENED, Heard, Narrowed
 from appliance.secrets import redact
 from appliance.work import Kind, Noun, Signal, State
 from control.intake import delivery_shown
+from control.story import words_of
 
 STATES = (UNOPENED, *map(str, State))
 SAYS = {
@@ -102,7 +103,7 @@ def questions(history: Sequence[Recorded]) -> list[Question]:
             words = str(said.get("reason", ""))
             asked.append(Question(at=event.at, stage=str(said.get("stage", "")), words=words))
         elif event.kind == Fact.COMMAND_GIVEN and asked and not asked[-1].verb:
-            told = {"verb": str(said.get("verb", "")), "text": str(said.get("text", "")), "by": str(said.get("by", ""))}
+            told = {"verb": str(said.get("verb", "")), "text": words_of(said), "by": str(said.get("by", ""))}
             asked[-1] = asked[-1].with_(**told, answered=event.at)
     return asked
 

@@ -43,7 +43,7 @@ def step(event: Recorded) -> Step:
     known: dict[str, Any] = {"seq": event.seq, "at": event.at, "reason": str(said.get("reason", ""))}
     if event.kind == Fact.COMMAND_GIVEN:
         verb = str(said.get("verb", "?")).replace("_", " ")
-        known |= {"title": f"asked to {verb}", "by": f"person:{said.get('by', '?')}", "reason": _words(said),
+        known |= {"title": f"asked to {verb}", "by": f"person:{said.get('by', '?')}", "reason": words_of(said),
                   "aside": True}  # fmt: skip
     elif event.kind == Fact.COMMAND_APPLIED:
         known |= {**_decided(said), "title": "request taken up", "by": str(said.get("by", "")), "aside": True}
@@ -60,7 +60,7 @@ def step(event: Recorded) -> Step:
     return Step(**known)
 
 
-def _words(said: Mapping[str, Any]) -> str:
+def words_of(said: Mapping[str, Any]) -> str:
     """What a person said with a command; of a plan or a patch, why."""
     text = str(said.get("text", ""))
     if said.get("verb") not in WRITTEN:

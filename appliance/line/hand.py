@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from appliance.by_hand import PATCH, HandedIn, PlanEdit, check_fits, check_open, editable, held, is_test
+from appliance.by_hand import PATCH, HandedIn, PlanEdit, check_fits, check_open, editable, held, is_plain_test
 from appliance.errors import Conflict
 from appliance.line.diffs import diff_of, fingerprint, refusals, stat_of
 from appliance.work import Attempt, Candidate, Change, NewTest, Outcome, Plan, State, WorkItem
@@ -65,7 +65,8 @@ def given_back(item: WorkItem, by: str) -> tuple[WorkItem, str, str]:
 
 
 def hand_in(item: WorkItem, by: str, handed: HandedIn) -> Outcome:
-    """The patch goes through the gates as the item's change. Without a plan, one is made around it first.
+    """The patch goes through the gates as the item's change. Without a plan, one is made around it first; a person's
+    plan whose tests were not run yet is held to them first.
 
     Raises Conflict for another's item, another base, a patch that was refused, or one that brings the plan's own tests.
     """
@@ -91,9 +92,10 @@ def hand_in(item: WorkItem, by: str, handed: HandedIn) -> Outcome:
         message=handed.message or f"Fix: {item.title}\n\n{handed.why or 'Made by hand.'}", author=handed.author,
     )  # fmt: skip
     plan = item.plan.with_(tests=(*own, *brought(handed.diff))) if item.plan else None
+    ready = plan is not None and bool(plan.baseline)  # else nothing would show which tests are lost
     made = item.with_(
         taken_by=by, attempts=(*item.attempts, attempt), approvals={}, change=change, plan=plan, waiting_for="",
-        state=State.BUILT if plan else State.TRIAGED, stage="test" if plan else "plan",
+        state=State.BUILT if ready else State.TRIAGED, stage="test" if ready else "plan",
     )  # fmt: skip
     said = f": {handed.why}" if handed.why else ""
     told = f"+{size.insertions} −{size.deletions} in {len(size.files)} file(s)"
@@ -105,7 +107,7 @@ def brought(diff: str) -> tuple[NewTest, ...]:
     found = []
     for part in re.split(r"^(?=diff --git )", diff, flags=re.MULTILINE):
         path = re.match(r"diff --git a/.+ b/(.+)\nnew file mode 100644\n", part)
-        if path and is_test(path.group(1)):
+        if path and is_plain_test(path.group(1)):
             lines = part.partition("\n@@")[2].splitlines()[1:]
             content = "".join(f"{line[1:]}\n" for line in lines if line.startswith("+"))
             found.append(NewTest(path=path.group(1), content=content, origin=PATCH))

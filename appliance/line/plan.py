@@ -22,7 +22,8 @@ MISSING_MODULE = "; if the repository needs it, name a Python that has it in `co
 
 def run(item: WorkItem, parts: Parts) -> Outcome:
     """Run the repository's tests, find or write the ones the report is about, and localise."""
-    written, patch = of_a_person(item.plan), item.change  # what a person handed in before there was a plan
+    written = of_a_person(item.plan)
+    patch = item.change if item.change and item.change.author else None  # handed in before there was a plan
     if item.kind not in REPAIRABLE and written is None and patch is None:
         return ask(item, f"a {item.kind} needs a plan by a person: this box plans bugs by itself, and nothing else yet")
     parts.progress("fetching the repository")
@@ -109,7 +110,7 @@ def _as_written(item: WorkItem, written: Plan, parts: Parts, tree: Path, base: s
     plan, why = held_to_tests(written, parts, tree, base, baseline)
     facts = {"baseline": evidence(baseline), "similarity": how, "plan": "a person's"}
     if plan is None:
-        return ask(item, why, facts)
+        return ask(item.with_(plan=written.with_(base="")), why, facts)
     parts.progress("looking for the place")
     found = parts.localise(tree, item.with_(plan=plan), similarity)[:20]
     suspects = favoured(found, written.files, written.by)
@@ -119,7 +120,11 @@ def _as_written(item: WorkItem, written: Plan, parts: Parts, tree: Path, base: s
 
 
 def _around(item: WorkItem, patch: Change, parts: Parts, tree: Path, baseline: TestReport) -> Outcome:
-    plan, why = around_patch(patch, parts, tree, baseline)
+    written = of_a_person(item.plan)
+    if written:
+        plan, why = held_to_tests(written, parts, tree, patch.base, baseline)
+    else:
+        plan, why = around_patch(patch, parts, tree, baseline)
     facts = {"baseline": evidence(baseline), "plan": "made around a patch"}
     if plan is None:
         return ask(item.with_(change=None), hand.waiting(item.id, why), facts)

@@ -305,7 +305,8 @@ def rebuild(item: WorkItem, why: str) -> Outcome:
     plan = of_a_person(item.plan)
     if item.change is not None and item.change.author:
         told = hand.waiting(item.id, f"{why}; fetch the branch and make the patch anew")
-        back = item.with_(**{**hand.refused(item, why), "stage": "plan", "plan": plan, "waiting_for": told})
+        waits = {"state": State.TRIAGED} if plan else {"state": State.NEEDS_HUMAN, "waiting_for": told}
+        back = item.with_(stage="plan", change=None, plan=plan, approvals={}, **waits)
         return Outcome(item=back, reason=f"{why}; {item.taken_by} is asked for a new patch", by="rule")
     back = item.with_(state=State.TRIAGED, stage="plan", change=None, plan=plan, approvals={})
     return Outcome(item=back, reason=f"{why}; planned again from today's branch", by="rule")

@@ -83,7 +83,7 @@ def repository_of(item: WorkItem) -> Repository:
 
 def protected() -> list[str]:
     """Patterns of what no change may touch."""
-    return desk().settings.autonomy.protected_paths
+    return desk().limits.now().autonomy.protected_paths
 
 
 def own_address() -> str:

@@ -36,6 +36,7 @@ ID = "tests/test_limit.py::test_limit"
         (Editable(acceptance=(ID,), tests=(NEW.with_(path="tests/test_price.py"),)), "is there already"),
         (Editable(acceptance=(ID,), tests=(NEW.with_(path="shop/new.py"),)), "is no test by its name"),
         (Editable(acceptance=(ID,), tests=(NEW.with_(path="tests/a.key"),)), "is protected"),
+        (Editable(acceptance=(ID,), tests=(NEW.with_(path="tests/conftest.py"),)), "is no test by its name"),
         (Editable(acceptance=(ID,), tests=(NEW, NEW)), "named twice"),
         (Editable(acceptance=(ID,), tests=(NEW.with_(content=" \n"),)), "is empty"),
     ],

@@ -126,6 +126,27 @@ def test_a_patch_that_proves_nothing_or_breaks_tests_goes_back_to_its_person(sho
     assert (now.change, now.taken_by, now.attempts) == (None, "", ())
 
 
+def test_a_patch_for_a_persons_plan_is_held_to_the_plans_tests_and_to_all_others(shop: Workshop, waiting: str) -> None:
+    test = shop.console.home.root / "test_limit.py"
+    test.write_text(LIMIT)
+    words = ["--set", "acceptance=tests/test_limit.py::test_limit", "--test", f"tests/test_limit.py={test}"]
+    assert shop.cli("item", "take", waiting).exit_code == 0
+    assert shop.run(waiting).taken_by
+    assert shop.cli("item", "plan", waiting, *words, "--why", "the limit").exit_code == 0
+    breaks = MENDED.replace("sum(prices)", "max(prices)")
+    shop.runner.take_in()
+    early = shop.cli("item", "take", waiting, "--patch", "-", stdin=shop.patch(shop__price=breaks))
+    assert early.exit_code == 0, "it may come before the plan's tests were run"
+    now = shop.run(waiting)
+    assert now.state is State.NEEDS_HUMAN and "do not pass now: tests/test_price.py::test_total" in now.waiting_for
+    assert shop.cli("item", "take", waiting, "--patch", "-", stdin=shop.patch(shop__price=MENDED)).exit_code == 0
+    now = shop.run(waiting)
+    assert now.state is State.CLOSED, now.waiting_for
+    assert git(shop.bare, "log", "-1", "--format=%an", "main") != "factory"
+    assert "tests/test_limit.py" in git(shop.bare, "show", "--stat", "--format=", "main")
+    git(shop.bare, "update-ref", "refs/heads/main", git(shop.tree, "rev-parse", "HEAD"))
+
+
 def test_a_pasted_patch_with_line_ends_of_a_browser_fits(shop: Workshop, waiting: str) -> None:
     patch = shop.patch(shop__price=MENDED, tests__test_limit=LIMIT).replace("\n", "\r\n")
     assert shop.console.browser().post(f"/items/{waiting}/hand-in", patch=patch).status_code == 303

@@ -12,6 +12,7 @@ from appliance.computers.sandbox import BoxedSandbox
 from appliance.config import Home, render
 from appliance.ledger.ids import item_of
 from appliance.ledger.lease import Worker
+from appliance.limits import Limits
 from appliance.line.runner import Board, Runner
 from appliance.line.service import Line
 from appliance.mirror.mirror import Mirror
@@ -51,6 +52,7 @@ class Workshop:
         self.mirror = Mirror.of(home, tracked, self.settings.mirror)
         self.mirror.create()
         desk: Desk = self.console.app.extensions["appliance.desk"]
+        desk.limits = Limits(home.settings_file, self.settings)
         desk.settings, desk.repository = self.settings, lambda one: Mirror.of(home, one, self.settings.mirror)
         self.line = Line(home, self.settings)
         self.line.sandbox = sandbox
