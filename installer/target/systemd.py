@@ -65,6 +65,7 @@ def remove(folder: Path = FOLDER) -> list[str]:
     ours = [units.TARGET, units.FIREWALL, "appliance-prepare.service", *SERVICES]
     found = [name for name in ours if (folder / name).exists()]
     if found and there():
+        _told("stop", units.FIREWALL, fails=False)  # it ran once, and would be remembered as active
         _told("disable", "--quiet", *(name for name in found if name in {units.TARGET, units.FIREWALL}))
     for name in found:
         (folder / name).unlink()
