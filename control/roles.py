@@ -15,14 +15,13 @@ _VIEWER = (
 )  # fmt: skip
 """Changes nothing but what is one's own."""
 _DEVELOPER = ("by_hand.plan", "by_hand.change_plan", "by_hand.patch", "by_hand.hand_in", "api_by_hand.change_plan",
-              "api_by_hand.hand_in", "items.ask", "items.give", "api_items.give", "signals.form", "signals.file", "api_signals.file",
-              "api_signals.merge", "api_signals.split",
-              "questions.ask", "questions.answer", "questions.download", "api_learning.ask",
+              "api_by_hand.hand_in", "items.ask", "items.give", "api_items.give", "signals.form", "signals.file",
+              "api_signals.file", "api_signals.merge", "api_signals.split", "questions.ask", "questions.answer", "questions.download", "api_learning.ask",
               "playground.show", "playground.ask", "playground.stream")  # fmt: skip
 _OPERATOR = (
     "backups.make", "api_backups.make", "support.show", "support.make", "support.download",
-    "api_system.support_bundle",
-    "signals.raw", "api_signals.take_table", "deliveries.replay", "api_deliveries.replay", "lessons.move", "lessons.edit",
+    "api_system.support_bundle", "signals.raw", "api_signals.take_table", "deliveries.replay",
+    "api_deliveries.replay", "lessons.move", "lessons.edit",
     "audit.index", "audit.verify", "audit.export", "api_audit.index", "api_audit.verify", "api_audit.export",
     "system.doctor", "system.log", "api_system.doctor", "api_system.log", "models.load", "models.unload",
     "api_models.load", "api_models.unload", "api_lessons.add", "api_lessons.move",

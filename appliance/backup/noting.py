@@ -26,5 +26,3 @@ def noted(ledger: Ledger, done: Made | Verified, folder: Path) -> None:
         "dropped": list(done.dropped),
     }  # fmt: skip
     ledger.append(Event(kind=Fact.BACKUP_MADE, subject=SUBJECT, payload=payload))
-
-

@@ -39,9 +39,7 @@ class Restored(Noun):
     notes: tuple[str, ...] = ()
 
 
-def restore(
-    vault: Vault, manifest: Manifest, identity: pyrage.x25519.Identity, home: Home, say: Progress
-) -> Restored:
+def restore(vault: Vault, manifest: Manifest, identity: pyrage.x25519.Identity, home: Home, say: Progress) -> Restored:
     """Restore into an empty folder, or go on with the same restore.
 
     Raises:

@@ -168,6 +168,4 @@ def identity_in(file: Path) -> pyrage.x25519.Identity:
         return pyrage.x25519.Identity.from_str(found[0])
     except (IndexError, pyrage.IdentityError):
         # the text itself is a secret, and a broken one may be nearly one: it is not shown
-        raise UsageError(
-            f"{file} holds no private key of age", f"it needs a line that begins with {PRIVATE}"
-        ) from None
+        raise UsageError(f"{file} holds no private key of age", f"it needs a line that begins with {PRIVATE}") from None

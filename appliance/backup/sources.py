@@ -98,5 +98,3 @@ def whole(path: Path, part: Part) -> bool:
         while reading.read(PIECE):
             pass
     return reading.passed.sha256 == part.sha256
-
-

@@ -264,5 +264,3 @@ def next_name(manifests: Sequence[Manifest], now: datetime) -> str:
     last = max((one.name for one in manifests), default="")
     after = datetime.strptime(last[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) + timedelta(seconds=1) if last else now
     return f"{max(after, now):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-
-

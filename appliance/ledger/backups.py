@@ -40,9 +40,7 @@ def standing(ledger: Ledger) -> Standing:
         at, payload = datetime.fromisoformat(event.at), event.payload
         match event.kind:
             case Fact.BACKUP_MADE:
-                found = found.with_(
-                    made=at, name=payload["name"], size=payload["bytes"], failed=None, why="", hint=""
-                )
+                found = found.with_(made=at, name=payload["name"], size=payload["bytes"], failed=None, why="", hint="")
             case Fact.BACKUP_FAILED:
                 found = found.with_(failed=at, why=payload["why"], hint=payload["hint"])
             case Fact.BACKUP_VERIFIED:

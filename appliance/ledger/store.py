@@ -148,8 +148,14 @@ class Ledger:
         kept = signal.with_(id=f"S-{number}", created=self.clock.now())
         connection.execute(
             insert(schema.signals).values(
-                number=number, id=kept.id, repo=kept.repo, item="", body=kept.model_dump_json(), key=kept.key,
-                source=kept.source[:80], created=kept.created.isoformat(),
+                number=number,
+                id=kept.id,
+                repo=kept.repo,
+                item="",
+                body=kept.model_dump_json(),
+                key=kept.key,
+                source=kept.source[:80],
+                created=kept.created.isoformat(),
             )
         )
         self.append_in(

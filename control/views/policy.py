@@ -19,7 +19,12 @@ def show() -> ResponseReturnValue:
     ledger, settings = desk().ledger, desk().limits.now()
     rows = [(one, effective(settings.autonomy, one)) for one in ledger.repositories()]
     return render_template(
-        "policy.html", seq=ledger.tip()[0], rows=rows, allows=ALLOWS, settings=settings, levels=list(Autonomy),
+        "policy.html",
+        seq=ledger.tip()[0],
+        rows=rows,
+        allows=ALLOWS,
+        settings=settings,
+        levels=list(Autonomy),
         broken=desk().limits.problem,
     )
 

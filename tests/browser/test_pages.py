@@ -19,7 +19,8 @@ def paths(box: Box) -> list[str]:
     return [
         "/", "/items", "/items?state=needs_human", item, f"/items/{box.site.ambiguous}", f"/items/{box.site.live}",
         f"{item}/change", f"{item}/change?view=unified", f"{item}/trajectory/{box.site.trajectory}",
-        f"{item}/approve", f"{item}/reject", f"{item}/plan", f"{item}/hand-in", f"{item}/take", "/find", "/find?q=W-1", "/policy", "/policy/shop?level=high",
+        f"{item}/approve", f"{item}/reject", f"{item}/plan", f"{item}/hand-in", f"{item}/take",
+        "/find", "/find?q=W-1", "/policy", "/policy/shop?level=high",
         "/signals", "/signals?kind=bug", "/signals/new", "/signals/S-1", "/deliveries", "/lessons",
         "/learning", "/learning/policy", "/learning/policy/2/promote", "/learning/policy/roll-back",
         "/learning/frictions", "/learning/replays", "/learning/query", "/learning/query?question=autonomy",

@@ -23,8 +23,8 @@ from tests.control.test_accounts import enter, person
 from tests.control.world import Console, Site
 
 OPEN_PATHS = {
-    "/certificate/root.pem", "/sign-in", "/sign-in/provider", "/sign-in/provider/back", "/healthz", "/static/{filename}",
-    "/hooks/{source}", "/hooks/{source}/{repo}",
+    "/certificate/root.pem", "/sign-in", "/sign-in/provider", "/sign-in/provider/back", "/healthz",
+    "/static/{filename}", "/hooks/{source}", "/hooks/{source}/{repo}",
     "/git/{name}.git/info/refs", "/git/{name}.git/git-upload-pack", "/git/{name}.git/git-receive-pack",
 }  # fmt: skip
 

@@ -46,9 +46,7 @@ def test_one_begins_when_it_is_due_and_the_next_when_it_is_due_again(tmp_path: P
 def test_the_end_of_the_line_ends_it(tmp_path: Path) -> None:
     clock = SteppedClock()
     ledger = open_ledger(tmp_path / "ledger.db", clock)
-    backing_up = BackingUp(
-        ledger, ("/bin/sh", "-c", "sleep 60"), lambda: BackupSettings(recipients=["age1x"]), clock
-    )
+    backing_up = BackingUp(ledger, ("/bin/sh", "-c", "sleep 60"), lambda: BackupSettings(recipients=["age1x"]), clock)
     clock.pass_(FIRST_SECONDS)
     backing_up.look()
     process, began = backing_up._process, time.monotonic()
