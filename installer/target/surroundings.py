@@ -13,8 +13,11 @@ def step(places: Places, wanted: Site | None, terminal: Terminal) -> Step:
     """The step of an install. It comes while the box is stopped: nothing of root's may appear in the home any more."""
 
     def apply() -> None:
-        for line in make(places, wanted or site.recorded(places) or Site()):
+        decided = wanted or site.recorded(places) or Site()
+        for line in make(places, decided):
             terminal.say(f"  {line}")
+        if not decided.allow and systemd.usable(places):
+            terminal.say("  warning: only this machine will reach the box; name the site's networks: --allow CIDR")
 
     return Step("user, rights and units", lambda: False, apply, lambda: take_back(places))
 
