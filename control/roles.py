@@ -14,10 +14,12 @@ _VIEWER = (
     "account.end_session", "account.add_token", "account.revoke_token", "api_me.add_token", "api_me.revoke_token",
 )  # fmt: skip
 """Changes nothing but what is one's own."""
-_DEVELOPER = ("by_hand.plan", "by_hand.change_plan", "by_hand.patch", "by_hand.hand_in", "api_by_hand.change_plan",
-              "api_by_hand.hand_in", "items.ask", "items.give", "api_items.give", "signals.form", "signals.file",
-              "api_signals.file", "api_signals.merge", "api_signals.split", "questions.ask", "questions.answer", "questions.download", "api_learning.ask",
-              "playground.show", "playground.ask", "playground.stream")  # fmt: skip
+_DEVELOPER = (
+    "by_hand.plan", "by_hand.change_plan", "by_hand.patch", "by_hand.hand_in", "api_by_hand.change_plan",
+    "api_by_hand.hand_in", "items.ask", "items.give", "api_items.give", "signals.form", "signals.file",
+    "api_signals.file", "api_signals.merge", "api_signals.split", "questions.ask", "questions.answer",
+    "questions.download", "api_learning.ask", "playground.show", "playground.ask", "playground.stream",
+)  # fmt: skip
 _OPERATOR = (
     "backups.make", "api_backups.make", "support.show", "support.make", "support.download",
     "api_system.support_bundle", "signals.raw", "api_signals.take_table", "deliveries.replay",
