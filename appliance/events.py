@@ -47,7 +47,6 @@ class Fact(StrEnum):
     BOX_STARTED = "BoxStarted"
     BOX_PROVED = "BoxProved"
     SECRETS_BOUND = "SecretsBound"
-    BACKUP_ASKED = "BackupAsked"
     BACKUP_MADE = "BackupMade"
     BACKUP_FAILED = "BackupFailed"
     BACKUP_VERIFIED = "BackupVerified"

@@ -7,6 +7,7 @@ inventory, and last of all the manifest.
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import secrets
@@ -14,7 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from appliance import __version__
@@ -32,8 +33,8 @@ from appliance.settings import Settings
 from appliance.work import Noun, utcnow
 
 TELL_SECONDS = 2.0
-SCRATCH = ".making-"
-STATE = "state.json"
+SCRATCH = "backup-"
+STATE = "backup.json"
 
 
 class Made(Noun):
@@ -67,7 +68,7 @@ def create(home: Home, settings: Settings, say: Progress) -> Made:
     if not home.ledger.exists():
         raise NotFound(f"there is no ledger in {home.root}", "`appliance init` makes a home")
     vault = Vault(folder_of(home, settings))
-    with in_words(vault.folder), vault.writing() as writer, _scratch(home) as scratch:
+    with in_words(vault.folder), vault.writing() as writer, scratch_in(home) as scratch:
         return _Making(home, settings, vault, writer, scratch, say).make()
 
 
@@ -81,7 +82,7 @@ class _Making:
         self._scratch, self._say = scratch, sometimes(say)
         self._recipients = tuple(settings.backup.recipients)
         self._namer = Namer(_key(home), self._recipients)
-        self._state_file = home.backups / STATE
+        self._state_file = home.run / STATE
         self._state: State = state.load(self._state_file, vault.folder, self._recipients)
         self._seen: dict[str, Seen] = {}
         self._lacking: list[str] = []
@@ -156,9 +157,7 @@ class _Making:
             pass
         sha256 = reading.passed.sha256
         if about.st_size >= LARGE and reading.size == about.st_size:
-            self._seen[path] = Seen(
-                size=about.st_size, changed_ns=about.st_mtime_ns, inode=about.st_ino, sha256=sha256
-            )
+            self._seen[path] = Seen(size=about.st_size, changed_ns=about.st_mtime_ns, inode=about.st_ino, sha256=sha256)
         return sha256
 
     def _teller(self, doing: str, path: str) -> Callable[[int], None]:
@@ -216,12 +215,16 @@ def _key(home: Home) -> bytes:
 
 
 @contextmanager
-def _scratch(home: Home) -> Iterator[Path]:
-    """A folder on the home's disk for what is not sealed yet; what a killed backup left there is removed."""
-    home.backups.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for left in home.backups.glob(f"{SCRATCH}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=home.backups) as folder:
+def scratch_in(home: Home) -> Iterator[Path]:
+    """A folder on the home's own disk for what is not sealed: the backup folder may be a share that others read. It is
+    held by a lock, so that what a killed process left is known as such, and removed."""
+    home.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in home.run.glob(f"{SCRATCH}*/"):
+        with suppress(OSError), (left / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=home.run) as folder, (Path(folder) / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield Path(folder)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,7 +38,7 @@ class Verified(Noun):
 def verify(
     vault: Vault, manifest: Manifest, identity: pyrage.x25519.Identity | None, scratch: Path, say: Progress
 ) -> Verified:
-    """Look at everything once. `scratch` needs room for ledger and repositories, unsealed.
+    """Look at everything once. `scratch` is an empty folder with room for ledger and repositories, unsealed.
 
     Raises:
         VerificationFailed: something is missing, damaged, or not what was backed up; it is named.
@@ -55,8 +54,7 @@ def verify(
             why="every part is as it was written; whether they open and can be restored takes the private key",
         )  # fmt: skip
     inventory = source.inventory()
-    with tempfile.TemporaryDirectory(prefix="verifying-", dir=scratch) as folder:
-        _restore_beside(source, inventory, Path(folder), say)
+    _restore_beside(source, inventory, scratch, say)
     named = {part.name for part in parts_of(inventory)}
     for stored in source.stored():
         if stored.name not in named:

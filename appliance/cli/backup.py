@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from appliance.backup import binding
-from appliance.backup.creating import create, folder_of, sometimes
+from appliance.backup.creating import create, folder_of, scratch_in, sometimes
 from appliance.backup.keys import add_recipient
 from appliance.backup.manifest import Manifest
 from appliance.backup.noting import noted
@@ -130,8 +130,8 @@ def verify(box: Box, name: str, identity: Path | None, folder: Path | None, scra
     vault = vault_of(box, folder)
     manifest = vault.get(name)
     key = identity_in(identity) if identity else None
-    beside = scratch or (box.home.backups if box.home.backups.is_dir() else Path(tempfile.gettempdir()))
-    done = proved(vault, manifest, key, beside, sometimes(box.say))
+    with beside(box.home, scratch) as folder_of_it:
+        done = proved(vault, manifest, key, folder_of_it, sometimes(box.say))
     known = ""
     if box.home.ledger.exists():
         with opened(box.home) as ledger:
@@ -183,6 +183,17 @@ def told_of(ledger: Ledger, name: str, sha256: str) -> str:
 
 
 @contextmanager
+def beside(home: Home, named: Path | None) -> Iterator[Path]:
+    """Where a test-restore is made: in the named folder, else on the home's disk, else where temporary files go."""
+    if named is None and home.settings_file.exists():
+        with scratch_in(home) as folder:
+            yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="verifying-", dir=named) as made:
+        yield Path(made)
+
+
+@contextmanager
 def opened(home: Home) -> Iterator[Ledger]:
     """The home's ledger. Raises as `binding.check` does."""
     binding.check(home)
@@ -191,5 +202,3 @@ def opened(home: Home) -> Iterator[Ledger]:
         yield ledger
     finally:
         ledger.close()
-
-

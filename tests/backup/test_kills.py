@@ -66,7 +66,7 @@ def test_a_backup_killed_at_any_change_leaves_the_older_one_whole_and_is_made_up
     assert number > 8
     (last,) = [one.name for one in world.vault.manifests()]
     assert last != first and world.verify().content == Result.PASS
-    assert not [*world.vault.folder.glob(f"{DRAFT}*"), *world.home.backups.glob(f"{SCRATCH}*")]
+    assert not [*world.vault.folder.glob(f"{DRAFT}*"), *world.home.run.glob(f"{SCRATCH}*/")]
     named = {part.name for part in world.vault.get("").parts}
     assert {part.stem for part in world.parts()} == named
 

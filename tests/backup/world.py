@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyrage
 
-from appliance.backup.creating import Made, create
+from appliance.backup.creating import Made, create, scratch_in
 from appliance.backup.restoring import Restored, restore
 from appliance.backup.sealing import new_identity
 from appliance.backup.vault import Vault
@@ -89,7 +89,8 @@ class World:
         return restore(self.vault, self.vault.get(name), self.identity, target, SILENT)
 
     def verify(self, name: str = "", key: bool = True) -> Verified:
-        return verify(self.vault, self.vault.get(name), self.identity if key else None, self.root, SILENT)
+        with scratch_in(self.home) as folder:
+            return verify(self.vault, self.vault.get(name), self.identity if key else None, folder, SILENT)
 
     def parts(self) -> list[Path]:
         return sorted((self.vault.folder / "parts").glob("*/*.age"))
