@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,16 @@ from appliance.learning.tables import TABLES
 @click.command()
 @click.argument("sql", default="")
 @click.option("--limit", type=click.IntRange(min=1, max=100_000), default=1000, help="Rows at most.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "arrow"]),
+    default="table",
+    help="Comma-separated values, or a stream in Arrow's IPC format, instead of a table.",
+)
 @click.option("--tables", is_flag=True, help="Show tables, columns and types instead.")
 @pass_box
-def query(box: Box, sql: str, limit: int, as_csv: bool, tables: bool) -> None:
+def query(box: Box, sql: str, limit: int, form: str, tables: bool) -> None:
     """Ask with one SELECT of your own; it can change nothing and is cut off after 10 s."""
     if tables:
         rows: list[tuple[Any, ...]] = [
@@ -34,12 +41,20 @@ def query(box: Box, sql: str, limit: int, as_csv: bool, tables: bool) -> None:
     if not sql:
         raise UsageError("there is no question", "say one SELECT, or --tables to see what can be asked")
     box.require_home()
-    found = LearningClient(box.home).look(sql, limit)
-    if as_csv:
-        click.echo(as_lines(found), nl=False)
+    client = LearningClient(box.home)
+    if form == "arrow":
+        if sys.stdout.isatty():
+            raise UsageError("a stream in Arrow's format is no text for a terminal", "send it on: > answer.arrows")
+        content, more = client.stream(sql, limit)
+        sys.stdout.buffer.write(content)
     else:
-        box.emit(found, table(*found["columns"], rows=[tuple(row) for row in found["rows"]]))
-    if found["more"]:
+        found = client.look(sql, limit)
+        more = found["more"]
+        if form == "csv":
+            click.echo(as_lines(found), nl=False)
+        else:
+            box.emit(found, table(*found["columns"], rows=[tuple(row) for row in found["rows"]]))
+    if more:
         box.say(f"there are more than {limit} rows: --limit shows more, `learn export` gives all")
 
 

@@ -4,6 +4,7 @@
 
     {"ask": "outcomes", "with": {"repo": "shop"}}     {"rows": [...]}
     {"ask": "sql", "with": {"sql": "…", "most": 9}}   {"columns": [...], "rows": [[...]], "more": false}
+    … with "format": "arrow"                          {"rows": 9, "more": true, "bytes": 704} and the bytes after it
     {"ask": "export"}                                 {"folder": "…", "rows": {"events": 7, …}}
     {"ask": "status"}                                 {"status": {...}}
     {"ask": "rebuild"}                                {"status": {...}}    once it is done
@@ -27,6 +28,8 @@ LONGEST_ANSWER = 64 * 1024 * 1024
 """Bytes. An answer is read whole."""
 
 LONG_SECONDS = 3600.0
+CONTENT = "content"
+"""Bytes that an answer has beside its JSON."""
 
 RAISED = {kind.code: kind for kind in (UsageError, NotFound, LimitExceeded, Unavailable)}
 
@@ -61,6 +64,11 @@ class LearningClient:
         Raises as `query` does; UsageError when it is no SELECT over the store's tables.
         """
         return self._ask({"ask": "sql", "with": {"sql": sql, "most": most}}, self._timeout)
+
+    def stream(self, sql: str, most: int = 1000) -> tuple[bytes, bool]:
+        """The same rows as a stream in Arrow's IPC format, and whether there are more. Raises as `look` does."""
+        told = self._ask({"ask": "sql", "with": {"sql": sql, "most": most, "format": "arrow"}}, self._timeout)
+        return told[CONTENT], told["more"]
 
     def export(self) -> dict[str, Any]:
         """Have all tables written as Parquet: the `folder` they are in, to be moved from there, and `rows` of each."""
@@ -103,7 +111,12 @@ class LearningClient:
                     raw = answer.read(LONGEST_ANSWER + 1)
             if len(raw) > LONGEST_ANSWER:
                 raise LimitExceeded(f"the answer is longer than {LONGEST_ANSWER // 2**20} MiB", "ask for fewer rows")
-            told: dict[str, Any] = json.loads(raw)
+            said, _, content = raw.partition(b"\n")
+            told: dict[str, Any] = json.loads(said)
+            if len(content) != told.get("bytes", 0):
+                raise ValueError("the answer breaks off")
+            if content:
+                told[CONTENT] = content
         except (OSError, ValueError) as error:
             raise Unavailable(
                 f"the learning process does not answer: {error}",

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from appliance.config import Home
 from appliance.errors import FactoryError, LimitExceeded, UsageError
-from appliance.learning.client import socket_file
+from appliance.learning.client import CONTENT, socket_file
 from appliance.sockets import short_name
 
 log = logging.getLogger("appliance.learning")
@@ -84,8 +84,11 @@ class _Handler(socketserver.StreamRequestHandler):
             told = error.as_dict()
         except TimeoutError:
             return
+        content = told.pop(CONTENT, b"")
+        if content:
+            told["bytes"] = len(content)
         with contextlib.suppress(ConnectionError):  # who asked has left, or only looked whether we are here
-            self.wfile.write(json.dumps(told, default=str, ensure_ascii=False).encode() + b"\n")
+            self.wfile.write(json.dumps(told, default=str, ensure_ascii=False).encode() + b"\n" + content)
 
     def _question(self) -> dict[str, Any]:
         line = self.rfile.readline(LONGEST_QUESTION + 1)

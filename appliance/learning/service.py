@@ -27,6 +27,7 @@ from appliance.config import Home
 from appliance.errors import Conflict, FactoryError, LimitExceeded, Unavailable, UsageError
 from appliance.events import Fact
 from appliance.learning import freely, keeping, opening, people, spool
+from appliance.learning.client import CONTENT
 from appliance.learning.door import Door
 from appliance.learning.policies import Policies
 from appliance.learning.priors import FILE, MOST_REPAIRS, WON, file_of, repair_of
@@ -254,6 +255,9 @@ class Learning:
             raise UsageError(f"a question is text of at most {freely.LONGEST} characters", "ask with one SELECT")
         if type(most) is not int or not 0 < most <= freely.MOST_ROWS:
             raise UsageError(f"between 1 and {freely.MOST_ROWS} rows can be asked for", "`learn export` gives all")
+        if given.get("format") == "arrow":
+            stream = self._store.stream(sql, most, QUESTION_SECONDS)
+            return {"rows": stream.rows, "more": stream.more, CONTENT: stream.content}
         found = self._store.look(sql, most, QUESTION_SECONDS)
         return {"columns": found.columns, "rows": found.rows, "more": found.more}
 

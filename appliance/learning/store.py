@@ -16,6 +16,7 @@ import duckdb
 
 from appliance.errors import LimitExceeded, Unavailable, UsageError
 from appliance.learning import freely, keeping
+from appliance.learning.arrow import Stream, stream_of
 from appliance.learning.calls import insert_calls
 from appliance.learning.derive import derive
 from appliance.learning.items import take_in
@@ -35,10 +36,10 @@ AGAIN_SECONDS = 0.05
 
 CLOSED = {
     "autoinstall_known_extensions": False, "autoload_known_extensions": False, "allow_community_extensions": False,
-    "max_temp_directory_size": "4GiB", "checkpoint_threshold": "256MiB",
+    "max_temp_directory_size": "4GiB", "checkpoint_threshold": "256MiB", "python_enable_replacements": False,
 }  # fmt: skip
 """A missing extension would otherwise be looked for on the internet; what a question does not hold in memory must not
-fill the disk."""
+fill the disk; and variables of this process are no tables."""
 
 EXPORTS = "exports"
 """The folder beside the store that SQL may write to."""
@@ -205,15 +206,26 @@ class Store:
 
         Raises UsageError when it is anything else, or wrong.
         """
+        with self._looking(sql, seconds) as cursor:
+            answer = cursor.execute(sql)
+            names = tuple(column[0] for column in answer.description or ())
+            rows = answer.fetchmany(most + 1)
+            return Answer(names, tuple(rows[:most]), len(rows) > most)
+
+    def stream(self, sql: str, most: int, seconds: float) -> Stream:
+        """The same rows as Arrow. Raises as `look` does, and what `stream_of` does."""
+        with self._looking(sql, seconds) as cursor:
+            return stream_of(cursor.sql(sql), most)
+
+    @contextmanager
+    def _looking(self, sql: str, seconds: float) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor for somebody's own SELECT, once it is seen to be one."""
         try:
             with self._reading(seconds) as cursor:
                 parsed = cursor.execute(freely.PARSE, [sql]).fetchone()
                 assert parsed is not None, "a function gives one row"
                 freely.check(parsed[0])
-                answer = cursor.execute(sql)
-                names = tuple(column[0] for column in answer.description or ())
-                rows = answer.fetchmany(most + 1)
-                return Answer(names, tuple(rows[:most]), len(rows) > most)
+                yield cursor
         except duckdb.Error as error:
             said = str(error).partition("\n")[0]
             raise UsageError(said, "`appliance learn query --tables` shows tables and columns") from error

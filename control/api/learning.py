@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from flask import Blueprint, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +19,8 @@ from control.questions import asked_for, parameters, plain, question
 from control.shares import objected, runs, shipped
 from control.views.policies import kept, roll_back, take_in
 
+ARROW = "application/vnd.apache.arrow.stream"
+
 blueprint = Blueprint("api_learning", __name__, url_prefix="/api/v1/learning")
 
 
@@ -29,6 +31,7 @@ class FreeQuestion(BaseModel):
 
     sql: str = Field(min_length=1, max_length=LONGEST)
     limit: int = Field(100, ge=1, le=MOST_ROWS)
+    format: Literal["json", "arrow"] = "json"
 
 
 class RollBack(BaseModel):
@@ -134,8 +137,12 @@ def tables() -> ResponseReturnValue:
 
 @blueprint.post("/query")
 def ask() -> ResponseReturnValue:
-    """One SELECT of your own, read-only, cut off after 10 s: `{"sql": "SELECT …", "limit": 100}`."""
+    """One SELECT of your own, read-only, cut off after 10 s: `{"sql": "SELECT …", "limit": 100}`; with `"format":
+    "arrow"` a stream in Arrow's IPC format, whose header `x-more-rows` says whether there are more."""
     asked = FreeQuestion.model_validate(body())
+    if asked.format == "arrow":
+        content, more = _client().stream(asked.sql, asked.limit)
+        return Response(content, mimetype=ARROW, headers={"x-more-rows": str(more).lower()})
     return jsonify(plain(_client().look(asked.sql, asked.limit)))
 
 

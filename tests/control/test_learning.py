@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from nanoarrow import ArrayStream
 
 from appliance.learning.queries import QUERIES
 from control.questions import EXAMPLES, question
@@ -126,6 +127,11 @@ def test_a_select_is_answered_as_table_and_file_and_anything_else_refused_with_a
         answer = browser.post("/learning/query", sql=sql)
         assert answer.status_code == 400 and said in answer.text and 'id="problem"' in answer.text, sql
     assert browser.post("/learning/query/csv", sql="DROP TABLE items").status_code == 400
+    sent = {"sql": "SELECT item FROM items ORDER BY item", "limit": 2, "format": "arrow"}
+    stream = full.program("POST", "/api/v1/learning/query", json=sent)
+    assert (stream.mimetype, stream.headers["x-more-rows"]) == ("application/vnd.apache.arrow.stream", "true")
+    rows = full.program("POST", "/api/v1/learning/query", json={**sent, "format": "json"}).get_json()["rows"]
+    assert [list(row.values()) for row in ArrayStream.from_readable(stream.data).read_all().to_pylist()] == rows
     numbers = full.program("POST", "/api/v1/learning/query", json={"sql": "SELECT 'nan'::DOUBLE AS x"})
     assert numbers.get_json()["rows"] == [["nan"]] and "NaN" not in numbers.text
 

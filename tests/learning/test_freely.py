@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from nanoarrow import ArrayStream
 
 from appliance.errors import LimitExceeded, UsageError
 from appliance.learning.store import Store
@@ -63,6 +64,8 @@ def test_everything_else_is_refused_in_words(sql: str, store: Store) -> None:
     before = store.digest()
     with pytest.raises(UsageError) as caught:
         store.look(sql, 5, 5)
+    with pytest.raises(UsageError):
+        store.stream(sql, 5, 5)
     assert caught.value.hint and store.digest() == before
 
 
@@ -77,7 +80,39 @@ def test_a_question_that_takes_too_long_or_too_much_is_cut_off(store: Store) -> 
         store.look("SELECT count(*) FROM range(100000000) a, range(100000) b", 5, 0.2)
     with pytest.raises(LimitExceeded, match="more memory"):
         store.look("SELECT list(range) FROM range(100000000)", 5, 60)
+    with pytest.raises(LimitExceeded, match="took more than"):
+        store.stream("SELECT count(*) FROM range(100000000) a, range(100000) b", 5, 0.2)
     assert store.look("SELECT 1", 5, 5).rows == ((1,),)
+
+
+@pytest.mark.parametrize("table", sorted(DERIVED))
+def test_every_table_goes_over_in_arrow_as_it_is_in_json(table: str, store: Store) -> None:
+    sql = f"SELECT * FROM {table} ORDER BY ALL"
+    found, streamed = store.look(sql, 20, 5), store.stream(sql, 20, 5)
+    rows = ArrayStream.from_readable(streamed.content).read_all().to_pylist()
+    assert (streamed.rows, streamed.more) == (len(found.rows), found.more)
+    assert [tuple(row.values()) for row in rows] == list(found.rows)
+    assert not rows or tuple(rows[0]) == found.columns
+
+
+def test_arrow_has_as_many_rows_as_were_asked_for_and_says_when_there_are_more(store: Store) -> None:
+    few = store.stream("SELECT i, 'x' || i AS t FROM range(5000) r(i) ORDER BY i DESC", 3, 5)
+    rows = ArrayStream.from_readable(few.content).read_all().to_pylist()
+    assert rows == [{"i": n, "t": f"x{n}"} for n in (4999, 4998, 4997)] and few.more and few.rows == 3
+    none = store.stream("SELECT 1 AS a FROM items WHERE false", 3, 5)
+    assert (none.rows, none.more) == (0, False) and ArrayStream.from_readable(none.content).read_all().to_pylist() == []
+    with pytest.raises(UsageError, match="cannot be written as Arrow") as caught:
+        store.stream("SELECT 'a'::ENUM('a', 'b') AS e", 3, 5)
+    assert "VARCHAR" in caught.value.hint
+    with pytest.raises(LimitExceeded, match="longer than"):
+        store.stream("SELECT repeat('x', 1000000) || i FROM range(80) r(i)", 100, 10)
+
+
+def test_a_variable_of_this_process_is_no_table(store: Store) -> None:
+    items_of_mine = [1, 2]
+    with store._looking("SELECT 1", 5) as cursor, pytest.raises(duckdb.CatalogException):
+        cursor.sql("SELECT * FROM items_of_mine")
+    assert items_of_mine
 
 
 def test_an_export_holds_every_table_as_it_is(store: Store) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from nanoarrow import ArrayStream
 
 from appliance.cli.main import root
 from appliance.config import Home, render
@@ -39,6 +40,7 @@ KILLED = Path(__file__).with_name("killed.py")
 @pytest.fixture
 def told(home: Home) -> Home:
     home.settings_file.write_text(render(Settings()))
+    (home.secrets / "audit.key").write_bytes(os.urandom(32))
     ledger = with_repositories(open_ledger(home))
     tell(ledger, range(1, 11))
     ledger.close()
@@ -203,9 +205,13 @@ def test_the_command_line_tells_and_rebuilds_with_the_process_and_without(told: 
         rows = call("export", str(told.root / "out"))["rows"]
         assert rows["items"] == 10  # type: ignore[index]
         lines = CliRunner().invoke(
-            root, ["--home", str(told.root), "learn", "query", "SELECT 1 AS a, 'x,y' AS b", "--csv"]
+            root, ["--home", str(told.root), "learn", "query", "SELECT 1 AS a, 'x,y' AS b", "--format", "csv"]
         )
         assert lines.stdout == 'a,b\n1,"x,y"\n'
+        stream = CliRunner().invoke(
+            root, ["--home", str(told.root), "learn", "query", "SELECT 1 AS a", "--format", "arrow"]
+        )
+        assert ArrayStream.from_readable(stream.stdout_bytes).read_all().to_pylist() == [{"a": 1}]
     assert sorted(file.stem for file in (told.root / "out").iterdir()) == sorted(DERIVED)
     assert not list((told.root / "exports").iterdir())
 
