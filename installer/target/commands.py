@@ -72,14 +72,16 @@ def _verify(asked: argparse.Namespace, places: Places, terminal: Terminal) -> in
     payload.listed(asked.medium, manifest)
     started = time.monotonic()
     read = 0
-    for entry in manifest.files:
-        if entry.path in manifest.absent and not (asked.medium / entry.path).is_file():
-            continue
+    there = [one for one in manifest.files if one.path not in manifest.absent or (asked.medium / one.path).is_file()]
+    for entry in there:
         payload.check(asked.medium, entry)
         read += entry.size
         terminal.working("verify", time.monotonic() - started, read / max(1, manifest.size), entry.path)
     took = time.monotonic() - started
-    terminal.say(f"{len(manifest.files)} files, {manifest.size / 1e6:.0f} MB are what was signed ({elapsed(took)})")
+    terminal.say(f"{len(there)} files, {read / 1e6:.0f} MB are what was signed ({elapsed(took)})")
+    if manifest.base is not None:
+        rest = len(manifest.files) - len(there)
+        terminal.say(f"the other {rest} come from {manifest.base.release}, as this box has it")
     terminal.say(f"release {manifest.release}: {decision.kind}, {decision.reason}")
     return 0
 
