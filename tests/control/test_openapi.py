@@ -17,6 +17,7 @@ from appliance.lesson import Lesson
 from appliance.news import Delivery
 from appliance.settings import CertificateSettings
 from appliance.user import Role
+from appliance.work import utcnow
 from control.api.openapi import CALLS, told
 from control.desk import Desk
 from control.uploads import NewFile, NewUpload
@@ -102,9 +103,10 @@ def test_real_answers_are_as_the_document_says(
     (console.home.logs / "line.log").write_text("one line\n")
     publish(console.home, console.ledger)
     Routes(console.home, console.ledger).save("# none\n", digest(""), "ada", "the first")
+    console.home.settings_file.write_text("")
     here: Desk = console.app.extensions["appliance.desk"]
-    upload = here.uploads.begin(NewUpload(files=(NewFile(name="a.gguf", size_bytes=1),)), "ada")
     Keeping(console.home, CertificateSettings()).create(["box.example"], utcnow())
+    upload = here.uploads.begin(NewUpload(files=(NewFile(name="a.gguf", size_bytes=1),)), "ada")
     task = here.tasks.begin("a look", ("config", "check"), "ada")
     names = {"users": "ada", "system": "line.log", "learning": "autonomy", "items": site.trajectory}
     ids = {"items": site.waiting, "signals": signal, "lessons": lesson.id, "uploads": upload.id, "tasks": task.id}
@@ -118,7 +120,7 @@ def test_real_answers_are_as_the_document_says(
         if noun in ELSEWHERE:
             assert answer.status_code == 503, path
             continue
-        assert answer.status_code == 200, path
+        assert answer.status_code == 200, f"{path}: {answer.text}"
         content = methods["get"]["responses"]["200"]["content"]
         assert list(content) == [answer.mimetype], path
         if answer.is_json:
