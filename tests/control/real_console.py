@@ -21,6 +21,8 @@ def served(home: Home, settings: Settings | None = None) -> Iterator[tuple[subpr
     """The real process on a free port."""
     chosen = settings or Settings()
     home.settings_file.write_text(render(chosen))
+    if not (home.secrets / "audit.key").exists():  # without it nothing starts over a ledger that has events
+        (home.secrets / "audit.key").write_bytes(os.urandom(32))
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with (home.logs / "console.log").open("wb") as log:
