@@ -26,7 +26,7 @@ ORDER = (
     "index", "getting-started", "installing", "signed-media", "certificates", "services", "concepts", "cli",
     "repositories", "media", "forges", "merge-requests", "intake",
     "repair", "droids", "sandbox", "learning", "lessons", "replay", "models", "engines", "playground", "clients",
-    "keys", "routing", "access", "backups", "troubleshooting", "settings", "routes", "metrics",
+    "keys", "routing", "access", "security", "backups", "troubleshooting", "settings", "routes", "metrics",
 )  # fmt: skip
 """The chapters, as the contents list them; decisions follow by name."""
 
