@@ -106,6 +106,7 @@ class Gate:
         return step[1]
 
     def _begin(self, secret: str) -> None:
+        self.signing_in.make_room(str(session.get("secret", "")))
         session.clear()
         session.permanent = True
         session["secret"] = secret

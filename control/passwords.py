@@ -52,10 +52,12 @@ def hash_password(password: str) -> str:
 
 
 def is_right(password: str, kept: str) -> bool:
-    """Does it fit what was kept? With nothing kept it takes as long, so that nobody learns which accounts there are."""
+    """Does it fit what was kept? With nothing kept it takes as long, so that nobody learns which accounts there are.
+    A longer one than a password can be takes as long, too, and never fits."""
     with _turns:
         try:
-            return _hasher.verify(kept or _of_nobody(), password) and bool(kept)
+            fits = _hasher.verify(kept or _of_nobody(), password[:LONGEST])
+            return fits and bool(kept) and len(password) <= LONGEST
         except (VerificationError, InvalidHashError):
             return False
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import logging
 import time
+from contextlib import suppress
 from datetime import timedelta
 
 from appliance.errors import NotFound, UsageError
@@ -88,7 +89,7 @@ class SigningIn:
             kept = self._ledger.users.kept(name)
         except NotFound:
             kept = None
-        if not passwords.is_right(password[: passwords.LONGEST], kept.password if kept else "") or kept is None:
+        if not passwords.is_right(password, kept.password if kept else "") or kept is None:
             self._note_failure(name, address, known=kept is not None)
             raise NotSignedIn(*WRONG)
         if kept.user.disabled:
@@ -156,16 +157,21 @@ class SigningIn:
         return self._ledger.sessions.open(user.name, user.role, lasts, owes=owes, address=address, agent=agent)
 
     def _drop(self, session: Session) -> None:
-        try:
+        with suppress(NotFound):  # a change of the password ended it
             self._ledger.sessions.end(session.id, session.user or CONSOLE, "the sign-in went on")
-        except NotFound:
-            return  # a change of the password ended it
 
     # --- a session in use
 
     def session(self, secret: str) -> Session | None:
         """What a cookie's secret opens, if anything."""
         return self._ledger.sessions.find(secret, self._idle) if secret else None
+
+    def make_room(self, secret: str) -> None:
+        """End what a cookie opened until now: a browser that signs in anew has one session, not two."""
+        before = self.session(secret)
+        if before is not None:
+            with suppress(NotFound):  # it ended meanwhile
+                self._ledger.sessions.end(before.id, before.user or CONSOLE, "signed in anew")
 
     def is_open(self, secret: str) -> bool:
         """Is it still open? Asking does not use it: a page that is only looked at goes to sleep like a closed one."""
@@ -186,7 +192,7 @@ class SigningIn:
         if user.source != Source.LOCAL:
             return
         self._check_pace(user.name, address)
-        if not passwords.is_right(password[: passwords.LONGEST], self._ledger.users.kept(user.name).password):
+        if not passwords.is_right(password, self._ledger.users.kept(user.name).password):
             self._note_failure(user.name, address, known=True)
             raise UsageError("this is not your password", "nothing was changed")
 

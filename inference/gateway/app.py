@@ -118,7 +118,9 @@ def _leave(parts: Parts, response: Response) -> Response:
         told += rate_headers(request.path, parts.desk.rates_left(here.key), time.time())
     if response.status_code == 401:
         told.append(("WWW-Authenticate", "Bearer"))
-    response.headers.extend((*told, *CORS))
+    if "Cache-Control" not in response.headers:  # what was asked and answered is nobody else's
+        told.append(("Cache-Control", "no-store"))
+    response.headers.extend((*told, *CORS, ("X-Content-Type-Options", "nosniff")))
     endpoint = request.url_rule.rule if request.url_rule is not None else "unknown"
     parts.metrics.requests.labels(endpoint, model, str(response.status_code)).inc()
     return response

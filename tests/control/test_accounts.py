@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from appliance.errors import Conflict, UsageError
 from appliance.events import Fact
-from appliance.user import SCOPES, Role, User
+from appliance.user import SCOPES, Owed, Role, User
 from control import accounts, passwords
 from control.accounts import NewToken, NewUser
 from control.gate import OPEN_ENDPOINTS, STEPS, Gate
@@ -196,6 +196,23 @@ def test_a_session_ends_with_its_time_its_owner_and_its_account(console: Console
     assert console.ledger.sessions.find(secret, timedelta(0)) is None, "unused for too long"
     ended, _ = console.ledger.sessions.open("ada", Role.VIEWER, timedelta(0))
     assert console.ledger.sessions.find(ended, timedelta(minutes=1)) is None
+
+
+def test_a_browser_that_signs_in_anew_has_one_session_and_not_two(console: Console) -> None:
+    person(console, "ada")
+    client = enter(console, "ada")
+    assert client.post("/sign-in", data={"name": "ada", "password": OWN}).status_code == 303
+    assert client.get("/items").status_code == 200
+    (left,) = console.ledger.sessions.of("ada")
+    assert left.owes == Owed.NOTHING
+
+
+def test_a_password_is_taken_as_it_was_typed_whole(console: Console) -> None:
+    person(console, "ada")
+    longest = (OWN + " kettle" * 20)[:128]
+    console.ledger.users.set_password("ada", "ada", passwords.hash_password(longest))
+    assert console.stranger().post("/sign-in", data={"name": "ada", "password": longest + "x"}).status_code == 401
+    assert console.stranger().post("/sign-in", data={"name": "ada", "password": longest}).status_code == 303
 
 
 def test_a_live_stream_ends_when_its_session_does(console: Console) -> None:

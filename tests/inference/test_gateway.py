@@ -227,6 +227,7 @@ def test_what_a_client_wrote_never_breaks_a_header(gateway: Gateway) -> None:
 def test_a_request_id_of_the_client_is_kept_and_a_bad_one_replaced(gateway: Gateway) -> None:
     kept = gateway.http.get("/healthz", headers={"x-request-id": "abc-1"})
     assert kept.headers["x-request-id"] == "abc-1"
+    assert (kept.headers["cache-control"], kept.headers["x-content-type-options"]) == ("no-store", "nosniff")
     assert len(gateway.http.get("/healthz", headers={"x-request-id": "a b"}).headers["x-request-id"]) == 32
 
 
