@@ -269,7 +269,8 @@ def test_the_commands_make_a_key_that_reads(served: Served) -> None:
 def test_the_console_s_own_server_sends_in_pieces_takes_chunks_and_outlives_clients_that_go(
     served: Served, tmp_path: Path
 ) -> None:
-    (served.console.home.settings_file).write_text("")
+    served.console.home.settings_file.write_text("")
+    (served.console.home.secrets / "audit.key").write_bytes(os.urandom(32))
     served.port = free_port()
     words = [sys.executable, "-m", "appliance", "--home", str(served.console.home.root), "serve", "console"]
     process = subprocess.Popen(words, env={**os.environ, "APPLIANCE_CONSOLE_PORT": str(served.port)})

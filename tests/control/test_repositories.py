@@ -48,5 +48,9 @@ def test_metrics_tell_how_each_mirror_stands_and_the_manual_tells_of_each(consol
         ("appliance_mirror_size_bytes", "shop"): 4096, ("appliance_mirror_size_bytes", "new"): 0,
     }  # fmt: skip
     assert {family.name for family in families} == set(
-        re.findall(r"^\| `(appliance_(?:mirror_\w+|hooks_\w+?))(?:_total)?` \|", source("metrics"), re.MULTILINE)
+        re.findall(
+            r"^\| `(appliance_(?:mirror_\w+|certificate_\w+|hooks_\w+?))(?:_total)?` \|",
+            source("metrics"),
+            re.MULTILINE,
+        )
     )

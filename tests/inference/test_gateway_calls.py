@@ -133,7 +133,7 @@ def test_a_usage_line_tells_the_choice_and_of_the_prompt_its_digest_alone(gatewa
     first, again = chat(gateway), chat(gateway)
     assert (first.status_code, again.status_code) == (200, 200)
     one, two = gateway.usage()[-2:]
-    assert one["model"] in one["candidates"] and set(one["objective"]) == {"quality", "cost", "speed"}
+    assert one["model"] in one["candidates"] and set(one["objective"]) == {"quality", "cost", "speed", "tokens"}
     assert len(one["prompt_digest"]) == 64 and one["prompt_digest"] == two["prompt_digest"]
     assert "Hello?" not in json.dumps(one)
 

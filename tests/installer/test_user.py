@@ -6,6 +6,8 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -79,15 +81,21 @@ def test_programs_stay_roots_and_can_be_read_but_not_changed(tmp_path: Path) -> 
     assert user.programs(places) == 0
 
 
-def test_commands_over_the_home_run_as_its_owner(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    places = Places(tmp_path / "opt", home)
+@pytest.fixture
+def reached() -> Iterator[Path]:
+    """A folder that other users reach, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_commands_over_the_home_run_as_its_owner(home: Path, reached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = Places(reached / "opt", home)
     program = places.release("r") / "venv" / "bin" / "appliance"
     program.parent.mkdir(parents=True)
     program.write_text("#!/bin/sh\necho $(id -u) $(id -G) $(umask) $HOME $USER ${TMPDIR:-none}\n")
     program.chmod(0o755)
-    for folder in (tmp_path, *tmp_path.parents[:2]):  # pytest keeps its folders from other users
-        folder.chmod(0o755)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(reached))
     assert running.command(places, places.release("r"), []).stdout.split()[0] == "0"
     user.hand_over(home, "nobody")
     said = running.command(places, places.release("r"), []).stdout.split()

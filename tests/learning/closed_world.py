@@ -218,6 +218,7 @@ def running_world(folder: Path, seed: int, settings: str = "") -> Iterator[World
     """The three models, the engines process, the gateway and the ledger."""
     door = f"[gateway]\nport = {free_port()}\nqueue_seconds = 20\n[engines]\nthreads = 2\ncontext_tokens = 4096\n"
     home = make_home(folder, door + settings)
+    (home.secrets / "audit.key").write_bytes(random.Random(seed).randbytes(32))
     home.routes_file.write_text(ROUTES)
     models = {name: ModelServer(name, seed, dict(STRENGTH)) for name in SECONDS}
     with ExitStack() as stack:
