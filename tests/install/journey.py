@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,6 +76,28 @@ class Journey:
         assert said.returncode == 0, said.stdout + said.stderr
         return json.loads(said.stdout)
 
+    @contextmanager
+    def runs(self, home: str) -> Iterator[Callable[..., Any]]:
+        """Another home's box, from its start to its end; gives what tells, as JSON, what its commands say."""
+        who = ["runuser", "-u", USER, "--", f"{PREFIX}/current/venv/bin/appliance", "--home", home]
+        box = subprocess.Popen(
+            self.machine.words([*who, "up"]), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        try:
+            end = time.monotonic() + 180
+            while self.machine.run([*who, "status"]).returncode:
+                assert time.monotonic() < end and box.poll() is None, f"the box over {home} does not come up"
+            yield lambda *words: self._json([*who, "--json", *words])
+        finally:
+            os.killpg(box.pid, signal.SIGKILL)
+            box.wait()
+
+    def _json(self, words: Sequence[str]) -> Any:
+        result = self.machine.run(words)
+        assert result.returncode == 0, said(result)
+        return json.loads(result.stdout)
+
     def release(self) -> str:
         """The release that is chosen."""
         return self.machine.path(f"{PREFIX}/current").readlink().name
@@ -126,7 +149,9 @@ class Journey:
     def downtime(self, port: int = 8080, seconds: float = 600) -> Iterator[list[float]]:
         """Ask the gateway all the while; the list holds, at the end, each time it did not answer, in seconds."""
         words = self.machine.words(["python3", "-c", ASK, str(port), str(seconds)])
-        asking = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        asking = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
         found: list[float] = []
 
         def read() -> None:
@@ -141,7 +166,7 @@ class Journey:
             yield found
             time.sleep(0.5)
         finally:
-            asking.terminate()
+            os.killpg(asking.pid, signal.SIGKILL)  # what entered the machine is a child of what was started here
             asking.wait()
             reader.join(5)
             if asking.stdout is not None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.install.bare import Machine, Root
 from tests.install.journey import HOME, PREFIX, USER, Journey, said
+from tests.install.releases import Press
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -32,6 +37,8 @@ git clone --quiet --bare tree parcel.git && rm -r tree
 chown -R {USER} /srv/git
 """
 """A git server of the site with the sample's repository, and a customer's words."""
+CARRIED = "/srv/carried"
+"""What goes from one machine to another: backups, and the key that opens them."""
 TIP = ["runuser", "-u", USER, "--", "git", "-C", "/srv/git/parcel.git", "rev-parse", "main"]
 
 
@@ -165,6 +172,41 @@ def test_rolling_back_over_changed_tables_wants_it_said_and_brings_the_data_of_b
     assert journey.release() == journey.media["second"].release
     assert journey.processes() == dict.fromkeys(PROCESSES, "ready") and not journey.knows(since)
     assert any(journey.machine.path(f"{PREFIX}/snapshots").glob("replaced-by-*/ledger.db"))
+
+
+def test_a_backup_comes_back_on_a_second_bare_machine(
+    journey: Journey, root: Root, press: Press, scratch: Path
+) -> None:
+    medium = next(one for one in journey.media.values() if one.release == journey.release())
+    made = journey.machine.run(["install", "-d", "-o", USER, CARRIED])
+    assert made.returncode == 0, said(made)
+    known = _known(journey.told)
+    journey.told("backup", "keys", f"{CARRIED}/backup.key")
+    with journey.timed("backup"):
+        journey.told("backup", "create")
+    assert journey.machine.run(["cp", "-a", f"{HOME}/backups", CARRIED]).returncode == 0
+    second = Journey(press, Machine(root, scratch / "machine-second", press.media).boot())
+    try:
+        result = second.installer(medium, "install", "--yes")
+        assert result.returncode == 0, said(result)
+        shutil.copytree(journey.machine.path(CARRIED), second.machine.path(CARRIED))
+        assert second.machine.run(["chown", "-R", USER, CARRIED]).returncode == 0
+        second.machine.kill_all()
+        with journey.timed("restore on a second machine"):
+            backup = ["--folder", f"{CARRIED}/backups", "--identity", f"{CARRIED}/backup.key"]
+            result = second.appliance("backup", "restore", *backup, "--into", f"{CARRIED}/home")
+        assert result.returncode == 0, said(result)
+        with second.runs(f"{CARRIED}/home") as told:
+            assert _known(told) == known and known["signal"]
+            told("audit", "verify")
+    finally:
+        second.machine.end()
+
+
+def _known(told: Callable[..., Any]) -> dict[str, list[tuple[str, str]]]:
+    """What must not be lost: items, signals and repositories by their names. How they stand goes on changing."""
+    names = {"item": ("id", "title"), "signal": ("id", "title"), "repo": ("name", "url")}
+    return {noun: sorted((one[a], one[b]) for one in told(noun, "list")) for noun, (a, b) in names.items()}
 
 
 def test_uninstalling_leaves_nothing_but_what_it_says(journey: Journey) -> None:
